@@ -1,0 +1,36 @@
+//! Append-only logs as files: a log engine with one writer and many readers, and a file system that shows its logs as files.
+//!
+//! Mounted, a log is a directory. One `write` to its file `append` is one record; `follow` is the whole log as text, and a read at its end waits
+//! for the next record; `log` is the same bytes in a file that ends; the file `N` is record N:
+//!
+//! ```text
+//! $ mkdir /mnt/log/orders
+//! $ echo hello > /mnt/log/orders/append
+//! $ cat /mnt/log/orders/0
+//! hello
+//! $ tail -f /mnt/log/orders/follow
+//! ```
+//!
+//! [`log`] is the engine, and a library of its own: bytes, index, append, commit, recovery, streams. It knows nothing of files in that
+//! sense. Its names are here at the root, so that this is a whole program:
+//!
+//! ```
+//! use std::time::Duration;
+//! use immuta::{Options, Storage};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let logs_dir = dir.path();
+//! let storage = Storage::open(Options::new(logs_dir).namespaces(["events"]))?;
+//! storage.append("events", &b"hello world"[..])?;
+//!
+//! let mut stream = storage.stream("events", 0)?;
+//! while let Some(record) = stream.next(Some(Duration::ZERO))? {
+//!     println!("record {} at byte {}: {} bytes", record.record, record.index, record.size);
+//! }
+//! storage.close()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod log;
+
+pub use log::*;

@@ -1,0 +1,258 @@
+//! What can go wrong, in the words of the person who has to do something about it.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::{Format, RecordNo};
+
+/// The result of everything the engine does.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why the engine refused or failed.
+///
+/// Deliberately exhaustive: whoever maps these to something else (errno values, HTTP status) should be made to think when
+/// there is a new one.
+#[derive(Debug)]
+pub enum Error {
+    /// The name cannot be a namespace's.
+    InvalidNamespace {
+        /// The name as it was given.
+        name: String,
+    },
+    /// There is no such namespace.
+    NotFound {
+        /// The name that was asked for.
+        namespace: String,
+    },
+    /// A namespace of that name is there already.
+    Exists {
+        /// The name that is taken.
+        namespace: String,
+    },
+    /// Only a namespace without records can be removed.
+    NotEmpty {
+        /// The namespace that was to be removed.
+        namespace: String,
+        /// How many records it holds.
+        records: u64,
+    },
+    /// Another process (or another `Storage` in this one) writes to the directory.
+    Locked {
+        /// The logs directory.
+        dir: PathBuf,
+        /// Who holds the lock, as that process wrote it: `pid 4711 (immuta-fs)`.
+        holder: String,
+    },
+    /// The storage was closed, or the namespace removed.
+    Closed,
+    /// The storage was opened with [`Options::read_only`](super::Options::read_only).
+    ReadOnly,
+    /// The log refuses appends since an earlier write or sync failed; committed records stay readable.
+    Failed {
+        /// The namespace.
+        namespace: String,
+        /// What failed.
+        reason: String,
+    },
+    /// The record is larger than [`Options::max_record_bytes`](super::Options::max_record_bytes), or than a log can hold.
+    TooLarge {
+        /// The size of the payload, or the first size known to be too large.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The disk or the quota is full. Nothing of the append was stored; appends work again when there is room.
+    NoSpace {
+        /// The namespace.
+        namespace: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no such record (yet).
+    NoSuchRecord {
+        /// The record that was asked for.
+        record: RecordNo,
+        /// How many records there are.
+        count: u64,
+    },
+    /// Bytes of the log or of its index are not what was written.
+    Damaged {
+        /// The namespace.
+        namespace: String,
+        /// The record, when the damage can be told to be in one.
+        record: Option<RecordNo>,
+        /// Where, in bytes from the start of the log file.
+        offset: u64,
+        /// What is wrong there, and the way out where there is one.
+        what: String,
+    },
+    /// The log is in a format that this version can name, but not open or create.
+    UnsupportedFormat {
+        /// The namespace.
+        namespace: String,
+        /// The format it is in.
+        format: Format,
+    },
+    /// The caller's own reader failed; nothing was stored.
+    Input {
+        /// What the reader said.
+        source: io::Error,
+    },
+    /// A call to the system failed.
+    Io {
+        /// What was being done: `open`, `read`, `sync`.
+        action: &'static str,
+        /// The file or directory it was done to.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: &std::path::Path, source: io::Error) -> Self {
+        Error::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::InvalidNamespace { name } => write!(
+                f,
+                "namespace '{}' is not a name: use 1 to 200 of A-Z a-z 0-9 . _ -, not starting with a dot",
+                name.escape_debug()
+            ),
+            Error::NotFound { namespace } => {
+                write!(
+                    f,
+                    "no namespace '{}': create it first",
+                    namespace.escape_debug()
+                )
+            }
+            Error::Exists { namespace } => write!(f, "namespace '{namespace}' is there already"),
+            Error::NotEmpty { namespace, records } => write!(
+                f,
+                "cannot remove namespace '{namespace}': it holds {records} records (only an empty one can be removed)"
+            ),
+            Error::Locked { dir, holder } => write!(
+                f,
+                "'{}' is in use by {holder}: a directory has one writer (append through its mount, or open it read-only)",
+                dir.display()
+            ),
+            Error::Closed => write!(f, "the log is closed"),
+            Error::ReadOnly => write!(f, "cannot write: opened read-only"),
+            Error::Failed { namespace, reason } => {
+                write!(
+                    f,
+                    "namespace '{namespace}' takes no appends: {reason} (reopen it to have it checked and mended)"
+                )
+            }
+            Error::TooLarge { size, limit } => {
+                write!(
+                    f,
+                    "a record of {size} bytes is too large: the limit is {limit} (raise the maximum record size)"
+                )
+            }
+            Error::NoSpace { namespace, source } => {
+                write!(
+                    f,
+                    "cannot append to '{namespace}': {source} (nothing was stored; make room and try again)"
+                )
+            }
+            Error::NoSuchRecord { record, count } => {
+                write!(f, "no record {record}: there are {count}")
+            }
+            Error::Damaged {
+                namespace,
+                record: Some(record),
+                offset,
+                what,
+            } => {
+                write!(
+                    f,
+                    "record {record} of '{namespace}' is damaged at byte {offset} of the log: {what}"
+                )
+            }
+            Error::Damaged {
+                namespace,
+                record: None,
+                offset,
+                what,
+            } => {
+                write!(
+                    f,
+                    "'{namespace}' is damaged at byte {offset} of the log: {what}"
+                )
+            }
+            Error::UnsupportedFormat { namespace, format } => write!(
+                f,
+                "namespace '{namespace}': this version cannot open or create a log in the format '{format}' (only 'count8')"
+            ),
+            Error::Input { source } => write!(
+                f,
+                "cannot read the record to append: {source} (nothing was stored)"
+            ),
+            Error::Io {
+                action,
+                path,
+                source,
+            } => write!(f, "cannot {action} '{}': {source}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::NoSpace { source, .. } | Error::Input { source } | Error::Io { source, .. } => {
+                Some(source)
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_quote_the_thing_and_tell_the_way_out() {
+        let bad = Error::InvalidNamespace { name: "x/y".into() };
+        assert_eq!(
+            bad.to_string(),
+            "namespace 'x/y' is not a name: use 1 to 200 of A-Z a-z 0-9 . _ -, not starting with a dot"
+        );
+        let locked = Error::Locked {
+            dir: "/logs".into(),
+            holder: "pid 7 (immuta-fs)".into(),
+        };
+        assert_eq!(
+            locked.to_string(),
+            "'/logs' is in use by pid 7 (immuta-fs): a directory has one writer \
+             (append through its mount, or open it read-only)"
+        );
+        let gone = Error::NoSuchRecord {
+            record: RecordNo(7),
+            count: 7,
+        };
+        assert_eq!(gone.to_string(), "no record 7: there are 7");
+    }
+
+    #[test]
+    fn the_systems_own_error_is_the_source() {
+        use std::error::Error as _;
+        let full = Error::NoSpace {
+            namespace: "a".into(),
+            source: io::Error::from_raw_os_error(28),
+        };
+        let source = full.source().and_then(|s| s.downcast_ref::<io::Error>());
+        assert_eq!(source.and_then(io::Error::raw_os_error), Some(28));
+    }
+}

@@ -1,0 +1,682 @@
+//! One log and its only writer: the order of the writes of an append, the commit, and the way back when a write fails.
+
+use std::fmt;
+use std::io::{self, IoSlice, Read};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::disk::{self, DiskFile};
+use super::format::{
+    IndexEntry, MAX_LOG_BYTES, SIZE_FIELD_BYTES, checksum, checksum_append, encode_length,
+    text_bytes,
+};
+use super::index::Index;
+use super::recovery::Recovery;
+use super::signal::{Signal, State, lock};
+use super::syncer::SyncQueue;
+use super::{ByteIndex, Error, Format, Namespace, RecordNo, Result, Sync};
+
+/// Up to here an append's size fields and payloads are laid side by side in memory: one copy costs less than the kernel's walk
+/// over many buffers. Above, the payloads are written from where they are.
+const COALESCE_BYTES: u64 = 256 << 10;
+/// What [`Log::append_from`] reads and writes at a time.
+const CHUNK_BYTES: usize = 1 << 20;
+/// A buffer that a huge batch has grown beyond this is given back.
+const KEEP_BYTES: usize = 1 << 20;
+
+/// Where an append has put a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The record's number.
+    pub record: RecordNo,
+    /// Where its size field is in the log file.
+    pub index: ByteIndex,
+    /// The size of its payload in bytes.
+    pub size: u64,
+}
+
+/// The end of a log: what the next record continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tail {
+    pub(crate) count: u64,
+    pub(crate) log_end: u64,
+    pub(crate) text_end: u64,
+    /// The largest time of any record so far, in ns since 1970: the next one's is not below it.
+    pub(crate) time_ns: i64,
+    /// Whether the last record's own time is known.
+    pub(crate) time_known: bool,
+}
+
+impl Tail {
+    pub(crate) fn empty(format: Format) -> Self {
+        Tail {
+            count: 0,
+            log_end: format.header_bytes(),
+            text_end: 0,
+            time_ns: 0,
+            time_known: false,
+        }
+    }
+
+    /// The tail with one more record of `size` bytes, whose last byte is `last`. `None` if a log cannot be that long.
+    pub(crate) fn with(
+        &self,
+        size: u64,
+        last: Option<u8>,
+        time_ns: i64,
+        time_known: bool,
+    ) -> Option<Self> {
+        let log_end = self
+            .log_end
+            .checked_add(SIZE_FIELD_BYTES)?
+            .checked_add(size)?;
+        (log_end <= MAX_LOG_BYTES).then(|| Tail {
+            count: self.count + 1,
+            log_end,
+            text_end: self.text_end + text_bytes(size, last),
+            time_ns,
+            time_known,
+        })
+    }
+
+    pub(crate) fn write_to(&self, state: &mut State) {
+        state.count = self.count;
+        state.log_end = self.log_end;
+        state.text_end = self.text_end;
+        state.last_time = (self.time_known && self.count > 0).then(|| from_ns(self.time_ns));
+    }
+}
+
+/// A time as the index holds it.
+pub(crate) fn from_ns(ns: i64) -> SystemTime {
+    let distance = Duration::from_nanos(ns.unsigned_abs());
+    if ns < 0 {
+        UNIX_EPOCH - distance
+    } else {
+        UNIX_EPOCH + distance
+    }
+}
+
+/// As [`from_ns`], the other way; times that do not fit are the nearest one that does.
+pub(crate) fn to_ns(time: SystemTime) -> i64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |ns| -ns),
+    }
+}
+
+/// What only the one who appends may touch.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    /// The end of what is written. With [`Sync::Always`] it is ahead of what is committed while a sync is under way.
+    pub(crate) tail: Tail,
+    /// Whether the index says on disk that the log is being written to.
+    pub(crate) unclean: bool,
+    pub(crate) closed: bool,
+    bytes: Vec<u8>,
+    entries: Vec<u8>,
+}
+
+/// How far the log is on the disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Synced {
+    pub(crate) count: u64,
+    pub(crate) log_end: u64,
+}
+
+/// One namespace: an append-only log with one writer at a time and any number of readers.
+///
+/// All methods can be called from any thread. Readers never wait for a writer.
+//
+// Locks, outer to inner: `synced`, `writer`, the index's slot, the signal's state. Observers are called with none of them.
+pub struct Log {
+    pub(crate) namespace: Namespace,
+    pub(crate) format: Format,
+    pub(crate) sync: Sync,
+    pub(crate) max_record_bytes: u64,
+    pub(crate) read_only: bool,
+    pub(crate) boot: u64,
+    pub(crate) log_path: PathBuf,
+    pub(crate) index_path: PathBuf,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) index: Index,
+    pub(crate) signal: Signal,
+    pub(crate) recovery: Recovery,
+    pub(crate) writer: Mutex<Writer>,
+    synced: Mutex<Synced>,
+    failed: OnceLock<String>,
+    /// Set while the log is in the queue of those to be synced.
+    dirty: AtomicBool,
+    queue: Option<Arc<SyncQueue>>,
+    myself: Weak<Log>,
+}
+
+/// What a log is made of; see the fields of [`Log`].
+pub(crate) struct Parts {
+    pub(crate) namespace: Namespace,
+    pub(crate) format: Format,
+    pub(crate) sync: Sync,
+    pub(crate) max_record_bytes: u64,
+    pub(crate) read_only: bool,
+    pub(crate) boot: u64,
+    pub(crate) log_path: PathBuf,
+    pub(crate) index_path: PathBuf,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) index: Index,
+    pub(crate) tail: Tail,
+    pub(crate) recovery: Recovery,
+    pub(crate) queue: Option<Arc<SyncQueue>>,
+}
+
+impl Log {
+    /// A log whose files are in order, closed cleanly and on the disk up to `parts.tail`.
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let tail = parts.tail;
+        let mut state = State::default();
+        tail.write_to(&mut state);
+        Arc::new_cyclic(|myself| Log {
+            namespace: parts.namespace,
+            format: parts.format,
+            sync: parts.sync,
+            max_record_bytes: parts.max_record_bytes,
+            read_only: parts.read_only,
+            boot: parts.boot,
+            log_path: parts.log_path,
+            index_path: parts.index_path,
+            file: parts.file,
+            index: parts.index,
+            signal: Signal::new(state),
+            recovery: parts.recovery,
+            writer: Mutex::new(Writer {
+                tail,
+                unclean: false,
+                closed: false,
+                bytes: Vec::new(),
+                entries: Vec::new(),
+            }),
+            synced: Mutex::new(Synced {
+                count: tail.count,
+                log_end: tail.log_end,
+            }),
+            failed: OnceLock::new(),
+            dirty: AtomicBool::new(false),
+            queue: parts.queue,
+            myself: Weak::clone(myself),
+        })
+    }
+
+    /// The name.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// A number from 1 to 2^23 - 1 that the namespace keeps as long as its index file lives, unique among those of its storage, and
+    /// not soon given to another one.
+    pub fn id(&self) -> u32 {
+        self.index.id
+    }
+
+    /// How the log lies on disk.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// What opening the log found, kept and cut.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// What readers wait on.
+    pub fn signal(&self) -> &Signal {
+        &self.signal
+    }
+
+    /// What is committed now: one consistent snapshot, at the cost of an uncontended lock.
+    pub fn state(&self) -> State {
+        self.signal.state()
+    }
+
+    /// Why the log takes no appends, if it has failed.
+    pub fn failure(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
+    }
+
+    /// Appends one record and tells everybody who waits for it.
+    ///
+    /// Blocks for other writers and, with [`Sync::Always`], for the disk.
+    ///
+    /// # Errors
+    /// As [`Log::append_batch`].
+    pub fn append(&self, payload: &[u8]) -> Result<Appended> {
+        self.append_batch(&[payload])
+    }
+
+    /// Appends records, all or none, as one commit. Returns where the first one is; the others follow it without gaps. No payloads
+    /// at all: where the next record will be, and nothing is written.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::ReadOnly`], [`Error::TooLarge`]: refused, nothing was written. [`Error::NoSpace`]: nothing
+    /// was stored, and appends work again when there is room. [`Error::Io`]: nothing is visible, and from now on
+    /// appends are refused with [`Error::Failed`] until the log is reopened.
+    pub fn append_batch(&self, payloads: &[&[u8]]) -> Result<Appended> {
+        let appended = self.append_batch_quiet(payloads)?;
+        self.notify_observers();
+        Ok(appended)
+    }
+
+    /// As [`Log::append_batch`], but leaves it to the caller to [notify the observers](Log::notify_observers), so that it can
+    /// answer its writer first. Those who [wait](Signal::wait) are woken.
+    ///
+    /// # Errors
+    /// As [`Log::append_batch`].
+    pub fn append_batch_quiet(&self, payloads: &[&[u8]]) -> Result<Appended> {
+        let mut guard = lock(&self.writer);
+        let writer = &mut *guard;
+        self.check_writable(writer)?;
+        let first = &writer.tail;
+        let appended = Appended {
+            record: RecordNo(first.count),
+            index: ByteIndex(first.log_end),
+            size: payloads.first().map_or(0, |payload| payload.len() as u64),
+        };
+        if payloads.is_empty() {
+            return Ok(appended);
+        }
+        let tail = self.stage(writer, payloads)?;
+        self.mark_unclean(writer)?;
+        if let Err(e) = self.write_payloads(writer, payloads, tail.log_end - writer.tail.log_end) {
+            return Err(self.roll_back(writer, e, false));
+        }
+        self.finish(guard, tail)?;
+        Ok(appended)
+    }
+
+    /// Appends one record of any size, read to its end from `reader` at constant memory. Nothing is visible before that.
+    ///
+    /// Other writers wait meanwhile, so `reader` should be a file rather than a connection. [`Options::max_record_bytes`] does
+    /// not apply. The observers are the caller's to notify.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if `reader` fails: nothing was stored. Else as [`Log::append_batch`].
+    ///
+    /// [`Options::max_record_bytes`]: super::Options::max_record_bytes
+    pub fn append_from(&self, reader: &mut dyn Read) -> Result<Appended> {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut guard = lock(&self.writer);
+        let writer = &mut *guard;
+        self.check_writable(writer)?;
+        self.mark_unclean(writer)?;
+        let start = writer.tail.log_end;
+        let (mut size, mut crc, mut last) = (0u64, 0, None);
+        loop {
+            let n = match read_full(reader, &mut chunk) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(source) => {
+                    // The log is as it was, unless taking back what was written fails: that error is the graver one.
+                    return Err(match self.cut_back(writer, false) {
+                        Ok(()) => Error::Input { source },
+                        Err(e) => self.fail("cannot undo an append", &self.log_path, e),
+                    });
+                }
+            };
+            let at = start + SIZE_FIELD_BYTES + size;
+            if at + n as u64 > MAX_LOG_BYTES {
+                let e = io::ErrorKind::FileTooLarge.into();
+                return Err(self.roll_back(writer, e, false));
+            }
+            if let Err(e) = disk::write_all(&*self.file, &chunk[..n], at) {
+                return Err(self.roll_back(writer, e, false));
+            }
+            crc = checksum_append(crc, &chunk[..n]);
+            last = Some(chunk[n - 1]);
+            size += n as u64;
+        }
+        let time_ns = to_ns(SystemTime::now()).max(writer.tail.time_ns);
+        let Some(tail) = writer.tail.with(size, last, time_ns, true) else {
+            return Err(self.roll_back(writer, io::ErrorKind::FileTooLarge.into(), false));
+        };
+        writer.entries.clear();
+        writer.entries.extend_from_slice(
+            &entry_at(&writer.tail, time_ns, crc).encode(tail.count - 1, self.index.id),
+        );
+        let appended = Appended {
+            record: RecordNo(tail.count - 1),
+            index: ByteIndex(start),
+            size,
+        };
+        // The size field last: until then the bytes behind the log's end cannot be taken for a record.
+        if let Err(e) = disk::write_all(&*self.file, &encode_length(size), start) {
+            return Err(self.roll_back(writer, e, false));
+        }
+        self.finish(guard, tail)?;
+        Ok(appended)
+    }
+
+    /// Calls the observers of this log's [`Signal`], after [`Log::append_batch_quiet`].
+    pub fn notify_observers(&self) {
+        self.signal.notify_observers();
+    }
+
+    /// Returns when every record that was appended before the call is on the disk, with its index entry. Cheap when it is already.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the disk refuses; the log has then failed. [`Error::Failed`] if it had.
+    pub fn sync(&self) -> Result<()> {
+        if self.read_only {
+            return Ok(());
+        }
+        let target = lock(&self.writer).tail.count;
+        self.sync_through(target)
+    }
+
+    fn check_writable(&self, writer: &Writer) -> Result<()> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        if writer.closed {
+            return Err(Error::Closed);
+        }
+        self.check_failed()
+    }
+
+    fn check_failed(&self) -> Result<()> {
+        match self.failed.get() {
+            Some(reason) => Err(Error::Failed {
+                namespace: self.namespace.to_string(),
+                reason: reason.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Encodes the index entries of `payloads` into the writer's buffer, and returns the tail behind them. No I/O.
+    fn stage(&self, writer: &mut Writer, payloads: &[&[u8]]) -> Result<Tail> {
+        let time_ns = to_ns(SystemTime::now()).max(writer.tail.time_ns);
+        let mut tail = writer.tail;
+        writer.entries.clear();
+        for payload in payloads {
+            let size = payload.len() as u64;
+            if size > self.max_record_bytes {
+                return Err(Error::TooLarge {
+                    size,
+                    limit: self.max_record_bytes,
+                });
+            }
+            let entry = entry_at(&tail, time_ns, checksum(payload));
+            writer
+                .entries
+                .extend_from_slice(&entry.encode(tail.count, self.index.id));
+            tail = tail
+                .with(size, payload.last().copied(), time_ns, true)
+                .ok_or(Error::TooLarge {
+                    size,
+                    limit: MAX_LOG_BYTES - tail.log_end,
+                })?;
+        }
+        Ok(tail)
+    }
+
+    fn write_payloads(
+        &self,
+        writer: &mut Writer,
+        payloads: &[&[u8]],
+        total: u64,
+    ) -> io::Result<()> {
+        let at = writer.tail.log_end;
+        if total <= COALESCE_BYTES {
+            writer.bytes.clear();
+            for payload in payloads {
+                writer
+                    .bytes
+                    .extend_from_slice(&encode_length(payload.len() as u64));
+                writer.bytes.extend_from_slice(payload);
+            }
+            return disk::write_all(&*self.file, &writer.bytes, at);
+        }
+        let sizes: Vec<[u8; 8]> = payloads
+            .iter()
+            .map(|payload| encode_length(payload.len() as u64))
+            .collect();
+        let mut slices: Vec<IoSlice<'_>> = sizes
+            .iter()
+            .zip(payloads)
+            .flat_map(|(size, payload)| [IoSlice::new(size), IoSlice::new(payload)])
+            .collect();
+        disk::write_all_vectored(&*self.file, &mut slices, at)
+    }
+
+    /// The second half of an append: index entries, count, sync where it is due, commit.
+    ///
+    /// The index is written before the count, so that after a crash of this process every counted record has its entry; the
+    /// count is written with each append, so that the log alone, its index deleted, opens with every acknowledged record.
+    fn finish(&self, mut guard: std::sync::MutexGuard<'_, Writer>, tail: Tail) -> Result<()> {
+        let writer = &mut *guard;
+        if let Err(e) = self.index.write(writer.tail.count, &writer.entries) {
+            return Err(self.roll_back(writer, e, false));
+        }
+        if let Err(e) = self.write_count(tail.count) {
+            return Err(self.roll_back(writer, e, true));
+        }
+        writer.tail = tail;
+        if writer.entries.capacity() > KEEP_BYTES {
+            writer.entries = Vec::new();
+        }
+        if self.sync == Sync::Always {
+            drop(guard);
+            return self.sync_through(tail.count);
+        }
+        // Still under the writer's lock, so that commits are in order.
+        self.signal.update(|state| tail.write_to(state));
+        // A sync that stored `false` before this look at `dirty` takes its snapshot after this lock is released.
+        if let Some(queue) = &self.queue
+            && !self.dirty.load(Ordering::Relaxed)
+            && let Some(myself) = self.myself.upgrade()
+        {
+            self.dirty.store(true, Ordering::Relaxed);
+            queue.add(myself);
+        }
+        Ok(())
+    }
+
+    fn write_count(&self, count: u64) -> io::Result<()> {
+        match self.format {
+            Format::Bare => Ok(()),
+            Format::Count8 | Format::Count16 => {
+                disk::write_all(&*self.file, &encode_length(count), 0)
+            }
+        }
+    }
+
+    /// Before the first write after opening, the index must say on disk that the log is not closed in order: else, after a power
+    /// cut, half-written records would be taken for those of another program that appended after us.
+    fn mark_unclean(&self, writer: &mut Writer) -> Result<()> {
+        if writer.unclean {
+            return Ok(());
+        }
+        let tail = &writer.tail;
+        let marked = self
+            .index
+            .write_slot(false, tail.count, tail.log_end, self.boot)
+            .and_then(|()| self.index.file.sync_data());
+        match marked {
+            Ok(()) => {
+                writer.unclean = true;
+                Ok(())
+            }
+            Err(source) if is_no_space(&source) => Err(self.no_space(source)),
+            Err(source) => Err(self.fail("mark", &self.index_path, source)),
+        }
+    }
+
+    /// Takes a failed append back, and says what it failed with. A full disk leaves the log as it was; anything else leaves it failed.
+    fn roll_back(&self, writer: &mut Writer, cause: io::Error, count_touched: bool) -> Error {
+        match self.cut_back(writer, count_touched) {
+            Err(e) => self.fail("undo an append in", &self.log_path, e),
+            Ok(()) if is_no_space(&cause) => self.no_space(cause),
+            Ok(()) => self.fail("append to", &self.log_path, cause),
+        }
+    }
+
+    /// Puts the files back to `writer.tail`. The count first: it must never be larger than what is there.
+    fn cut_back(&self, writer: &Writer, count_touched: bool) -> io::Result<()> {
+        if count_touched {
+            self.write_count(writer.tail.count)?;
+        }
+        self.file.set_len(writer.tail.log_end)?;
+        self.index.cut(writer.tail.count)
+    }
+
+    fn no_space(&self, source: io::Error) -> Error {
+        Error::NoSpace {
+            namespace: self.namespace.to_string(),
+            source,
+        }
+    }
+
+    /// From now on appends are refused. Says so once in the log of the program.
+    fn fail(&self, action: &'static str, path: &std::path::Path, source: io::Error) -> Error {
+        let error = Error::io(action, path, source);
+        if self.failed.set(error.to_string()).is_ok() {
+            log::error!(
+                "namespace '{}' takes no more appends until it is reopened: {error}",
+                self.namespace
+            );
+            self.signal.update(|state| state.failed = true);
+        }
+        error
+    }
+
+    /// Returns when the first `target` records are on the disk. Whoever comes while a sync runs is served by the next one, together with
+    /// all others who came meanwhile.
+    fn sync_through(&self, target: u64) -> Result<()> {
+        let mut synced = lock(&self.synced);
+        if synced.count >= target {
+            return Ok(());
+        }
+        self.check_failed()?;
+        self.dirty.store(false, Ordering::Relaxed);
+        let tail = lock(&self.writer).tail;
+        self.sync_files(&mut synced, &tail)?;
+        if self.sync == Sync::Always {
+            self.signal.update(|state| tail.write_to(state));
+        }
+        Ok(())
+    }
+
+    fn sync_files(&self, synced: &mut Synced, tail: &Tail) -> Result<()> {
+        self.file
+            .sync_data()
+            .map_err(|e| self.fail("sync", &self.log_path, e))?;
+        self.index
+            .file
+            .sync_data()
+            .map_err(|e| self.fail("sync", &self.index_path, e))?;
+        *synced = Synced {
+            count: tail.count,
+            log_end: tail.log_end,
+        };
+        // A hint that bounds the work of recovery: if it is lost, recovery checks more.
+        self.index
+            .write_slot(false, synced.count, synced.log_end, self.boot)
+            .map_err(|e| self.fail("write", &self.index_path, e))
+    }
+
+    /// Syncs, says on disk that all is in order, and tells everybody that there will be no more records. The second time does nothing.
+    pub(crate) fn close(&self) -> Result<()> {
+        let mut synced = lock(&self.synced);
+        let mut writer = lock(&self.writer);
+        if writer.closed {
+            return Ok(());
+        }
+        writer.closed = true;
+        let result = self.close_files(&mut synced, &writer);
+        drop((writer, synced));
+        self.end();
+        result
+    }
+
+    fn close_files(&self, synced: &mut Synced, writer: &Writer) -> Result<()> {
+        if !writer.unclean {
+            return Ok(());
+        }
+        self.check_failed()?;
+        self.sync_files(synced, &writer.tail)?;
+        self.signal.update(|state| writer.tail.write_to(state));
+        self.index
+            .write_slot(true, synced.count, synced.log_end, self.boot)
+            .and_then(|()| self.index.file.sync_data())
+            .map_err(|e| self.fail("sync", &self.index_path, e))
+    }
+
+    /// Ends the log as a crash of the process would: nothing is synced, nothing is marked.
+    pub(crate) fn abandon(&self) {
+        lock(&self.writer).closed = true;
+        self.end();
+    }
+
+    /// Closes the log for removal, unless it holds a record.
+    pub(crate) fn close_if_empty(&self) -> Result<()> {
+        let mut writer = lock(&self.writer);
+        if writer.closed {
+            return Err(Error::Closed);
+        }
+        if writer.tail.count > 0 {
+            return Err(Error::NotEmpty {
+                namespace: self.namespace.to_string(),
+                records: writer.tail.count,
+            });
+        }
+        writer.closed = true;
+        Ok(())
+    }
+
+    /// Wakes everybody with the news that the log is closed.
+    pub(crate) fn end(&self) {
+        self.signal.update(|state| state.closed = true);
+        self.signal.notify_observers();
+    }
+}
+
+/// The index entry of the record that comes at `tail`.
+fn entry_at(tail: &Tail, time_ns: i64, checksum: u32) -> IndexEntry {
+    IndexEntry {
+        log_offset: tail.log_end,
+        time_unknown: false,
+        text_offset: tail.text_end,
+        time_ns,
+        checksum,
+    }
+}
+
+fn is_no_space(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// Fills `buf` unless the reader ends before.
+fn read_full(reader: &mut dyn Read, buf: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        match reader.read(&mut buf[done..]) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("namespace", &self.namespace.as_str())
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,798 @@
+//! Opening a log: at once when it was closed in order, else by looking at what is there and deciding what to keep.
+//!
+//! `docs/format.md` gives the reasons. In short: everything up to the last sync is there and stays; behind it a record is kept if it is
+//! whole and right; the first that is not ends the log, and what lies behind that end is cut off before anything is appended. What
+//! cannot be explained by a crash is damage: the log is refused, and no byte of it changed.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::disk::{self, Disk, DiskFile, OpenMode};
+use super::format::{
+    ENTRY_BYTES, INDEX_HEADER_BYTES, IndexEntry, SIZE_FIELD_BYTES, Slot, checksum_append,
+    decode_length, encode_length, entry_offset, u64_at,
+};
+use super::index::{Index, Overlay, read_slot, slot_offset};
+use super::log::Tail;
+use super::{Error, Format, Namespace, Options, RecordNo, Result};
+
+/// What is read at a time while a log is walked.
+const WINDOW_BYTES: usize = 256 << 10;
+/// How many rebuilt entries are written at a time.
+const ENTRIES_AT_ONCE: usize = 4096;
+
+/// What opening a log found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// The log was closed in order and nobody has touched it since: nothing was looked at but its end.
+    pub clean: bool,
+    /// How many records were kept.
+    pub records: u64,
+    /// Records whose index entries were made from the log, from this one on; their times are not known.
+    pub rebuilt_from: Option<RecordNo>,
+    /// How many entries were made so.
+    pub rebuilt: u64,
+    /// Records that are kept, though their bytes are not those that were written: reading them gives
+    /// [`Error::Damaged`].
+    pub damaged: u64,
+    /// What was cut off the end of the log.
+    pub cut: Option<Cut>,
+    /// The count that the log's header claimed, if it was not the number of records kept.
+    pub claimed: Option<i64>,
+}
+
+/// What recovery cut off the end of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Where the log ends now, in bytes from its start.
+    pub offset: u64,
+    /// How many bytes were behind that.
+    pub bytes: u64,
+    /// What they were.
+    pub what: &'static str,
+}
+
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "kept {} records", self.records)?;
+        if let Some(claimed) = self.claimed {
+            write!(f, " (its header said {claimed})")?;
+        }
+        if let Some(from) = self.rebuilt_from {
+            write!(
+                f,
+                ", made the index again for {} from record {from} on (their times are not known)",
+                self.rebuilt
+            )?;
+        }
+        if let Some(Cut {
+            offset,
+            bytes,
+            what,
+        }) = self.cut
+        {
+            write!(f, ", cut {bytes} bytes at byte {offset}: {what}")?;
+        }
+        if self.damaged > 0 {
+            write!(f, ", {} of them damaged", self.damaged)?;
+        }
+        Ok(())
+    }
+}
+
+/// A log that is in order, and what it took.
+pub(crate) struct Opened {
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) index: Index,
+    pub(crate) format: Format,
+    pub(crate) tail: Tail,
+    pub(crate) recovery: Recovery,
+}
+
+/// Opens the log of `namespace` and puts it in order. `id` chooses an id for a namespace that has none, or one that is taken.
+pub(crate) fn open(
+    options: &Options,
+    namespace: &Namespace,
+    id: &dyn Fn(Option<u32>) -> u32,
+) -> Result<Opened> {
+    let log_path = namespace.log_path(&options.logs_dir);
+    let index_path = namespace.index_path(&options.logs_dir);
+    let disk = &*options.disk;
+    let mode = if options.read_only {
+        OpenMode::Read
+    } else {
+        OpenMode::Write
+    };
+    let file = disk
+        .open(&log_path, mode)
+        .map_err(|e| Error::io("open", &log_path, e))?;
+    let on_disk = match disk.open(&index_path, mode) {
+        Ok(index) => Some(index),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => return Err(Error::io("open", &index_path, e)),
+    };
+    let slot = match &on_disk {
+        Some(index) => read_slot(&**index).map_err(|e| Error::io("read", &index_path, e))?,
+        None => None,
+    };
+    if let Some(Slot { format, .. }) = slot
+        && format != Format::Count8
+    {
+        return Err(Error::UnsupportedFormat {
+            namespace: namespace.to_string(),
+            format,
+        });
+    }
+    let index: Arc<dyn DiskFile> = match on_disk {
+        on_disk if options.read_only => Arc::new(Overlay::new(on_disk)),
+        Some(index) => index,
+        None => create_index(disk, &options.logs_dir, &index_path)?,
+    };
+    let survey = Survey {
+        namespace,
+        log_path: &log_path,
+        index_path: &index_path,
+        log: &*file,
+        index: &*index,
+        slot,
+        boot: disk.boot_id(),
+        read_only: options.read_only,
+        repair: options.repair,
+    };
+    let new_id = id(slot.map(|slot| slot.id));
+    let (tail, recovery, sequence) = survey.run(new_id)?;
+    if recovery.cut.is_some()
+        || recovery.claimed.is_some()
+        || recovery.rebuilt > 0
+        || recovery.damaged > 0
+    {
+        log::warn!("namespace '{namespace}': {recovery}");
+    }
+    let last = Slot {
+        format: Format::Count8,
+        clean: true,
+        id: new_id,
+        sequence,
+        synced_count: tail.count,
+        log_end: tail.log_end,
+        boot: survey.boot,
+    };
+    Ok(Opened {
+        index: Index::new(index, last),
+        file,
+        format: Format::Count8,
+        tail,
+        recovery,
+    })
+}
+
+fn create_index(disk: &dyn Disk, dir: &Path, path: &Path) -> Result<Arc<dyn DiskFile>> {
+    let index = disk
+        .open(path, OpenMode::Create)
+        .map_err(|e| Error::io("create", path, e))?;
+    disk.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))?;
+    Ok(index)
+}
+
+/// Writes the header of a new index, both slots, so that neither is left to chance.
+pub(crate) fn new_index_header(slot: &Slot) -> Vec<u8> {
+    let other = Slot {
+        sequence: slot.sequence + 1,
+        ..*slot
+    };
+    let mut header = vec![0; INDEX_HEADER_BYTES as usize];
+    for slot in [slot, &other] {
+        let at = slot_offset(slot.sequence) as usize;
+        header[at..at + super::format::SLOT_BYTES].copy_from_slice(&slot.encode());
+    }
+    header
+}
+
+/// A log and its index as they are found.
+struct Survey<'a> {
+    namespace: &'a Namespace,
+    log_path: &'a Path,
+    index_path: &'a Path,
+    log: &'a dyn DiskFile,
+    index: &'a dyn DiskFile,
+    slot: Option<Slot>,
+    boot: u64,
+    read_only: bool,
+    repair: bool,
+}
+
+/// What a walk along the log is to believe.
+#[derive(Clone, Copy)]
+struct Claims {
+    /// The log file's length.
+    length: u64,
+    /// How many records the log's header counts.
+    count: u64,
+    /// Records from here on were not known to be on the disk when the log was last written to, which was not closed in order. `u64::MAX`
+    /// when it was, or when there is nothing to tell.
+    unsynced_from: u64,
+    /// What was written and not synced may have been lost since: the machine was started again.
+    lossy: bool,
+}
+
+/// Where a walk along the log ended.
+struct Walked {
+    tail: Tail,
+    /// The first record whose entry has to be written, and the tail before it.
+    stale: Option<Tail>,
+    rebuilt_from: Option<RecordNo>,
+    rebuilt: u64,
+    damaged: u64,
+    /// Why it ended: what the bytes behind the end are.
+    what: &'static str,
+}
+
+enum Step {
+    Record {
+        entry: IndexEntry,
+        size: u64,
+        last: Option<u8>,
+        from_log: bool,
+        changed: bool,
+        damaged: bool,
+    },
+    End(&'static str),
+}
+
+impl Survey<'_> {
+    /// Puts the log in order, and returns its tail and the sequence number of the slot that counts.
+    fn run(&self, id: u32) -> Result<(Tail, Recovery, u64)> {
+        let length = self.log.len().map_err(|e| self.log_error(e))?;
+        let index_length = self.index.len().map_err(|e| self.index_error(e))?;
+        let header = Format::Count8.header_bytes();
+        let mut field = [0; 8];
+        if length >= header {
+            disk::read_exact(self.log, &mut field, 0).map_err(|e| self.log_error(e))?;
+        } else if self.slot.is_some_and(|slot| slot.synced_count > 0) && !self.repair {
+            return Err(self.damaged(
+                None,
+                length,
+                "the file ends inside its header, but its index knows of records",
+            ));
+        }
+        let sequence = self.slot.map_or(0, |slot| slot.sequence);
+        let same_id = self.slot.is_some_and(|slot| slot.id == id);
+        if same_id && let Some(tail) = self.clean_tail(length, index_length, field)? {
+            let recovery = Recovery {
+                clean: true,
+                records: tail.count,
+                ..Recovery::default()
+            };
+            return Ok((tail, recovery, sequence));
+        }
+
+        let base = self.base(length)?;
+        let claimed = i64::from_le_bytes(field);
+        let mut claims = Claims {
+            length,
+            count: self.believable_count(field, &base, length)?,
+            unsynced_from: u64::MAX,
+            lossy: false,
+        };
+        if let Some(slot) = self.slot.filter(|slot| !slot.clean) {
+            claims.unsynced_from = slot.synced_count;
+            claims.lossy = slot.boot == 0 || slot.boot != self.boot;
+        }
+        let walked = match self.walk(&claims, base, |_, _| Ok(())) {
+            Ok(walked) => walked,
+            Err(e @ Error::Damaged { .. }) => return Err(self.other_format(length)?.unwrap_or(e)),
+            Err(e) => return Err(e),
+        };
+        let end = walked.tail.log_end;
+        if self.slot.is_none() && length > end && !self.repair {
+            // Nothing of ours vouches for the format: before bytes are cut, see if they make sense in another one.
+            if let Some(e) = self.other_format(length)? {
+                return Err(e);
+            }
+        }
+        let recovery = Recovery {
+            clean: false,
+            records: walked.tail.count,
+            rebuilt_from: walked.rebuilt_from,
+            rebuilt: walked.rebuilt,
+            damaged: walked.damaged,
+            cut: (length > end)
+                .then(|| Cut {
+                    offset: end,
+                    bytes: length - end,
+                    what: walked.what,
+                })
+                .or_else(|| {
+                    (0 < length && length < header).then_some(Cut {
+                        offset: 0,
+                        bytes: length,
+                        what: "a torn header",
+                    })
+                }),
+            claimed: (claimed != walked.tail.count.cast_signed()).then_some(claimed),
+        };
+        let stale = if same_id {
+            walked.stale
+        } else {
+            Some(Tail::empty(Format::Count8))
+        };
+        if self.read_only {
+            let from_walk = walked
+                .stale
+                .map(|from| self.rewrite(&claims, from, walked.tail.count, id));
+            from_walk.transpose()?;
+            let recovery = Recovery {
+                cut: None,
+                ..recovery
+            };
+            return Ok((walked.tail, recovery, sequence));
+        }
+        if let Some(from) = stale {
+            self.rewrite(&claims, from, walked.tail.count, id)?;
+        }
+        let sequence = self.settle(&claims, &walked.tail, claimed, index_length, id)?;
+        Ok((walked.tail, recovery, sequence))
+    }
+
+    /// The tail of a log that was closed in order and not touched since, found without looking at anything but its end.
+    fn clean_tail(
+        &self,
+        length: u64,
+        index_length: u64,
+        count_field: [u8; 8],
+    ) -> Result<Option<Tail>> {
+        let Some(slot) = self.slot.filter(|slot| slot.clean) else {
+            return Ok(None);
+        };
+        if length != slot.log_end
+            || decode_length(count_field) != Some(slot.synced_count)
+            || entry_offset(slot.synced_count) != Some(index_length)
+        {
+            return Ok(None);
+        }
+        self.tail_at(&slot)
+    }
+
+    /// The tail at the slot's count, if the last record before it is where the slot says.
+    fn tail_at(&self, slot: &Slot) -> Result<Option<Tail>> {
+        let empty = Tail::empty(Format::Count8);
+        let Some(n) = slot.synced_count.checked_sub(1) else {
+            return Ok((slot.log_end == empty.log_end).then_some(empty));
+        };
+        let Some(entry) = self.entry(&mut Window::new(self.index), n)? else {
+            return Ok(None);
+        };
+        let Some(size) = slot
+            .log_end
+            .checked_sub(entry.log_offset)
+            .and_then(|record| record.checked_sub(SIZE_FIELD_BYTES))
+        else {
+            return Ok(None);
+        };
+        let mut window = Window::new(self.log);
+        let field = window
+            .get(entry.log_offset, 8)
+            .map_err(|e| self.log_error(e))?;
+        if field != encode_length(size) {
+            // A flipped bit in the size field, or an index that is not this log's: the payload tells.
+            let (crc, _) =
+                self.checksum_of(&mut window, entry.log_offset + SIZE_FIELD_BYTES, size)?;
+            if crc != entry.checksum {
+                return Ok(None);
+            }
+        }
+        let last = self.last_byte(&mut window, entry.log_offset + SIZE_FIELD_BYTES, size)?;
+        let before = Tail {
+            count: n,
+            log_end: entry.log_offset,
+            text_end: entry.text_offset,
+            time_ns: entry.time_ns,
+            time_known: false,
+        };
+        Ok(before.with(size, last, entry.time_ns, !entry.time_unknown))
+    }
+
+    /// Where a walk starts: at the last sync, if index and log agree there, else at the beginning.
+    fn base(&self, length: u64) -> Result<Tail> {
+        if let Some(slot) = self.slot
+            && slot.log_end <= length
+            && let Some(tail) = self.tail_at(&slot)?
+        {
+            return Ok(tail);
+        }
+        Ok(Tail::empty(Format::Count8))
+    }
+
+    /// The header's count, or what the index knows where the header cannot be right.
+    fn believable_count(&self, field: [u8; 8], base: &Tail, length: u64) -> Result<u64> {
+        match (decode_length(field), self.slot) {
+            // Closed in order and nothing behind it: a count that differs is a damaged count.
+            (_, Some(slot))
+                if slot.clean && base.count == slot.synced_count && length == slot.log_end =>
+            {
+                Ok(slot.synced_count)
+            }
+            (Some(count), _) => Ok(count),
+            // Records behind the last sync are then kept by their checksums alone.
+            (None, Some(slot)) if base.count == slot.synced_count => Ok(slot.synced_count),
+            (None, _) if self.repair => Ok(0),
+            (None, _) => match self.other_format(length)? {
+                Some(e) => Err(e),
+                None => Err(self.damaged(None, 0, "the count is negative")),
+            },
+        }
+    }
+
+    /// Goes along the log from `base` to where it ends, giving each record's entry to `each`. Writes nothing.
+    fn walk(
+        &self,
+        claims: &Claims,
+        base: Tail,
+        mut each: impl FnMut(u64, &IndexEntry) -> Result<()>,
+    ) -> Result<Walked> {
+        let (mut log, mut index) = (Window::new(self.log), Window::new(self.index));
+        let mut walked = Walked {
+            tail: base,
+            stale: None,
+            rebuilt_from: None,
+            rebuilt: 0,
+            damaged: 0,
+            what: "",
+        };
+        loop {
+            let tail = walked.tail;
+            match self.step(claims, &tail, &mut log, &mut index)? {
+                Step::End(what) => {
+                    walked.what = what;
+                    return Ok(walked);
+                }
+                Step::Record {
+                    entry,
+                    size,
+                    last,
+                    from_log,
+                    changed,
+                    damaged,
+                } => {
+                    let Some(next) = tail.with(size, last, entry.time_ns, !entry.time_unknown)
+                    else {
+                        walked.what = "more than a log can hold";
+                        return Ok(walked);
+                    };
+                    if changed && walked.stale.is_none() {
+                        walked.stale = Some(tail);
+                    }
+                    if from_log {
+                        walked.rebuilt_from.get_or_insert(RecordNo(tail.count));
+                        walked.rebuilt += 1;
+                    }
+                    walked.damaged += u64::from(damaged);
+                    each(tail.count, &entry)?;
+                    walked.tail = next;
+                }
+            }
+        }
+    }
+
+    /// Decides on the record that should come at `tail`.
+    fn step(
+        &self,
+        claims: &Claims,
+        tail: &Tail,
+        log: &mut Window<'_>,
+        index: &mut Window<'_>,
+    ) -> Result<Step> {
+        let n = tail.count;
+        let at = tail.log_end;
+        let counted = n < claims.count;
+        let unsynced = n >= claims.unsynced_from;
+        if !counted && (self.read_only || at >= claims.length) {
+            // A reader beside a writer: what is not counted yet may still be taken back.
+            return Ok(Step::End("an append that was under way"));
+        }
+        let size = if claims.length.saturating_sub(at) < SIZE_FIELD_BYTES {
+            None
+        } else {
+            let field = log.get(at, 8).map_err(|e| self.log_error(e))?;
+            let room = claims.length - at - SIZE_FIELD_BYTES;
+            decode_length(u64_at(field, 0).to_le_bytes()).filter(|size| *size <= room)
+        };
+        let Some(size) = size else {
+            if counted && !unsynced && !self.repair {
+                return Err(self.damaged(
+                    Some(RecordNo(n)),
+                    at,
+                    "its size is negative or reaches beyond the end of the file",
+                ));
+            }
+            return Ok(Step::End("a torn record"));
+        };
+        let payload = at + SIZE_FIELD_BYTES;
+        let found = self
+            .entry(index, n)?
+            .filter(|entry| entry.log_offset == at && entry.text_offset == tail.text_end);
+        let Some(mut entry) = found else {
+            if !counted {
+                return Ok(Step::End("an append that was under way"));
+            }
+            if unsynced && claims.lossy && !self.repair {
+                return Ok(Step::End(
+                    "records that were not synced, and that nothing vouches for",
+                ));
+            }
+            let (checksum, last) = self.checksum_of(log, payload, size)?;
+            let entry = IndexEntry {
+                log_offset: at,
+                time_unknown: true,
+                text_offset: tail.text_end,
+                time_ns: tail.time_ns,
+                checksum,
+            };
+            return Ok(Step::Record {
+                entry,
+                size,
+                last,
+                from_log: true,
+                changed: true,
+                damaged: false,
+            });
+        };
+        let changed = entry.time_ns < tail.time_ns;
+        entry.time_ns = entry.time_ns.max(tail.time_ns);
+        if counted && self.slot.is_some_and(|slot| n < slot.synced_count) {
+            let last = self.last_byte(log, payload, size)?;
+            return Ok(Step::Record {
+                entry,
+                size,
+                last,
+                from_log: false,
+                changed,
+                damaged: false,
+            });
+        }
+        let (crc, last) = self.checksum_of(log, payload, size)?;
+        let damaged = crc != entry.checksum;
+        if damaged && (!counted || (unsynced && claims.lossy)) {
+            return Ok(Step::End("a record that did not reach the disk whole"));
+        }
+        // Damaged, but nothing can have been lost: then it is not a torn tail, and those behind it are good.
+        Ok(Step::Record {
+            entry,
+            size,
+            last,
+            from_log: false,
+            changed,
+            damaged,
+        })
+    }
+
+    /// Writes the entries from `from` on, up to record `count`, by walking there again: at constant memory, and only once it is known
+    /// that the walk ends well.
+    fn rewrite(&self, claims: &Claims, from: Tail, count: u64, id: u32) -> Result<()> {
+        let mut pending: Vec<u8> = Vec::with_capacity(ENTRIES_AT_ONCE * ENTRY_BYTES);
+        let mut first = from.count;
+        let write = |first: u64, pending: &[u8]| {
+            let offset = entry_offset(first).unwrap_or(u64::MAX);
+            disk::write_all(self.index, pending, offset)
+                .map_err(|e| Error::io("write", self.index_path, e))
+        };
+        let claims = Claims {
+            count: claims.count.min(count),
+            ..*claims
+        };
+        self.walk(&claims, from, |n, entry| {
+            if n >= count {
+                return Ok(());
+            }
+            pending.extend_from_slice(&entry.encode(n, id));
+            if pending.len() == ENTRIES_AT_ONCE * ENTRY_BYTES {
+                write(first, &pending)?;
+                first = n + 1;
+                pending.clear();
+            }
+            Ok(())
+        })?;
+        write(first, &pending)
+    }
+
+    /// Brings both files to `tail`, on the disk, and marks them so. In this order, a second crash anywhere in it finds nothing worse:
+    /// entries before the cut they account for, the slot that vouches for all of it last.
+    fn settle(
+        &self,
+        claims: &Claims,
+        tail: &Tail,
+        claimed: i64,
+        index_length: u64,
+        id: u32,
+    ) -> Result<u64> {
+        let written = |path| move |e| Error::io("mend", path, e);
+        let whole = entry_offset(tail.count).unwrap_or(u64::MAX);
+        if index_length != whole {
+            self.index
+                .set_len(whole)
+                .map_err(written(self.index_path))?;
+        }
+        self.index.sync_data().map_err(written(self.index_path))?;
+        if claims.length > tail.log_end || claims.length < Format::Count8.header_bytes() {
+            self.log
+                .set_len(tail.log_end)
+                .map_err(written(self.log_path))?;
+        }
+        if claimed != tail.count.cast_signed() {
+            disk::write_all(self.log, &encode_length(tail.count), 0)
+                .map_err(written(self.log_path))?;
+        }
+        self.log.sync_data().map_err(written(self.log_path))?;
+        let slot = Slot {
+            format: Format::Count8,
+            clean: true,
+            id,
+            sequence: self.slot.map_or(0, |slot| slot.sequence.wrapping_add(1)),
+            synced_count: tail.count,
+            log_end: tail.log_end,
+            boot: self.boot,
+        };
+        let (bytes, offset, sequence) = match self.slot {
+            Some(_) => (
+                slot.encode().to_vec(),
+                slot_offset(slot.sequence),
+                slot.sequence,
+            ),
+            None => (new_index_header(&slot), 0, slot.sequence + 1),
+        };
+        disk::write_all(self.index, &bytes, offset).map_err(written(self.index_path))?;
+        self.index.sync_data().map_err(written(self.index_path))?;
+        Ok(sequence)
+    }
+
+    /// A refusal, if the file makes sense to its last byte as another format's.
+    fn other_format(&self, length: u64) -> Result<Option<Error>> {
+        if self.slot.is_some() {
+            return Ok(None);
+        }
+        let refuse = |format| {
+            Ok(Some(Error::UnsupportedFormat {
+                namespace: self.namespace.to_string(),
+                format,
+            }))
+        };
+        let mut head = [0; 16];
+        let have = disk::read_up_to(self.log, &mut head, 0).map_err(|e| self.log_error(e))?;
+        if have == 16
+            && let (count, last) = (u64_at(&head, 0), u64_at(&head, 8))
+            && last <= length
+        {
+            let mut field = [0; 8];
+            let is_size =
+                disk::read_up_to(self.log, &mut field, last).map_err(|e| self.log_error(e))? == 8;
+            let ends = decode_length(field).and_then(|size| last.checked_add(8)?.checked_add(size));
+            let empty = count == 0 && last == 0 && length == 16;
+            if empty || (count > 0 && last >= 16 && is_size && ends == Some(length)) {
+                return refuse(Format::Count16);
+            }
+        }
+        let (mut at, mut window) = (0u64, Window::new(self.log));
+        while length - at >= SIZE_FIELD_BYTES {
+            let field = window.get(at, 8).map_err(|e| self.log_error(e))?;
+            match decode_length(u64_at(field, 0).to_le_bytes()) {
+                Some(size) if size <= length - at - SIZE_FIELD_BYTES => {
+                    at += SIZE_FIELD_BYTES + size
+                }
+                _ => return Ok(None),
+            }
+        }
+        if at == length && length > Format::Count8.header_bytes() {
+            refuse(Format::Bare)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Entry `n` as it is on disk, under the id that the index has there.
+    fn entry(&self, window: &mut Window<'_>, n: u64) -> Result<Option<IndexEntry>> {
+        let (Some(slot), Some(offset)) = (self.slot, entry_offset(n)) else {
+            return Ok(None);
+        };
+        let bytes = window
+            .up_to(offset, ENTRY_BYTES)
+            .map_err(|e| self.index_error(e))?;
+        Ok(IndexEntry::decode(bytes, n, slot.id))
+    }
+
+    /// Checksum and last byte of a payload that is known to be inside the file.
+    fn checksum_of(&self, log: &mut Window<'_>, at: u64, size: u64) -> Result<(u32, Option<u8>)> {
+        let (mut done, mut crc, mut last) = (0, 0, None);
+        while done < size {
+            let wanted = usize::try_from(size - done)
+                .unwrap_or(usize::MAX)
+                .min(WINDOW_BYTES);
+            let piece = log.get(at + done, wanted).map_err(|e| self.log_error(e))?;
+            crc = checksum_append(crc, piece);
+            last = piece.last().copied();
+            done += piece.len() as u64;
+        }
+        Ok((crc, last))
+    }
+
+    fn last_byte(&self, log: &mut Window<'_>, at: u64, size: u64) -> Result<Option<u8>> {
+        match size.checked_sub(1) {
+            None => Ok(None),
+            Some(before) => Ok(log
+                .get(at + before, 1)
+                .map_err(|e| self.log_error(e))?
+                .first()
+                .copied()),
+        }
+    }
+
+    fn damaged(&self, record: Option<RecordNo>, offset: u64, what: &str) -> Error {
+        Error::Damaged {
+            namespace: self.namespace.to_string(),
+            record,
+            offset,
+            what: format!(
+                "{what} (no byte was changed; copy the file, then open it with the repair option, which keeps the {} before \
+                 that and cuts the rest)",
+                record.map_or("records".to_owned(), |n| format!("{n} records"))
+            ),
+        }
+    }
+
+    fn log_error(&self, e: io::Error) -> Error {
+        Error::io("read", self.log_path, e)
+    }
+
+    fn index_error(&self, e: io::Error) -> Error {
+        Error::io("read", self.index_path, e)
+    }
+}
+
+/// A file read in large pieces, for a walk that looks at small ones mostly in order.
+struct Window<'a> {
+    file: &'a dyn DiskFile,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Window<'a> {
+    fn new(file: &'a dyn DiskFile) -> Self {
+        Window {
+            file,
+            start: 0,
+            bytes: Vec::new(),
+        }
+    }
+
+    /// `count` bytes at `offset`, or `UnexpectedEof`. `count` is at most [`WINDOW_BYTES`].
+    fn get(&mut self, offset: u64, count: usize) -> io::Result<&[u8]> {
+        let bytes = self.up_to(offset, count)?;
+        if bytes.len() == count {
+            Ok(bytes)
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+
+    /// As `get`, but fewer bytes where the file ends.
+    fn up_to(&mut self, offset: u64, count: usize) -> io::Result<&[u8]> {
+        let inside = offset
+            .checked_sub(self.start)
+            .and_then(|at| usize::try_from(at).ok());
+        let at = match inside.filter(|at| {
+            at.checked_add(count)
+                .is_some_and(|end| end <= self.bytes.len())
+        }) {
+            Some(at) => at,
+            None => {
+                self.bytes.resize(WINDOW_BYTES, 0);
+                let have = disk::read_up_to(self.file, &mut self.bytes, offset)?;
+                self.bytes.truncate(have);
+                self.start = offset;
+                0
+            }
+        };
+        Ok(&self.bytes[at..self.bytes.len().min(at + count)])
+    }
+}

@@ -1,0 +1,269 @@
+//! How readers learn that there is more: they wait on state, not on events.
+//!
+//! What is committed, and whether the log is closed, lie under one lock. A waiter looks and waits under that lock, so a commit
+//! between its look and its wait is not lost.
+
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A log at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct State {
+    /// How many records are committed.
+    pub count: u64,
+    /// The end of the last committed record, in bytes from the start of the log file.
+    pub log_end: u64,
+    /// The length of the text view in bytes: every record, with a newline where it has none of its own.
+    pub text_end: u64,
+    /// When the last record was appended; `None` if there is none, or its time is not known.
+    pub last_time: Option<SystemTime>,
+    /// The storage was closed or the namespace removed: there will be no more records. These can still be read.
+    pub closed: bool,
+    /// Appends are refused since a write or sync failed.
+    pub failed: bool,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitOutcome {
+    /// There are more records than the caller has seen.
+    Ready,
+    /// There are not, and there will be none.
+    Closed,
+    /// The time is over.
+    TimedOut,
+}
+
+type Observer = Arc<dyn Fn() + Send + Sync>;
+
+#[derive(Default)]
+struct Observers {
+    next_id: u64,
+    /// Shared, so that a commit takes the list out of the lock without copying it.
+    list: Arc<[(u64, Observer)]>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: State,
+    waiting: usize,
+}
+
+/// The committed state of one log, and who waits for it to change.
+#[derive(Default)]
+pub struct Signal {
+    shared: Mutex<Shared>,
+    changed: Condvar,
+    observers: Arc<Mutex<Observers>>,
+}
+
+/// A panic of one holder says nothing about the data here: every change is made by a single assignment.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Signal {
+    pub(crate) fn new(state: State) -> Self {
+        Signal {
+            shared: Mutex::new(Shared { state, waiting: 0 }),
+            ..Signal::default()
+        }
+    }
+
+    /// What is committed now. Does not block on disk or on a writer.
+    pub fn state(&self) -> State {
+        lock(&self.shared).state
+    }
+
+    /// Blocks until there are more than `count` records, or there will be none, or the time is over (`None`: never).
+    ///
+    /// Records come before the close: [`WaitOutcome::Closed`] says that there are no more than `count`.
+    pub fn wait(&self, until_count_above: u64, timeout: Option<Duration>) -> WaitOutcome {
+        // A time too far away to be named is no deadline.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut shared = lock(&self.shared);
+        loop {
+            if shared.state.count > until_count_above {
+                return WaitOutcome::Ready;
+            }
+            if shared.state.closed {
+                return WaitOutcome::Closed;
+            }
+            let left =
+                match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                    Some(Duration::ZERO) => return WaitOutcome::TimedOut,
+                    left => left,
+                };
+            shared.waiting += 1;
+            shared = match left {
+                None => self
+                    .changed
+                    .wait(shared)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    self.changed
+                        .wait_timeout(shared, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+            shared.waiting -= 1;
+        }
+    }
+
+    /// Has `observer` called after every commit and after the close, until the subscription is dropped.
+    ///
+    /// It is called on the writer's thread with no lock of the engine held, so it may call the engine; it should be quick, for
+    /// the writer waits for it. Calls may overlap and coalesce: look at [`Signal::state`], do not count. Look once after
+    /// subscribing; what was committed before is not called for. A call that has begun may end after the drop.
+    #[must_use = "dropping the subscription ends it"]
+    pub fn subscribe(&self, observer: Arc<dyn Fn() + Send + Sync>) -> Subscription {
+        let mut observers = lock(&self.observers);
+        let id = observers.next_id;
+        observers.next_id += 1;
+        observers.list = observers
+            .list
+            .iter()
+            .cloned()
+            .chain([(id, observer)])
+            .collect();
+        Subscription {
+            id,
+            observers: Arc::clone(&self.observers),
+        }
+    }
+
+    /// Calls the observers. No lock is held while they run.
+    pub(crate) fn notify_observers(&self) {
+        let list = {
+            let observers = lock(&self.observers);
+            if observers.list.is_empty() {
+                return;
+            }
+            Arc::clone(&observers.list)
+        };
+        for (_, observer) in list.iter() {
+            observer();
+        }
+    }
+
+    /// Changes the state and wakes those who wait in [`Signal::wait`]. Observers are the caller's to notify, once it holds no lock.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut State)) {
+        let mut shared = lock(&self.shared);
+        change(&mut shared.state);
+        let anybody = shared.waiting > 0;
+        drop(shared);
+        if anybody {
+            self.changed.notify_all();
+        }
+    }
+}
+
+impl fmt::Debug for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.state().fmt(f)
+    }
+}
+
+/// Keeps an observer subscribed; dropping it ends that.
+pub struct Subscription {
+    id: u64,
+    observers: Arc<Mutex<Observers>>,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let removed: Vec<Observer>; // dropped after the lock: an observer may own anything
+        {
+            let mut observers = lock(&self.observers);
+            let (kept, gone): (Vec<_>, Vec<_>) = observers
+                .list
+                .iter()
+                .cloned()
+                .partition(|(id, _)| *id != self.id);
+            observers.list = kept.into();
+            removed = gone.into_iter().map(|(_, observer)| observer).collect();
+        }
+        drop(removed);
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::mpsc;
+    use std::thread;
+
+    fn commit(signal: &Signal, count: u64) {
+        signal.update(|state| state.count = count);
+    }
+
+    #[test]
+    fn a_commit_before_the_wait_is_not_lost() {
+        let signal = Signal::default();
+        commit(&signal, 1);
+        assert_eq!(signal.wait(0, None), WaitOutcome::Ready);
+    }
+
+    #[test]
+    fn records_come_before_the_close() {
+        let signal = Signal::default();
+        commit(&signal, 1);
+        signal.update(|state| state.closed = true);
+        assert_eq!(signal.wait(0, None), WaitOutcome::Ready);
+        assert_eq!(signal.wait(1, None), WaitOutcome::Closed);
+    }
+
+    #[test]
+    fn no_time_at_all_and_more_time_than_there_is() {
+        let signal = Signal::default();
+        assert_eq!(signal.wait(0, Some(Duration::ZERO)), WaitOutcome::TimedOut);
+        commit(&signal, 1);
+        assert_eq!(signal.wait(0, Some(Duration::MAX)), WaitOutcome::Ready);
+    }
+
+    #[test]
+    fn every_waiter_is_woken_by_one_commit() {
+        let signal = Signal::default();
+        thread::scope(|scope| {
+            let waiters: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| signal.wait(0, None)))
+                .collect();
+            // Whoever is not asleep yet sees the state, whoever is gets woken: no need to wait for them.
+            commit(&signal, 1);
+            for waiter in waiters {
+                assert_eq!(waiter.join().expect("no panic"), WaitOutcome::Ready);
+            }
+        });
+    }
+
+    #[test]
+    fn observers_are_called_outside_of_the_lock_and_until_they_go() {
+        let signal = Arc::new(Signal::default());
+        let seen = Arc::new(AtomicU32::new(0));
+        let (sender, receiver) = mpsc::channel();
+        let subscription = signal.subscribe({
+            let (signal, seen) = (Arc::clone(&signal), Arc::clone(&seen));
+            Arc::new(move || {
+                seen.fetch_add(1, Ordering::Relaxed);
+                sender.send(signal.state().count).expect("somebody listens");
+            })
+        });
+        commit(&signal, 5);
+        signal.notify_observers();
+        assert_eq!(receiver.recv(), Ok(5));
+        drop(subscription);
+        signal.notify_observers();
+        assert_eq!(seen.load(Ordering::Relaxed), 1);
+    }
+}

@@ -1,0 +1,519 @@
+//! A directory of logs: which there are, who may write to them, and how they come and go.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::hash::BuildHasher;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use super::disk::{self, OpenMode};
+use super::format::{Slot, encode_length};
+use super::index::Index;
+use super::log::Parts;
+use super::recovery::{self, Opened, Recovery, new_index_header};
+use super::signal::lock;
+use super::syncer::Syncer;
+use super::{
+    Appended, ByteIndex, Details, Error, Format, Log, Namespace, Options, Report, Result, Stream,
+    Sync,
+};
+
+/// The file in the logs directory whose lock the one writer holds.
+pub const LOCK_FILE: &str = ".immuta.lock";
+/// Ids of namespaces are below this, so that an inode number can hold one beside a record's number.
+const MAX_ID: u32 = 1 << 23;
+
+/// A directory of logs, open for writing by this process alone, or for reading.
+///
+/// Closed when dropped; call [`Storage::close`] to learn whether that went well.
+#[derive(Debug)]
+pub struct Storage {
+    options: Options,
+    logs: RwLock<BTreeMap<Namespace, Arc<Log>>>,
+    failed: Vec<(Namespace, Arc<Error>)>,
+    /// Taken on close. Dropping the file gives the lock back.
+    lock: Mutex<Option<File>>,
+    syncer: Mutex<Option<Syncer>>,
+}
+
+impl Storage {
+    /// Opens every log in the directory, which is made if it is not there, and creates the namespaces that the options name and that
+    /// are missing. A log that cannot be opened does not keep the others from it: see [`Storage::failed`].
+    ///
+    /// Logs that were closed in order are opened without being read; after a crash, what was not yet synced is checked.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if somebody writes there already; [`Error::InvalidNamespace`] in the options;
+    /// [`Error::UnsupportedFormat`]; [`Error::Io`].
+    pub fn open(options: Options) -> Result<Self> {
+        let wanted = options
+            .namespaces
+            .iter()
+            .map(|name| Namespace::new(name))
+            .collect::<Result<Vec<_>>>()?;
+        if !options.read_only {
+            options
+                .disk
+                .create_dir(&options.logs_dir)
+                .map_err(|e| Error::io("create the directory", &options.logs_dir, e))?;
+        }
+        let lock_file = if options.read_only {
+            None
+        } else {
+            Some(take_lock(&options.logs_dir)?)
+        };
+        let syncer = match options.sync {
+            Sync::Every(interval) if !options.read_only => Some(
+                Syncer::start(interval)
+                    .map_err(|e| Error::io("start a thread for", &options.logs_dir, e))?,
+            ),
+            _ => None,
+        };
+        let mut storage = Storage {
+            options,
+            logs: RwLock::default(),
+            failed: Vec::new(),
+            lock: Mutex::new(lock_file),
+            syncer: Mutex::new(syncer),
+        };
+        storage.open_all()?;
+        for namespace in wanted {
+            let there = storage.logs_now().contains_key(&namespace)
+                || storage
+                    .failed
+                    .iter()
+                    .any(|(failed, _)| *failed == namespace);
+            if !there {
+                if storage.options.read_only {
+                    return Err(Error::NotFound {
+                        namespace: namespace.to_string(),
+                    });
+                }
+                storage.create(&namespace)?;
+            }
+        }
+        Ok(storage)
+    }
+
+    /// The namespaces that are there and could not be opened, and why.
+    pub fn failed(&self) -> Vec<(Namespace, Arc<Error>)> {
+        self.failed.clone()
+    }
+
+    /// Creates a namespace. When it returns, the log is on the disk, and so is its name.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::UnsupportedFormat`], [`Error::ReadOnly`], [`Error::Closed`], [`Error::NoSpace`],
+    /// [`Error::Io`].
+    pub fn create(&self, namespace: &Namespace) -> Result<Arc<Log>> {
+        if self.options.read_only {
+            return Err(Error::ReadOnly);
+        }
+        if self.options.format != Format::Count8 {
+            return Err(Error::UnsupportedFormat {
+                namespace: namespace.to_string(),
+                format: self.options.format,
+            });
+        }
+        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        if lock(&self.lock).is_none() {
+            return Err(Error::Closed);
+        }
+        if logs.contains_key(namespace) || self.failed.iter().any(|(failed, _)| failed == namespace)
+        {
+            return Err(Error::Exists {
+                namespace: namespace.to_string(),
+            });
+        }
+        let id = pick_id(namespace, &logs);
+        let opened = self.create_files(namespace, id)?;
+        let log = self.log_of(namespace, opened);
+        logs.insert(namespace.clone(), Arc::clone(&log));
+        Ok(log)
+    }
+
+    /// A namespace's log.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Failed`] if it is there and could not be opened.
+    pub fn log(&self, ns: &str) -> Result<Arc<Log>> {
+        if let Some(log) = self.logs_now().get(ns) {
+            return Ok(Arc::clone(log));
+        }
+        match self.failed.iter().find(|(failed, _)| failed.as_str() == ns) {
+            Some((_, why)) => Err(Error::Failed {
+                namespace: ns.to_owned(),
+                reason: why.to_string(),
+            }),
+            None => Err(Error::NotFound {
+                namespace: ns.to_owned(),
+            }),
+        }
+    }
+
+    /// All namespaces that are open, sorted.
+    pub fn namespaces(&self) -> Vec<Namespace> {
+        self.logs_now().keys().cloned().collect()
+    }
+
+    /// Removes a namespace that holds no record. Its [`Log`] is then closed, and whoever waits on it is woken.
+    ///
+    /// # Errors
+    /// [`Error::NotEmpty`], also when an append came before; [`Error::NotFound`], [`Error::ReadOnly`], [`Error::Io`].
+    pub fn remove(&self, ns: &str) -> Result<()> {
+        if self.options.read_only {
+            return Err(Error::ReadOnly);
+        }
+        let log = {
+            let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+            let log = logs.get(ns).cloned().ok_or_else(|| Error::NotFound {
+                namespace: ns.to_owned(),
+            })?;
+            log.close_if_empty()?;
+            logs.remove(ns);
+            // Under the lock, so that a namespace of the same name cannot be created between. The log goes first: an index without a log
+            // is nothing, a log without its index is a namespace.
+            let disk = &self.options.disk;
+            for path in [&log.log_path, &log.index_path] {
+                if let Err(e) = disk.remove(path) {
+                    log.end();
+                    return Err(Error::io("remove", path, e));
+                }
+            }
+            log
+        };
+        log.end();
+        self.sync_dir()
+    }
+
+    /// Appends what `r` gives until its end as one record. Returns where its size field is in the log file, and its size.
+    ///
+    /// `r` is read to its end before anybody else has to wait.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Input`] if `r` fails; [`Error::TooLarge`] when it gives more than
+    /// [`Options::max_record_bytes`]; else as [`Log::append_batch`].
+    pub fn append(&self, ns: &str, r: impl Read) -> Result<(ByteIndex, u64)> {
+        let log = self.log(ns)?;
+        let limit = self.options.max_record_bytes;
+        let mut payload = Vec::new();
+        r.take(limit.saturating_add(1))
+            .read_to_end(&mut payload)
+            .map_err(|source| Error::Input { source })?;
+        let appended = log.append(&payload)?;
+        Ok((appended.index, appended.size))
+    }
+
+    /// Appends records, all or none, as one commit. Returns where each of them is.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; else as [`Log::append_batch`].
+    pub fn append_batch<B: AsRef<[u8]>>(&self, ns: &str, payloads: &[B]) -> Result<Vec<Appended>> {
+        let payloads: Vec<&[u8]> = payloads.iter().map(AsRef::as_ref).collect();
+        let mut at = self.log(ns)?.append_batch(&payloads)?;
+        let mut all = Vec::with_capacity(payloads.len());
+        for payload in payloads {
+            at.size = payload.len() as u64;
+            all.push(at);
+            at.record.0 += 1;
+            at.index.0 += super::format::SIZE_FIELD_BYTES + at.size;
+        }
+        Ok(all)
+    }
+
+    /// Follows a log. `start`: 0 is the first record, N skips N, a negative one gives only what comes next; a start beyond the end waits.
+    ///
+    /// # Errors
+    /// As [`Storage::log`].
+    pub fn stream(&self, ns: &str, start: i64) -> Result<Stream> {
+        Ok(Stream::new(self.log(ns)?, start))
+    }
+
+    /// What is known about a log at a glance.
+    ///
+    /// # Errors
+    /// As [`Storage::log`] and [`Log::details`].
+    pub fn details(&self, ns: &str) -> Result<Details> {
+        self.log(ns)?.details()
+    }
+
+    /// Checks every record of a log. Takes as long as reading it.
+    ///
+    /// # Errors
+    /// As [`Storage::log`] and [`Log::verify`].
+    pub fn verify(&self, ns: &str) -> Result<Report> {
+        self.log(ns)?.verify()
+    }
+
+    /// Returns when everything that was appended before the call is on the disk, in all namespaces.
+    ///
+    /// # Errors
+    /// The first error; the other logs are synced all the same.
+    pub fn sync(&self) -> Result<()> {
+        let logs: Vec<_> = self.logs_now().values().cloned().collect();
+        logs.iter().map(|log| log.sync()).fold(Ok(()), Result::and)
+    }
+
+    /// Syncs all logs, marks them as closed in order, and gives the directory free. Whoever waits for records gets those
+    /// that were committed, then [`Error::Closed`]. The second time it does nothing.
+    ///
+    /// # Errors
+    /// The first error; everything is closed all the same.
+    pub fn close(&self) -> Result<()> {
+        self.end(Log::close)
+    }
+
+    /// Ends as a crash of the process would: nothing is synced or marked, but the directory is given free. For tests.
+    #[doc(hidden)]
+    pub fn abandon(&self) {
+        let abandoned = self.end(|log| {
+            log.abandon();
+            Ok(())
+        });
+        debug_assert!(abandoned.is_ok());
+    }
+
+    /// The directory.
+    pub fn logs_dir(&self) -> &Path {
+        &self.options.logs_dir
+    }
+
+    fn end(&self, mut close: impl FnMut(&Log) -> Result<()>) -> Result<()> {
+        // The lock is held to the end, so that nobody else opens a log that is not closed yet, and no namespace is created meanwhile.
+        let logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        drop(lock(&self.syncer).take());
+        let result = logs
+            .values()
+            .map(|log| close(log))
+            .fold(Ok(()), Result::and);
+        drop(lock(&self.lock).take());
+        result
+    }
+
+    fn logs_now(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Namespace, Arc<Log>>> {
+        self.logs.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open_all(&mut self) -> Result<()> {
+        let dir = &self.options.logs_dir;
+        let mut entries = self
+            .options
+            .disk
+            .list(dir)
+            .map_err(|e| Error::io("list", dir, e))?;
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        for entry in entries {
+            let Some(stem) = entry
+                .name
+                .to_str()
+                .and_then(|name| name.strip_suffix(".log"))
+            else {
+                continue;
+            };
+            let namespace = match Namespace::new(stem) {
+                Ok(namespace) if entry.is_file => namespace,
+                Ok(_) => {
+                    log::warn!(
+                        "skipped '{}': not an ordinary file",
+                        dir.join(&entry.name).display()
+                    );
+                    continue;
+                }
+                Err(e) => {
+                    log::warn!("skipped '{}': {e}", dir.join(&entry.name).display());
+                    continue;
+                }
+            };
+            let logs = self.logs.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let opened = {
+                let taken = &*logs;
+                let free = |id| id < MAX_ID && taken.values().all(|log| log.id() != id);
+                recovery::open(&self.options, &namespace, &|has| match has {
+                    // A reader has no say in it: the entries on disk carry the id that they carry.
+                    Some(id) if self.options.read_only || free(id) => id,
+                    _ => pick_id(&namespace, taken),
+                })
+            };
+            match opened {
+                Ok(opened) => {
+                    let log = self.log_of(&namespace, opened);
+                    self.logs
+                        .get_mut()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(namespace, log);
+                }
+                Err(e) => {
+                    log::error!("cannot open namespace '{namespace}': {e}");
+                    self.failed.push((namespace, Arc::new(e)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn log_of(&self, namespace: &Namespace, opened: Opened) -> Arc<Log> {
+        let options = &self.options;
+        Log::new(Parts {
+            namespace: namespace.clone(),
+            format: opened.format,
+            sync: options.sync,
+            max_record_bytes: options.max_record_bytes,
+            read_only: options.read_only,
+            boot: options.disk.boot_id(),
+            log_path: namespace.log_path(&options.logs_dir),
+            index_path: namespace.index_path(&options.logs_dir),
+            file: opened.file,
+            index: opened.index,
+            tail: opened.tail,
+            recovery: opened.recovery,
+            queue: lock(&self.syncer).as_ref().map(Syncer::queue),
+        })
+    }
+
+    /// Makes the files of an empty log. What was made is taken away again when something fails.
+    fn create_files(&self, namespace: &Namespace, id: u32) -> Result<Opened> {
+        let options = &self.options;
+        let log_path = namespace.log_path(&options.logs_dir);
+        let index_path = namespace.index_path(&options.logs_dir);
+        let disk = &*options.disk;
+        // An index whose log is gone, left by a crash in the middle of a removal.
+        match disk.remove(&index_path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", &index_path, e));
+            }
+            _ => {}
+        }
+        let file = disk
+            .open(&log_path, OpenMode::Create)
+            .map_err(|e| match e.kind() {
+                std::io::ErrorKind::AlreadyExists => Error::Exists {
+                    namespace: namespace.to_string(),
+                },
+                _ => self.creation_error(namespace, &log_path, e),
+            })?;
+        let made = (|| {
+            let slot = Slot {
+                format: options.format,
+                clean: true,
+                id,
+                sequence: 0,
+                synced_count: 0,
+                log_end: options.format.header_bytes(),
+                boot: disk.boot_id(),
+            };
+            let index = disk.open(&index_path, OpenMode::Create)?;
+            disk::write_all(&*index, &new_index_header(&slot), 0)?;
+            disk::write_all(&*file, &encode_length(0), 0)?;
+            index.sync_data()?;
+            file.sync_data()?;
+            disk.sync_dir(&options.logs_dir)?;
+            Ok(Index::new(
+                index,
+                Slot {
+                    sequence: 1,
+                    ..slot
+                },
+            ))
+        })();
+        match made {
+            Ok(index) => Ok(Opened {
+                file,
+                index,
+                format: options.format,
+                tail: super::log::Tail::empty(options.format),
+                recovery: Recovery {
+                    clean: true,
+                    ..Recovery::default()
+                },
+            }),
+            Err(e) => {
+                let _ = disk.remove(&log_path);
+                let _ = disk.remove(&index_path);
+                Err(self.creation_error(namespace, &log_path, e))
+            }
+        }
+    }
+
+    fn creation_error(&self, namespace: &Namespace, path: &Path, source: std::io::Error) -> Error {
+        match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::NoSpace {
+                namespace: namespace.to_string(),
+                source,
+            },
+            _ => Error::io("create", path, source),
+        }
+    }
+
+    fn sync_dir(&self) -> Result<()> {
+        let dir = &self.options.logs_dir;
+        self.options
+            .disk
+            .sync_dir(dir)
+            .map_err(|e| Error::io("sync", dir, e))
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        if let Err(e) = self.close() {
+            log::error!("closing '{}': {e}", self.options.logs_dir.display());
+        }
+    }
+}
+
+/// An id that no other namespace has, and that one of this name, removed and created again, will hardly get twice.
+fn pick_id(namespace: &Namespace, logs: &BTreeMap<Namespace, Arc<Log>>) -> u32 {
+    let hasher = RandomState::new();
+    (0u32..)
+        .map(|attempt| {
+            let hash = hasher.hash_one((namespace, SystemTime::now(), attempt));
+            (hash % u64::from(MAX_ID - 1)) as u32 + 1
+        })
+        .find(|id| logs.values().all(|log| log.id() != *id))
+        .unwrap_or(1)
+}
+
+fn take_lock(dir: &Path) -> Result<File> {
+    let path = dir.join(LOCK_FILE);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(&path)
+        .map_err(|e| Error::io("open", &path, e))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let known =
+                file.take(200).read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
+            let holder = if known {
+                holder.trim().escape_debug().to_string()
+            } else {
+                "another process".to_owned()
+            };
+            return Err(Error::Locked {
+                dir: dir.to_owned(),
+                holder,
+            });
+        }
+        Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path, e)),
+    }
+    // Only to be read by people: a failure to write it is none of the lock.
+    let program = std::env::args_os().next().unwrap_or_default();
+    let program = Path::new(&program)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let _ = file
+        .set_len(0)
+        .and_then(|()| writeln!(file, "pid {} ({program})", std::process::id()));
+    Ok(file)
+}
