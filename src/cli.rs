@@ -1,0 +1,88 @@
+//! The command line of `immuta-fs`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Parser;
+use immuta::Sync;
+
+/// Append-only logs as files: mounts a directory of logs.
+///
+/// Each log is a directory. Write to its `append` to add a record, read `follow` to get all records and wait for
+/// the next ones, read a number to get that record.
+#[derive(Debug, Parser)]
+#[command(
+    name = "immuta-fs",
+    version,
+    override_usage = "immuta-fs [OPTIONS] [LOGS_DIR] MOUNTPOINT",
+    after_help = "Example:\n  immuta-fs /mnt/log &\n  echo hello > /mnt/log/default/append\n  tail -f /mnt/log/default/follow"
+)]
+pub(crate) struct Cli {
+    /// Where the logs are kept, made when it is missing (default: /var/lib/immuta for root,
+    /// $XDG_DATA_HOME/immuta or ~/.local/share/immuta for a user), and the empty directory to mount them on
+    #[arg(num_args = 1..=2, required = true, value_names = ["LOGS_DIR", "MOUNTPOINT"])]
+    paths: Vec<PathBuf>,
+
+    /// When a record is on the disk: `always` (before the write returns), an interval such as `1s` or `200ms`
+    /// (a power cut costs at most so much), or `never` (when the kernel sees fit)
+    #[arg(long, value_name = "WHEN", default_value = "1s", value_parser = parse_sync)]
+    pub(crate) sync: Sync,
+
+    /// Longest record that `append-lines` takes, such as `64MiB`: a longer line is refused (EMSGSIZE)
+    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    pub(crate) max_record: ByteSize,
+
+    /// What is told on standard error: off, error, warn, info, debug or trace. RUST_LOG says it in more detail
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log_level: log::LevelFilter,
+}
+
+impl Cli {
+    pub(crate) fn mountpoint(&self) -> PathBuf {
+        self.paths.last().cloned().unwrap_or_default()
+    }
+
+    /// The directory of the logs.
+    ///
+    /// # Errors
+    /// When none is given and there is no home to put them in.
+    pub(crate) fn logs_dir(&self) -> Result<PathBuf, String> {
+        match &self.paths[..] {
+            [logs_dir, _] => Ok(logs_dir.clone()),
+            _ => default_logs_dir(),
+        }
+    }
+}
+
+fn default_logs_dir() -> Result<PathBuf, String> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/immuta"));
+    }
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    absolute("XDG_DATA_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+        .map(|data| data.join("immuta"))
+        .ok_or_else(|| {
+            "no directory for the logs: neither XDG_DATA_HOME nor HOME is set (give LOGS_DIR)"
+                .into()
+        })
+}
+
+fn parse_sync(text: &str) -> Result<Sync, String> {
+    match text {
+        "always" => Ok(Sync::Always),
+        "never" => Ok(Sync::Never),
+        interval => match humantime::parse_duration(interval) {
+            Ok(Duration::ZERO) => Err("an interval of nothing (use `always`)".into()),
+            Ok(interval) => Ok(Sync::Every(interval)),
+            Err(_) => {
+                Err("neither `always`, nor `never`, nor an interval such as 1s or 200ms".into())
+            }
+        },
+    }
+}

@@ -1,0 +1,79 @@
+//! What a caller is told: the engine's errors and the tree's refusals as errno values.
+
+use std::fmt;
+
+use crate::log::Error;
+
+/// An errno value, as in `errno(3)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+impl Errno {
+    /// Not allowed for anybody: the tree is immutable there.
+    pub const EPERM: Errno = Errno(libc::EPERM);
+    /// No such name.
+    pub const ENOENT: Errno = Errno(libc::ENOENT);
+    /// A signal came.
+    pub const EINTR: Errno = Errno(libc::EINTR);
+    /// The disk failed, or the record is damaged.
+    pub const EIO: Errno = Errno(libc::EIO);
+    /// No such open file.
+    pub const EBADF: Errno = Errno(libc::EBADF);
+    /// Would wait.
+    pub const EAGAIN: Errno = Errno(libc::EAGAIN);
+    /// The file goes in the other direction.
+    pub const EACCES: Errno = Errno(libc::EACCES);
+    /// The name is taken.
+    pub const EEXIST: Errno = Errno(libc::EEXIST);
+    /// Not a directory.
+    pub const ENOTDIR: Errno = Errno(libc::ENOTDIR);
+    /// A directory.
+    pub const EISDIR: Errno = Errno(libc::EISDIR);
+    /// Not a valid value or name.
+    pub const EINVAL: Errno = Errno(libc::EINVAL);
+    /// The disk is full.
+    pub const ENOSPC: Errno = Errno(libc::ENOSPC);
+    /// The namespace holds records.
+    pub const ENOTEMPTY: Errno = Errno(libc::ENOTEMPTY);
+    /// The record is too large for this file.
+    pub const EMSGSIZE: Errno = Errno(libc::EMSGSIZE);
+    /// A number beyond what can be represented.
+    pub const EOVERFLOW: Errno = Errno(libc::EOVERFLOW);
+    /// The namespace was removed, or another mount's inode.
+    pub const ESTALE: Errno = Errno(libc::ESTALE);
+    /// Opened for reading only.
+    pub const EROFS: Errno = Errno(libc::EROFS);
+}
+
+impl From<Error> for Errno {
+    fn from(error: Error) -> Errno {
+        let errno = match &error {
+            Error::InvalidNamespace { .. } => Errno::EINVAL,
+            Error::NotFound { .. } | Error::NoSuchRecord { .. } => Errno::ENOENT,
+            Error::Exists { .. } => Errno::EEXIST,
+            Error::NotEmpty { .. } => Errno::ENOTEMPTY,
+            Error::ReadOnly => Errno::EROFS,
+            Error::TooLarge { .. } => Errno::EMSGSIZE,
+            // Quota and disk are one thing to a writer: make room.
+            Error::NoSpace { .. } => Errno::ENOSPC,
+            // The namespace was removed, or the daemon is ending, under an open file.
+            Error::Closed => Errno::ESTALE,
+            // Cannot come from a call on the tree; if it does, the daemon's log says what it was.
+            Error::Locked { .. } | Error::UnsupportedFormat { .. } | Error::Input { .. } => {
+                Errno::EIO
+            }
+            Error::Failed { .. } | Error::Damaged { .. } | Error::Io { .. } => Errno::EIO,
+        };
+        // An errno is a poor message, and this one names neither record nor file: the daemon's log does.
+        if errno == Errno::EIO {
+            log::error!("{error}");
+        }
+        errno
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", std::io::Error::from_raw_os_error(self.0))
+    }
+}

@@ -1,0 +1,225 @@
+//! The file system: names, open files, text, and reads that wait. It knows nothing of the transport that
+//! brings it calls; [`Transport`] is all that it asks of one.
+//!
+//! [`tree`] says which files there are, `meta` answers what is asked about them, `reading` and `writing` move
+//! the bytes, [`parked`] holds the reads that wait for a record.
+
+pub mod errno;
+mod handle;
+pub mod lines;
+mod meta;
+pub mod parked;
+mod reading;
+pub mod text;
+pub mod tree;
+mod writing;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use crate::log::{self, Log, Storage};
+use errno::Errno;
+use handle::{Handle, Handles, lock};
+use parked::Parked;
+use tree::Kind;
+
+pub use meta::{Access, Attr, DirEntry, DiskSpace, NodeType, Opened, SetAttr};
+pub use reading::PollState;
+
+/// What carries calls to the file system and answers back: FUSE, or a test.
+pub trait Transport: 'static {
+    /// Answers one read, from any thread, once.
+    type Read: ReadReply;
+    /// Answers one write.
+    type Write: WriteReply;
+    /// Tells a poller once that something changed.
+    type Poll: PollWaker;
+}
+
+/// The answer to a read.
+pub trait ReadReply: Send + 'static {
+    /// Gives the bytes; none is end of file.
+    fn data(self, bytes: &[u8]);
+    /// Refuses.
+    fn error(self, errno: Errno);
+}
+
+/// The answer to a write.
+pub trait WriteReply: Send + 'static {
+    /// All `bytes` bytes were taken.
+    fn written(self, bytes: u32);
+    /// Nothing was taken.
+    fn error(self, errno: Errno);
+}
+
+/// Wakes a poller, who then asks again.
+pub trait PollWaker: Send + 'static {
+    /// Wakes it.
+    fn wake(self);
+}
+
+/// Who makes a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// Its thread's id, as the mount's process would see it.
+    pub thread: u32,
+}
+
+/// Told that a file has grown which somebody reads who would learn of it only through inotify.
+pub trait Nudge: Send + Sync {
+    /// `file` of `namespace` has grown. Must not block.
+    fn grew(&self, namespace: &str, file: &'static str);
+}
+
+/// Settings of a file system.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Owner of everything in the tree.
+    pub uid: u32,
+    /// Group of everything in the tree.
+    pub gid: u32,
+    /// A write of at least so many bytes may be part of a larger one that the kernel has split.
+    pub split_write_bytes: usize,
+    /// No record through `append-lines` is longer.
+    pub max_record_bytes: u64,
+}
+
+/// A directory of logs as a tree of files.
+pub struct Fs<T: Transport> {
+    storage: Arc<Storage>,
+    settings: Settings,
+    namespaces: RwLock<HashMap<u32, Arc<Namespace>>>,
+    handles: Handles,
+    directories: Directories,
+    parked: Parked<Waiter<T>>,
+    pollers: Mutex<HashMap<u64, (Arc<Handle>, T::Poll)>>,
+    nudge: RwLock<Option<Arc<dyn Nudge>>>,
+    /// The one thread whose change of times is an inotify nudge; 0: none.
+    nudging_thread: AtomicU32,
+    /// The mount is on its way out: no line waits for its newline any more.
+    closing: AtomicBool,
+    started: SystemTime,
+}
+
+/// Open directories, by their number: how many records each lists, fixed when it is rewound, so that a listing
+/// ends.
+#[derive(Default)]
+struct Directories {
+    last: AtomicU64,
+    records: Mutex<HashMap<u64, u64>>,
+}
+
+/// A namespace that is mounted.
+#[derive(Debug)]
+struct Namespace {
+    log: Arc<Log>,
+    /// Open handles of `follow` and of `log` that asked for the end.
+    end_askers: [AtomicUsize; 2],
+}
+
+impl Namespace {
+    fn new(log: Arc<Log>) -> Namespace {
+        Namespace {
+            log,
+            end_askers: Default::default(),
+        }
+    }
+
+    fn id(&self) -> u32 {
+        self.log.id()
+    }
+
+    fn end_askers(&self, kind: Kind) -> Option<&AtomicUsize> {
+        match kind {
+            Kind::Follow => Some(&self.end_askers[0]),
+            Kind::Log => Some(&self.end_askers[1]),
+            Kind::Append | Kind::AppendLines | Kind::Count => None,
+        }
+    }
+}
+
+/// A read that waits.
+struct Waiter<T: Transport> {
+    handle: Arc<Handle>,
+    offset: u64,
+    size: u32,
+    reply: T::Read,
+}
+
+impl<T: Transport> Fs<T> {
+    /// A tree over the namespaces that `storage` has open.
+    pub fn new(storage: Arc<Storage>, settings: Settings) -> Fs<T> {
+        let open = storage
+            .namespaces()
+            .into_iter()
+            .filter_map(|ns| storage.log(ns.as_str()).ok());
+        let namespaces = open
+            .map(|log| (log.id(), Arc::new(Namespace::new(log))))
+            .collect();
+        Fs {
+            storage,
+            settings,
+            namespaces: RwLock::new(namespaces),
+            handles: Handles::default(),
+            directories: Directories::default(),
+            parked: Parked::default(),
+            pollers: Mutex::default(),
+            nudge: RwLock::new(None),
+            nudging_thread: AtomicU32::new(0),
+            closing: AtomicBool::new(false),
+            started: SystemTime::now(),
+        }
+    }
+
+    /// From now on, tells `nudge` of growth; a change of times by `thread` is its echo and is let through.
+    pub fn set_nudge(&self, nudge: Arc<dyn Nudge>, thread: u32) {
+        self.nudging_thread.store(thread, Ordering::Relaxed);
+        *self.nudge.write().unwrap_or_else(PoisonError::into_inner) = Some(nudge);
+    }
+
+    /// How many reads wait.
+    pub fn parked_reads(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// Ends the service: what waits in open `append-lines` handles becomes records, every read that waits, and
+    /// each one after that, gets end of file.
+    pub fn close(&self) {
+        *self.nudge.write().unwrap_or_else(PoisonError::into_inner) = None;
+        // Before the handles are walked: a line that comes later sees it under its handle's lock.
+        self.closing.store(true, Ordering::SeqCst);
+        for handle in self.handles.all() {
+            if let Err(errno) = self.finish_lines(&handle) {
+                let namespace = handle.namespace.log.namespace();
+                ::log::error!(
+                    "namespace '{namespace}': an open line could not be stored at the end: {errno}"
+                );
+            }
+        }
+        for waiter in self.parked.close() {
+            waiter.reply.data(&[]);
+        }
+        for (_, (_, waker)) in lock(&self.pollers).drain() {
+            waker.wake();
+        }
+    }
+
+    fn namespace(&self, id: u32) -> Result<Arc<Namespace>, Errno> {
+        let namespaces = self
+            .namespaces
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        namespaces.get(&id).cloned().ok_or(Errno::ESTALE)
+    }
+
+    fn namespace_named(&self, name: &str) -> Result<Arc<Namespace>, Errno> {
+        let log: Result<Arc<Log>, log::Error> = self.storage.log(name);
+        self.namespace(log.map_err(|_| Errno::ENOENT)?.id())
+    }
+
+    fn handle(&self, fh: u64) -> Result<Arc<Handle>, Errno> {
+        self.handles.get(fh).ok_or(Errno::EBADF)
+    }
+}

@@ -1,0 +1,265 @@
+//! Reads: what is there is given, and who is at the end waits, or is told.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::errno::Errno;
+use super::handle::{Handle, OpenFile, lock};
+use super::meta::count_text;
+use super::parked::Parking;
+use super::tree::Kind;
+use super::{Fs, PollWaker, ReadReply, Transport, Waiter, text};
+use crate::log::{Log, RecordNo, Scratch};
+
+thread_local! {
+    /// Buffers of the thread, not of the reader: ten thousand readers wait, a handful of threads read.
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Buffers {
+    scratch: Scratch,
+    out: Vec<u8>,
+}
+
+/// What a read finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// Bytes, in the buffer; none is end of file.
+    Bytes,
+    /// The end of what is committed, of a file that goes on.
+    End,
+}
+
+/// Whether a file can be read or written without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PollState {
+    /// A read would not wait.
+    pub readable: bool,
+    /// A write would not wait.
+    pub writable: bool,
+}
+
+impl<T: Transport> Fs<T> {
+    /// Reads up to `size` bytes at `offset`. Where the log ends: a handle that has asked for the end gets end
+    /// of file, one with `nonblock` gets `EAGAIN`, any other is parked under `unique`, the kernel's number of
+    /// its request, and answered when there is something.
+    pub fn read(
+        &self,
+        fh: u64,
+        unique: u64,
+        offset: u64,
+        size: u32,
+        nonblock: bool,
+        reply: T::Read,
+    ) {
+        let handle = match self.handle(fh) {
+            Ok(handle) => handle,
+            Err(errno) => return reply.error(errno),
+        };
+        let waiter = Waiter {
+            handle,
+            offset,
+            size,
+            reply,
+        };
+        if let Some(waiter) = self.answer(waiter) {
+            if waiter.handle.has_asked_end() {
+                waiter.reply.data(&[]);
+            } else if nonblock {
+                waiter.reply.error(Errno::EAGAIN);
+            } else {
+                self.park(unique, waiter);
+            }
+        }
+    }
+
+    fn park(&self, unique: u64, mut waiter: Waiter<T>) {
+        loop {
+            let namespace = waiter.handle.namespace.id();
+            match self.parked.park(namespace, unique, waiter, |w| {
+                would_not_wait(&w.handle, w.offset)
+            }) {
+                Parking::Parked => return,
+                Parking::Interrupted(w) => return w.reply.error(Errno::EINTR),
+                Parking::Closed(w) => return w.reply.data(&[]),
+                Parking::Ready(w) => match self.answer(w) {
+                    None => return,
+                    Some(w) => waiter = w,
+                },
+            }
+        }
+    }
+
+    /// Answers a read unless it would wait; then gives it back.
+    fn answer(&self, waiter: Waiter<T>) -> Option<Waiter<T>> {
+        BUFFERS.with_borrow_mut(|buffers| {
+            match find(&waiter.handle, waiter.offset, waiter.size as usize, buffers) {
+                Ok(Found::End) => Some(waiter),
+                Ok(Found::Bytes) => {
+                    waiter
+                        .handle
+                        .set_read_end(waiter.offset + buffers.out.len() as u64);
+                    waiter.reply.data(&buffers.out);
+                    None
+                }
+                Err(errno) => {
+                    waiter.reply.error(errno);
+                    None
+                }
+            }
+        })
+    }
+
+    /// Ends the wait of the read with this number, with `EINTR`: a signal has come to its caller.
+    pub fn interrupt(&self, unique: u64) {
+        if let Some(waiter) = self.parked.interrupt(unique) {
+            waiter.reply.error(Errno::EINTR);
+        }
+    }
+
+    /// Answers whoever waited for what a namespace has now: records, or its end.
+    pub(super) fn answer_waiters(&self, namespace: u32) {
+        // Followers at the same place get the same bytes: they are rendered once.
+        let mut last: Option<(Arc<Handle>, u64, u32)> = None;
+        let ready = self
+            .parked
+            .take_ready(namespace, |w| would_not_wait(&w.handle, w.offset));
+        BUFFERS.with_borrow_mut(|buffers| {
+            for waiter in ready {
+                let same = last.as_ref().is_some_and(|(handle, offset, size)| {
+                    (*offset, *size) == (waiter.offset, waiter.size)
+                        && same_view(handle, &waiter.handle)
+                });
+                let found = if same {
+                    Ok(Found::Bytes)
+                } else {
+                    find(&waiter.handle, waiter.offset, waiter.size as usize, buffers)
+                };
+                match found {
+                    Ok(Found::Bytes) => {
+                        waiter
+                            .handle
+                            .set_read_end(waiter.offset + buffers.out.len() as u64);
+                        last = Some((waiter.handle, waiter.offset, waiter.size));
+                        waiter.reply.data(&buffers.out);
+                    }
+                    // It was ready under the lock, and what is committed stays: only a removal comes here.
+                    Ok(Found::End) => waiter.reply.data(&[]),
+                    Err(errno) => {
+                        last = None;
+                        waiter.reply.error(errno);
+                    }
+                }
+            }
+        });
+        let mut pollers = lock(&self.pollers);
+        let woken: Vec<_> = pollers
+            .extract_if(|_, (h, _)| {
+                h.namespace.id() == namespace && would_not_wait(h, h.read_end())
+            })
+            .collect();
+        drop(pollers);
+        for (_, (_, waker)) in woken {
+            waker.wake();
+        }
+    }
+
+    /// Whether a read or a write would wait; with a `waker`, tells it when a read no longer would.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn poll(&self, fh: u64, waker: Option<T::Poll>) -> Result<PollState, Errno> {
+        let handle = self.handle(fh)?;
+        // First the waker, then the look: a commit in between finds the waker.
+        if let Some(waker) = waker {
+            lock(&self.pollers).insert(fh, (handle.clone(), waker));
+        }
+        Ok(match handle.file {
+            OpenFile::Append | OpenFile::AppendLines { .. } => PollState {
+                readable: false,
+                writable: true,
+            },
+            OpenFile::Text { .. } | OpenFile::Count | OpenFile::Record { .. } => PollState {
+                readable: would_not_wait(&handle, handle.read_end()),
+                writable: false,
+            },
+        })
+    }
+}
+
+/// Whether two handles show the same bytes at the same offset.
+fn same_view(a: &Handle, b: &Handle) -> bool {
+    match (&a.file, &b.file) {
+        (OpenFile::Text { .. }, OpenFile::Text { .. }) => true,
+        (OpenFile::Record { n, .. }, OpenFile::Record { n: m, .. }) => n == m,
+        _ => false,
+    }
+}
+
+/// Whether a read at `offset` would be answered at once. Cheap: it is asked under a lock.
+fn would_not_wait(handle: &Handle, offset: u64) -> bool {
+    let state = handle.namespace.log.state();
+    let at_end = match handle.file {
+        OpenFile::Text {
+            kind: Kind::Follow, ..
+        } => offset >= state.text_end,
+        OpenFile::Record { n, .. } => n >= state.count,
+        OpenFile::Text { .. }
+        | OpenFile::Count
+        | OpenFile::Append
+        | OpenFile::AppendLines { .. } => false,
+    };
+    !at_end || state.closed
+}
+
+/// Fills the buffer with what a handle shows at `offset`.
+fn find(handle: &Handle, offset: u64, size: usize, buffers: &mut Buffers) -> Result<Found, Errno> {
+    let Buffers { scratch, out } = buffers;
+    let log = &handle.namespace.log;
+    out.clear();
+    let at_end = !would_not_wait(handle, offset);
+    match &handle.file {
+        _ if at_end => return Ok(Found::End),
+        OpenFile::Append | OpenFile::AppendLines { .. } => return Err(Errno::EBADF),
+        OpenFile::Text { position, .. } => {
+            text::read(log, &mut lock(position), offset, size, scratch, out)?
+        }
+        OpenFile::Count => {
+            let text = count_text(log.state().count);
+            let rest = text.as_bytes().get(offset as usize..).unwrap_or_default();
+            out.extend_from_slice(&rest[..rest.len().min(size)]);
+        }
+        OpenFile::Record { n, verified } => record(log, RecordNo(*n), verified, offset, size, out)?,
+    }
+    Ok(Found::Bytes)
+}
+
+/// Reads a piece of a record's payload. Its checksum is verified once for each handle, whatever the pieces are.
+fn record(
+    log: &Log,
+    n: RecordNo,
+    verified: &AtomicBool,
+    offset: u64,
+    size: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Errno> {
+    if n.0 >= log.state().count {
+        return Ok(()); // The namespace was removed while this waited for the record: end of file.
+    }
+    let entry = log.entry(n)?;
+    if !verified.load(Ordering::Relaxed) {
+        log.verify_record(&entry)?;
+        verified.store(true, Ordering::Relaxed);
+    }
+    let wanted = entry.size.saturating_sub(offset).min(size as u64) as usize;
+    out.resize(wanted, 0);
+    let got = if wanted == 0 {
+        0
+    } else {
+        log.read_part(&entry, offset, out)?
+    };
+    out.truncate(got);
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! The tree a user sees, as one table, and the numbers the kernel knows it by.
+//!
+//! [`FILES`] is the only place where a fixed name stands: lookup, readdir, getattr and open all read it. An
+//! inode number says by itself what it stands for, so that a directory of a hundred million records costs no
+//! memory:
+//!
+//! ```text
+//! bit 63        0 (kept for nodes made per lookup)
+//! bits 62..40   id of the namespace, 1 to 2^23 - 1, kept in its index file; 0: the root, whose inode is 1
+//! bits 39..0    0: the directory; 1 to 255: position in FILES + 1; 256 + N: record N
+//! ```
+
+use super::errno::Errno;
+
+/// What a fixed file of a namespace does with a read or a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// One write is one record.
+    Append,
+    /// One line is one record.
+    AppendLines,
+    /// The whole log as text; waits at the end.
+    Follow,
+    /// The whole log as text; ends.
+    Log,
+    /// The number of records and a newline.
+    Count,
+}
+
+/// Which way bytes go through a file. Its permission bits follow the namespace's bits of that direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Into the log.
+    In,
+    /// Out of the log.
+    Out,
+}
+
+impl Direction {
+    /// The permission bits of this direction.
+    pub fn mask(self) -> u16 {
+        match self {
+            Direction::In => 0o222,
+            Direction::Out => 0o444,
+        }
+    }
+}
+
+/// A fixed file that every namespace has.
+#[derive(Debug)]
+pub struct File {
+    /// Its name in the namespace's directory.
+    pub name: &'static str,
+    /// What it does.
+    pub kind: Kind,
+    /// Which way its bytes go.
+    pub direction: Direction,
+}
+
+/// The fixed files of a namespace, in the order in which a directory lists them. The position is part of the
+/// inode number: add at the end.
+pub const FILES: &[File] = &[
+    File {
+        name: "append",
+        kind: Kind::Append,
+        direction: Direction::In,
+    },
+    File {
+        name: "append-lines",
+        kind: Kind::AppendLines,
+        direction: Direction::In,
+    },
+    File {
+        name: "follow",
+        kind: Kind::Follow,
+        direction: Direction::Out,
+    },
+    File {
+        name: "log",
+        kind: Kind::Log,
+        direction: Direction::Out,
+    },
+    File {
+        name: "count",
+        kind: Kind::Count,
+        direction: Direction::Out,
+    },
+];
+
+/// Finds a fixed file by its name.
+pub fn file_named(name: &str) -> Option<&'static File> {
+    FILES.iter().find(|f| f.name == name)
+}
+
+/// Reads a record number the way the directory writes it: decimal, no sign, no leading zero. Anything else is
+/// no record's name, so that each record has exactly one.
+pub fn parse_record(name: &str) -> Option<u64> {
+    let canonical = !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_digit())
+        && (name.len() == 1 || !name.starts_with('0'));
+    if canonical { name.parse().ok() } else { None }
+}
+
+/// A place in the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Node {
+    /// The mount's root: the namespaces.
+    Root,
+    /// A namespace's directory.
+    Namespace(u32),
+    /// A fixed file of a namespace.
+    File(u32, &'static File),
+    /// A record of a namespace, written or next.
+    Record(u32, u64),
+}
+
+impl PartialEq for File {
+    fn eq(&self, other: &File) -> bool {
+        self.kind == other.kind
+    }
+}
+
+impl Eq for File {}
+
+const ROOT_INO: u64 = 1;
+const LOW_BITS: u32 = 40;
+const FIRST_RECORD: u64 = 256;
+/// Records above this have no inode number: 1.1 x 10^12 in one namespace.
+const MAX_RECORD: u64 = (1 << LOW_BITS) - 1 - FIRST_RECORD;
+
+impl Node {
+    /// The node's inode number: stable across mounts, as long as the namespace keeps its index file.
+    ///
+    /// # Errors
+    /// `EOVERFLOW` for a record number above 2^40 - 257.
+    pub fn ino(self) -> Result<u64, Errno> {
+        Ok(match self {
+            Node::Root => ROOT_INO,
+            Node::Namespace(ns) => u64::from(ns) << LOW_BITS,
+            Node::File(ns, file) => {
+                let position = FILES.iter().position(|f| f == file).unwrap_or_default() as u64;
+                u64::from(ns) << LOW_BITS | (position + 1)
+            }
+            Node::Record(_, n) if n > MAX_RECORD => return Err(Errno::EOVERFLOW),
+            Node::Record(ns, n) => u64::from(ns) << LOW_BITS | (FIRST_RECORD + n),
+        })
+    }
+
+    /// The node that an inode number stands for.
+    ///
+    /// # Errors
+    /// `ESTALE` for a number that no node has.
+    pub fn from_ino(ino: u64) -> Result<Node, Errno> {
+        if ino == ROOT_INO {
+            return Ok(Node::Root);
+        }
+        let ns = (ino >> LOW_BITS) as u32;
+        let low = ino & ((1 << LOW_BITS) - 1);
+        if ns == 0 || ino >> 63 != 0 {
+            return Err(Errno::ESTALE);
+        }
+        match low {
+            0 => Ok(Node::Namespace(ns)),
+            n if n >= FIRST_RECORD => Ok(Node::Record(ns, n - FIRST_RECORD)),
+            n => FILES
+                .get(n as usize - 1)
+                .map(|f| Node::File(ns, f))
+                .ok_or(Errno::ESTALE),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_node_comes_back_from_its_inode_number() {
+        let mut nodes = vec![
+            Node::Root,
+            Node::Namespace(1),
+            Node::Namespace((1 << 23) - 1),
+        ];
+        nodes.extend(FILES.iter().map(|f| Node::File(77, f)));
+        nodes.extend([0, 1, 1 << 39, MAX_RECORD].map(|n| Node::Record(77, n)));
+        for node in nodes {
+            assert_eq!(Node::from_ino(node.ino().unwrap()), Ok(node));
+        }
+    }
+
+    #[test]
+    fn numbers_that_no_node_has_are_refused() {
+        assert_eq!(Node::Record(1, MAX_RECORD + 1).ino(), Err(Errno::EOVERFLOW));
+        for ino in [0, 2, 255, (1 << LOW_BITS) | 200, u64::MAX] {
+            assert_eq!(Node::from_ino(ino), Err(Errno::ESTALE), "{ino}");
+        }
+    }
+
+    #[test]
+    fn a_record_has_exactly_one_name() {
+        assert_eq!(parse_record("0"), Some(0));
+        assert_eq!(parse_record("18446744073709551615"), Some(u64::MAX));
+        for name in [
+            "",
+            "00",
+            "01",
+            "+1",
+            "-1",
+            " 1",
+            "1 ",
+            "0x1",
+            "18446744073709551616",
+            "١",
+        ] {
+            assert_eq!(parse_record(name), None, "{name:?}");
+        }
+    }
+}

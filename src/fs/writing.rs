@@ -1,0 +1,130 @@
+//! Writes: bytes into records, and the news of them.
+
+use std::sync::atomic::Ordering;
+
+use super::errno::Errno;
+use super::handle::{Handle, OpenFile, lock};
+use super::tree::{FILES, Kind};
+use super::{Caller, Fs, Namespace, PoisonError, Transport, WriteReply};
+use crate::log::Log;
+
+impl<T: Transport> Fs<T> {
+    /// Takes the bytes of one write. The writer is answered first, then whoever waited for the record.
+    pub fn write(&self, fh: u64, data: &[u8], reply: T::Write) {
+        let handle = match self.handle(fh) {
+            Ok(handle) => handle,
+            Err(errno) => return reply.error(errno),
+        };
+        match self.store(&handle, data) {
+            Ok(grew) => {
+                reply.written(data.len() as u32);
+                if grew {
+                    self.grew(&handle.namespace);
+                }
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    /// Stores what a write brings. Returns whether the log grew.
+    fn store(&self, handle: &Handle, data: &[u8]) -> Result<bool, Errno> {
+        let log = &handle.namespace.log;
+        match &handle.file {
+            OpenFile::Append => {
+                if data.len() >= self.settings.split_write_bytes {
+                    ::log::warn!(
+                        "namespace '{}': a write of {} bytes or more to 'append' was refused (EMSGSIZE): the kernel \
+                         may have split it, and one write is one record (write less at a time)",
+                        log.namespace(),
+                        self.settings.split_write_bytes
+                    );
+                    return Err(Errno::EMSGSIZE);
+                }
+                log.append_batch_quiet(&[data])?;
+                Ok(true)
+            }
+            OpenFile::AppendLines { lines, opener } => {
+                let before = log.state().count;
+                let mut lines = lock(lines);
+                lines.write(data, self.settings.max_record_bytes, |batch| {
+                    store(log, batch)
+                })?;
+                if self.closing.load(Ordering::SeqCst) {
+                    lines.finish(|batch| store(log, batch))?;
+                }
+                if lines.has_partial() {
+                    opener.resolve();
+                }
+                Ok(log.state().count > before)
+            }
+            OpenFile::Text { .. } | OpenFile::Count | OpenFile::Record { .. } => Err(Errno::EBADF),
+        }
+    }
+
+    /// A `close(2)` of one descriptor of the file, by a process that may have inherited it. When the one that
+    /// opened it closes it, a line that waits for its newline becomes a record.
+    ///
+    /// # Errors
+    /// Those of the append: `close` reports them.
+    pub fn flush(&self, caller: Caller, fh: u64) -> Result<(), Errno> {
+        let handle = self.handle(fh)?;
+        match &handle.file {
+            OpenFile::AppendLines { lines, opener }
+                if lock(lines).has_partial() && opener.is(caller.thread) =>
+            {
+                self.finish_lines(&handle)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a record of a line that still waits for its newline.
+    pub(super) fn finish_lines(&self, handle: &Handle) -> Result<(), Errno> {
+        let OpenFile::AppendLines { lines, .. } = &handle.file else {
+            return Ok(());
+        };
+        let mut lines = lock(lines);
+        if lines.has_partial() {
+            lines.finish(|batch| store(&handle.namespace.log, batch))?;
+            drop(lines);
+            self.grew(&handle.namespace);
+        }
+        Ok(())
+    }
+
+    /// Returns when every record appended through this handle is on the disk.
+    ///
+    /// # Errors
+    /// `EIO` when the disk fails.
+    pub fn fsync(&self, fh: u64) -> Result<(), Errno> {
+        let handle = self.handle(fh)?;
+        match handle.file {
+            OpenFile::Append | OpenFile::AppendLines { .. } => Ok(handle.namespace.log.sync()?),
+            OpenFile::Text { .. } | OpenFile::Count | OpenFile::Record { .. } => Ok(()),
+        }
+    }
+
+    /// Tells everybody that a namespace has changed: readers that wait, pollers, inotify watchers.
+    pub(super) fn grew(&self, namespace: &Namespace) {
+        self.answer_waiters(namespace.id());
+        namespace.log.notify_observers();
+        for file in FILES
+            .iter()
+            .filter(|f| matches!(f.kind, Kind::Follow | Kind::Log))
+        {
+            let asked = namespace
+                .end_askers(file.kind)
+                .is_some_and(|n| n.load(Ordering::Relaxed) > 0);
+            if asked
+                && let Some(nudge) = &*self.nudge.read().unwrap_or_else(PoisonError::into_inner)
+            {
+                nudge.grew(namespace.log.namespace().as_str(), file.name);
+            }
+        }
+    }
+}
+
+fn store(log: &Log, batch: &[&[u8]]) -> Result<(), Errno> {
+    log.append_batch_quiet(batch)?;
+    Ok(())
+}

@@ -1,0 +1,518 @@
+//! fuser's calls to the file system's, and back. Nothing is decided here: convert, call, reply.
+
+pub(crate) mod interrupt;
+pub(crate) mod mount;
+pub(crate) mod nudge;
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
+    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags,
+    PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+use immuta::fs::errno::Errno;
+use immuta::fs::{
+    Access, Attr, Caller, Fs, NodeType, PollWaker, ReadReply, SetAttr, Transport, WriteReply,
+};
+
+/// The largest write in one message: what the kernel sends at most with its default page limit.
+const MAX_WRITE_BYTES: u32 = 1 << 20;
+/// Unit of `st_blksize`: what `cat` and its like then read at a time.
+const PREFERRED_READ_BYTES: u32 = 128 << 10;
+
+/// The kernel as the file system's transport.
+pub(crate) struct Kernel;
+
+impl Transport for Kernel {
+    type Read = KernelRead;
+    type Write = KernelWrite;
+    type Poll = KernelPoll;
+}
+
+pub(crate) struct KernelRead(ReplyData);
+
+impl ReadReply for KernelRead {
+    fn data(self, bytes: &[u8]) {
+        self.0.data(bytes);
+    }
+
+    fn error(self, errno: Errno) {
+        self.0.error(to_fuser(errno));
+    }
+}
+
+pub(crate) struct KernelWrite(ReplyWrite);
+
+impl WriteReply for KernelWrite {
+    fn written(self, bytes: u32) {
+        self.0.written(bytes);
+    }
+
+    fn error(self, errno: Errno) {
+        self.0.error(to_fuser(errno));
+    }
+}
+
+pub(crate) struct KernelPoll(PollNotifier);
+
+impl PollWaker for KernelPoll {
+    fn wake(self) {
+        // The poller may have closed the file meanwhile: nobody is left to be told.
+        if let Err(e) = self.0.notify() {
+            log::debug!("a poller was not woken: {e}");
+        }
+    }
+}
+
+fn to_fuser(errno: Errno) -> fuser::Errno {
+    fuser::Errno::from_i32(errno.0)
+}
+
+fn caller(req: &Request) -> Caller {
+    Caller { thread: req.pid() }
+}
+
+/// A name as the tree knows it. No name in it is anything but UTF-8.
+fn utf8(name: &OsStr) -> Result<&str, Errno> {
+    name.to_str().ok_or(Errno::EINVAL)
+}
+
+fn file_type(node_type: NodeType) -> FileType {
+    match node_type {
+        NodeType::Directory => FileType::Directory,
+        NodeType::File => FileType::RegularFile,
+    }
+}
+
+fn file_attr(attr: &Attr) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(attr.ino),
+        size: attr.size,
+        blocks: attr.blocks,
+        atime: attr.modified,
+        mtime: attr.modified,
+        ctime: attr.modified,
+        crtime: attr.modified,
+        kind: file_type(attr.node_type),
+        perm: attr.mode,
+        nlink: attr.links,
+        uid: attr.uid,
+        gid: attr.gid,
+        rdev: 0,
+        blksize: PREFERRED_READ_BYTES,
+        flags: 0,
+    }
+}
+
+/// The file system behind a FUSE session.
+pub(crate) struct FuseFs(pub(crate) Arc<Fs<Kernel>>);
+
+fn reply_entry(reply: ReplyEntry, result: Result<Attr, Errno>) {
+    match result {
+        Ok(a) => reply.entry_with_ttls(&a.entry_ttl, &a.attr_ttl, &file_attr(&a), Generation(0)),
+        Err(errno) => reply.error(to_fuser(errno)),
+    }
+}
+
+fn reply_attr(reply: ReplyAttr, result: Result<Attr, Errno>) {
+    match result {
+        Ok(attr) => reply.attr(&attr.attr_ttl, &file_attr(&attr)),
+        Err(errno) => reply.error(to_fuser(errno)),
+    }
+}
+
+fn reply_empty(reply: ReplyEmpty, result: Result<(), Errno>) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(to_fuser(errno)),
+    }
+}
+
+impl Filesystem for FuseFs {
+    fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        // `>` on an append file is one call instead of two.
+        if config
+            .add_capabilities(InitFlags::FUSE_ATOMIC_O_TRUNC)
+            .is_err()
+        {
+            log::debug!("the kernel truncates in a call of its own");
+        }
+        // Only asynchronous reads (io_uring, aio) count: a few that wait must not hold up the others.
+        let _previous = config.set_max_background(u16::MAX);
+        config.set_max_write(MAX_WRITE_BYTES).map_err(|max| {
+            std::io::Error::other(format!(
+                "the kernel takes writes of {max} bytes at most, {MAX_WRITE_BYTES} are needed"
+            ))
+        })?;
+        Ok(())
+    }
+
+    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let found = utf8(name)
+            .map_err(|_| Errno::ENOENT)
+            .and_then(|name| self.0.lookup(parent.0, name));
+        reply_entry(reply, found);
+    }
+
+    fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
+        reply_attr(reply, self.0.getattr(ino.0, fh.map(|fh| fh.0)));
+    }
+
+    fn setattr(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let rights = mode.is_some() || uid.is_some() || gid.is_some();
+        let change = SetAttr {
+            rights,
+            size,
+            times: atime.is_some() || mtime.is_some(),
+        };
+        reply_attr(reply, self.0.setattr(caller(req), ino.0, change));
+    }
+
+    fn mkdir(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        reply_entry(
+            reply,
+            utf8(name).and_then(|name| self.0.mkdir(parent.0, name)),
+        );
+    }
+
+    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        reply_empty(
+            reply,
+            utf8(name).and_then(|name| self.0.rmdir(parent.0, name)),
+        );
+    }
+
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let access = match flags.acc_mode() {
+            OpenAccMode::O_RDONLY => Access::Read,
+            OpenAccMode::O_WRONLY => Access::Write,
+            OpenAccMode::O_RDWR => Access::ReadWrite,
+        };
+        match self.0.open(caller(req), ino.0, access) {
+            Ok(opened) => {
+                let mut flags = FopenFlags::empty();
+                flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.cached);
+                flags.set(FopenFlags::FOPEN_DIRECT_IO, !opened.cached);
+                flags.set(FopenFlags::FOPEN_STREAM, opened.stream);
+                flags.set(FopenFlags::FOPEN_NOFLUSH, !opened.needs_flush);
+                reply.opened(FileHandle(opened.fh), flags);
+            }
+            Err(errno) => reply.error(to_fuser(errno)),
+        }
+    }
+
+    fn read(
+        &self,
+        req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let nonblock = flags.0 & libc::O_NONBLOCK != 0;
+        self.0.read(
+            fh.0,
+            req.unique().0,
+            offset,
+            size,
+            nonblock,
+            KernelRead(reply),
+        );
+    }
+
+    fn write(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _offset: u64,
+        data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        self.0.write(fh.0, data, KernelWrite(reply));
+    }
+
+    fn flush(
+        &self,
+        req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _lock_owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        reply_empty(reply, self.0.flush(caller(req), fh.0));
+    }
+
+    fn release(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.0.release(fh.0);
+        reply.ok();
+    }
+
+    fn fsync(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply_empty(reply, self.0.fsync(fh.0));
+    }
+
+    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        match self.0.opendir(ino.0) {
+            Ok(fh) => reply.opened(FileHandle(fh), FopenFlags::empty()),
+            Err(errno) => reply.error(to_fuser(errno)),
+        }
+    }
+
+    fn readdir(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let listed = self.0.readdir(ino.0, fh.0, offset, |e| {
+            reply.add(
+                INodeNo(e.ino),
+                e.next_offset,
+                file_type(e.node_type),
+                e.name,
+            )
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(to_fuser(errno)),
+        }
+    }
+
+    fn releasedir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.0.releasedir(fh.0);
+        reply.ok();
+    }
+
+    fn fsyncdir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        // A namespace is on the disk when mkdir returns.
+        reply.ok();
+    }
+
+    fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        match self.0.statfs() {
+            Ok(s) => reply.statfs(
+                s.blocks,
+                s.blocks_free,
+                s.blocks_available,
+                s.files,
+                s.files_free,
+                s.block_bytes,
+                s.name_bytes,
+                s.block_bytes,
+            ),
+            Err(errno) => reply.error(to_fuser(errno)),
+        }
+    }
+
+    fn poll(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        ph: PollNotifier,
+        _events: PollEvents,
+        flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        let waker = flags
+            .contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY)
+            .then_some(KernelPoll(ph));
+        match self.0.poll(fh.0, waker) {
+            Ok(state) => {
+                let mut events = PollEvents::empty();
+                events.set(PollEvents::POLLIN | PollEvents::POLLRDNORM, state.readable);
+                events.set(PollEvents::POLLOUT | PollEvents::POLLWRNORM, state.writable);
+                reply.poll(events);
+            }
+            Err(errno) => reply.error(to_fuser(errno)),
+        }
+    }
+
+    // What would change what is written, or make anything but a namespace: refused at once, to root too.
+
+    fn create(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: u32,
+        _: u32,
+        _: i32,
+        reply: ReplyCreate,
+    ) {
+        reply.error(fuser::Errno::EPERM);
+    }
+
+    fn mknod(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: u32, reply: ReplyEntry) {
+        reply.error(fuser::Errno::EPERM);
+    }
+
+    fn unlink(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
+        reply.error(fuser::Errno::EPERM);
+    }
+
+    fn symlink(&self, _: &Request, _: INodeNo, _: &OsStr, _: &Path, reply: ReplyEntry) {
+        reply.error(fuser::Errno::EPERM);
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: INodeNo,
+        _: &OsStr,
+        _: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(fuser::Errno::EPERM);
+    }
+
+    fn link(&self, _: &Request, _: INodeNo, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
+        reply.error(fuser::Errno::EPERM);
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: u64,
+        _: i32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(fuser::Errno::EPERM);
+    }
+
+    // What the tree does not have. Answered without the warning that fuser's defaults print.
+
+    fn lseek(&self, _: &Request, _: INodeNo, _: FileHandle, _: i64, _: i32, reply: ReplyLseek) {
+        reply.error(fuser::Errno::ENOSYS); // SEEK_DATA and SEEK_HOLE: the kernel answers them itself.
+    }
+
+    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
+        reply.error(fuser::Errno::ENOSYS);
+    }
+
+    fn listxattr(&self, _: &Request, _: INodeNo, _: u32, reply: ReplyXattr) {
+        reply.error(fuser::Errno::ENOSYS);
+    }
+
+    fn setxattr(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: &[u8],
+        _: i32,
+        _: u32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(fuser::Errno::ENOSYS);
+    }
+
+    fn removexattr(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
+        reply.error(fuser::Errno::ENOSYS);
+    }
+
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(fuser::Errno::ENOTTY);
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: u64,
+        _: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        reply.error(fuser::Errno::ENOSYS); // The kernel copies through read and write.
+    }
+}

@@ -1,0 +1,297 @@
+//! The mount point: what is there, what has to be cleared away, mounting and unmounting.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fuser::{Config, MountOption, Session, SessionACL};
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use super::FuseFs;
+
+/// What `/proc/mounts` calls a mount of ours, so that it is known from others'.
+const FS_TYPE: &str = "fuse.immuta-fs";
+const FS_SUBTYPE: &str = "immuta-fs";
+const DEV_FUSE: &str = "/dev/fuse";
+
+/// Why nothing could be mounted: what, why, the way out.
+#[derive(Debug)]
+pub(crate) struct MountError(String);
+
+impl fmt::Display for MountError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for MountError {}
+
+fn cannot(mountpoint: &Path, why: impl fmt::Display) -> MountError {
+    MountError(format!("cannot mount on '{}': {why}", mountpoint.display()))
+}
+
+/// One line of `/proc/self/mountinfo`.
+#[derive(Debug, PartialEq, Eq)]
+struct MountInfo {
+    device: String,
+    mountpoint: PathBuf,
+    fs_type: String,
+}
+
+/// Mounts that are on top at their mount points come last.
+fn mounts() -> Vec<MountInfo> {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    text.lines().filter_map(parse_mountinfo).collect()
+}
+
+/// `36 35 98:0 /root /mnt/point rw,noatime shared:1 - ext3 /dev/root rw`, see proc(5).
+fn parse_mountinfo(line: &str) -> Option<MountInfo> {
+    let (ours, theirs) = line.split_once(" - ")?;
+    let mut fields = ours.split(' ').skip(2);
+    let device = fields.next()?.to_owned();
+    let mountpoint = PathBuf::from(unescape(fields.nth(1)?));
+    Some(MountInfo {
+        device,
+        mountpoint,
+        fs_type: theirs.split(' ').next()?.to_owned(),
+    })
+}
+
+/// The kernel writes space, tab, newline and backslash as three octal digits.
+fn unescape(field: &str) -> OsString {
+    let mut bytes = Vec::new();
+    let mut rest = field.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let octal = after.get(..3).filter(|_| first == b'\\');
+        let code = octal.and_then(|o| u8::from_str_radix(std::str::from_utf8(o).ok()?, 8).ok());
+        bytes.push(code.unwrap_or(first));
+        rest = if code.is_some() { &after[3..] } else { after };
+    }
+    OsString::from_vec(bytes)
+}
+
+/// A mount of ours, to be unmounted or watched.
+#[derive(Clone, Debug)]
+pub(crate) struct MountPoint {
+    path: PathBuf,
+    device: String,
+}
+
+impl MountPoint {
+    /// The mount point's absolute path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is still mounted: `umount -l` takes the name away and leaves open files behind.
+    pub(crate) fn is_mounted(&self) -> bool {
+        mounts()
+            .iter()
+            .any(|m| m.device == self.device && m.mountpoint == self.path)
+    }
+
+    /// Takes it out of the tree of names. Files that are still open go on until the program ends.
+    pub(crate) fn unmount(&self) {
+        if self.is_mounted()
+            && let Err(e) = detach(&self.path)
+        {
+            log::error!(
+                "cannot unmount '{}': {e} (fusermount3 -u -z '{0}')",
+                self.path.display()
+            );
+        }
+    }
+}
+
+/// Makes sure that something can be mounted at `mountpoint`: an empty directory. What a daemon of ours that was
+/// killed has left there is cleared away. Returns its absolute path.
+///
+/// # Errors
+/// When there is anything else, with the way out.
+pub(crate) fn prepare(mountpoint: &Path, logs_dir: &Path) -> Result<PathBuf, MountError> {
+    let absolute = std::path::absolute(mountpoint).map_err(|e| cannot(mountpoint, e))?;
+    if let Err(e) = fs::metadata(&absolute)
+        && e.raw_os_error() == Some(libc::ENOTCONN)
+    {
+        take_over(&absolute)?;
+    }
+    let path = match fs::canonicalize(&absolute) {
+        Ok(path) => path,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let way_out = format!("it does not exist (mkdir -p '{}')", mountpoint.display());
+            return Err(cannot(mountpoint, way_out));
+        }
+        Err(e) => return Err(cannot(mountpoint, e)),
+    };
+    let on_top = mounts().into_iter().rfind(|m| m.mountpoint == path);
+    if on_top.is_some_and(|m| m.fs_type == FS_TYPE) {
+        let way_out = "logs are mounted there already (use them, or unmount them first)";
+        return Err(cannot(mountpoint, way_out));
+    }
+    if fs::canonicalize(logs_dir).is_ok_and(|logs| logs.starts_with(&path)) {
+        let why = format!(
+            "it would hide the logs in '{}' (give another directory)",
+            logs_dir.display()
+        );
+        return Err(cannot(mountpoint, why));
+    }
+    let mut names = match fs::read_dir(&path) {
+        Ok(names) => names,
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+            return Err(cannot(
+                mountpoint,
+                "not a directory (give an empty directory)",
+            ));
+        }
+        Err(e) => return Err(cannot(mountpoint, e)),
+    };
+    if names.next().is_some() {
+        return Err(cannot(mountpoint, "not empty (give an empty directory)"));
+    }
+    Ok(path)
+}
+
+/// Clears away a mount whose daemon is gone. Only one of ours: another program's is not ours to take.
+fn take_over(path: &Path) -> Result<(), MountError> {
+    let dead = mounts().into_iter().rfind(|m| m.mountpoint == path);
+    if !dead.is_some_and(|m| m.fs_type == FS_TYPE) {
+        let way_out = format!(
+            "a file system whose program has died is mounted there (umount '{}')",
+            path.display()
+        );
+        return Err(cannot(path, way_out));
+    }
+    log::warn!(
+        "'{}' was left mounted by a daemon that has died: unmounting it",
+        path.display()
+    );
+    detach(path).map_err(|e| cannot(path, format!("a dead mount is in the way: {e}")))
+}
+
+fn detach(path: &Path) -> io::Result<()> {
+    match umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+        Ok(()) => Ok(()),
+        // Users unmount through the set-uid helper.
+        Err(Errno::EPERM) => {
+            let output = Command::new("fusermount3")
+                .args(["-u", "-z", "--"])
+                .arg(path)
+                .output()?;
+            if output.status.success() {
+                return Ok(());
+            }
+            Err(io::Error::other(
+                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            ))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Mounts at a path that [`prepare`] has returned, with the number of threads that serve it.
+///
+/// # Errors
+/// When the kernel or fusermount3 refuses, with the way out.
+pub(crate) fn mount_at(
+    path: &Path,
+    source: &Path,
+    fs: FuseFs,
+    n_threads: usize,
+) -> Result<(Session<FuseFs>, MountPoint), MountError> {
+    let device = File::options()
+        .read(true)
+        .write(true)
+        .open(DEV_FUSE)
+        .map_err(|e| {
+            let way_out = match e.kind() {
+                io::ErrorKind::NotFound => {
+                    "modprobe fuse; in a container: run it with --device /dev/fuse"
+                }
+                _ => "ask for the right to use it",
+            };
+            cannot(path, format!("cannot open '{DEV_FUSE}': {e} ({way_out})"))
+        })?;
+    let mut config = Config::default();
+    config.n_threads = Some(n_threads);
+    config.acl = SessionACL::Owner;
+    let session = if mount_directly(path, source, &device)? {
+        Session::from_fd(fs, OwnedFd::from(device), SessionACL::Owner, config)
+    } else {
+        // fusermount3 opens a device of its own.
+        drop(device);
+        config.mount_options = vec![
+            MountOption::FSName(fs_name(source)),
+            MountOption::Subtype(FS_SUBTYPE.into()),
+            MountOption::DefaultPermissions,
+            MountOption::NoDev,
+            MountOption::NoSuid,
+            MountOption::NoAtime,
+        ];
+        Session::new(fs, path, &config)
+    };
+    let session = session.map_err(|e| {
+        let why = match e.kind() {
+            io::ErrorKind::NotFound => {
+                "fusermount3 is missing (install the package fuse3)".to_owned()
+            }
+            _ => e.to_string().trim().to_owned(),
+        };
+        cannot(path, why)
+    })?;
+    let ours = mounts()
+        .into_iter()
+        .rfind(|m| m.mountpoint == path && m.fs_type == FS_TYPE);
+    let device = ours
+        .map(|m| m.device)
+        .ok_or_else(|| cannot(path, "it is not in /proc/self/mountinfo"))?;
+    Ok((
+        session,
+        MountPoint {
+            path: path.to_owned(),
+            device,
+        },
+    ))
+}
+
+/// Mounts with mount(2), which names the type of the mount as fstab does. `false`: that is for root only, and
+/// fusermount3 has to do it.
+fn mount_directly(path: &Path, source: &Path, device: &File) -> Result<bool, MountError> {
+    let root_mode = fs::metadata(path)
+        .map_err(|e| cannot(path, e))?
+        .permissions()
+        .mode();
+    let data = format!(
+        "fd={},rootmode={root_mode:o},user_id={},group_id={},default_permissions",
+        device.as_raw_fd(),
+        nix::unistd::getuid(),
+        nix::unistd::getgid(),
+    );
+    let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOATIME;
+    match mount(
+        Some(source),
+        path,
+        Some(FS_TYPE),
+        flags,
+        Some(data.as_str()),
+    ) {
+        Ok(()) => Ok(true),
+        Err(Errno::EPERM) => Ok(false),
+        Err(Errno::ENODEV) => Err(cannot(path, "the kernel has no FUSE (modprobe fuse)")),
+        Err(e) => Err(cannot(path, e)),
+    }
+}
+
+/// The source as an option of fusermount3, where a comma would begin another one.
+fn fs_name(source: &Path) -> String {
+    match source.to_str() {
+        Some(name) if !name.contains([',', '\\']) => name.to_owned(),
+        _ => FS_SUBTYPE.to_owned(),
+    }
+}

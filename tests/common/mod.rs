@@ -1,0 +1,330 @@
+//! What every mounted test needs: a daemon on a directory of its own that is gone afterwards, whatever happens, and
+//! waiting for a fact with a deadline that only fails. Tests do not sleep: they wait until something is so.
+
+#![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)] // Each test uses its part of it.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// How long a fact may take to come true on a slow, loaded machine. It never makes a test pass.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Waits until `fact` holds. Panics after [`DEADLINE`], saying `what`.
+#[track_caller]
+pub fn eventually(what: &str, mut fact: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !fact() {
+        assert!(
+            start.elapsed() < DEADLINE,
+            "it did not come true that {what}"
+        );
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// A mounted daemon on directories of its own. Dropped: ended, unmounted, removed.
+pub struct Mount {
+    directory: tempfile::TempDir,
+    arguments: Vec<String>,
+    daemon: Option<Child>,
+    /// The rest of what the daemon prints; kept open so that it can.
+    stdout: Option<BufReader<ChildStdout>>,
+}
+
+impl Default for Mount {
+    fn default() -> Self {
+        Mount::new()
+    }
+}
+
+impl Mount {
+    /// With the default options.
+    pub fn new() -> Mount {
+        Mount::with(&[])
+    }
+
+    /// With options of `immuta-fs`.
+    pub fn with(options: &[&str]) -> Mount {
+        let directory = tempfile::Builder::new()
+            .prefix("immuta-test-")
+            .tempdir()
+            .unwrap();
+        fs::create_dir(directory.path().join("mount")).unwrap();
+        let arguments = options.iter().map(|&o| o.to_owned()).collect();
+        let mut mount = Mount {
+            directory,
+            arguments,
+            daemon: None,
+            stdout: None,
+        };
+        mount.start();
+        mount
+    }
+
+    /// The mount point.
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("mount")
+    }
+
+    /// The directory of the logs, on the disk.
+    pub fn logs(&self) -> PathBuf {
+        self.directory.path().join("logs")
+    }
+
+    /// A file of the namespace `default`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path().join("default").join(name)
+    }
+
+    /// What the daemon has written to standard error so far.
+    pub fn messages(&self) -> String {
+        fs::read_to_string(self.directory.path().join("stderr")).unwrap_or_default()
+    }
+
+    /// The daemon's process id.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.daemon.as_ref().unwrap().id() as i32)
+    }
+
+    /// The command that would start the daemon.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_immuta-fs"));
+        command
+            .args(&self.arguments)
+            .arg(self.logs())
+            .arg(self.path());
+        command
+    }
+
+    /// Starts the daemon and returns when it has said that the mount answers.
+    pub fn start(&mut self) {
+        assert!(self.daemon.is_none(), "the daemon runs already");
+        let stderr = File::options()
+            .create(true)
+            .append(true)
+            .open(self.directory.path().join("stderr"))
+            .unwrap();
+        let mut command = self.command();
+        let mut daemon = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(daemon.stdout.take().unwrap());
+        self.daemon = Some(daemon);
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert!(
+            line.starts_with("immuta-fs: mounted "),
+            "{line:?}\n{}",
+            self.messages()
+        );
+        self.stdout = Some(stdout);
+    }
+
+    /// Sends the daemon a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// Ends the daemon as a user does, and returns how it ended.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.wait()
+    }
+
+    /// Waits for the daemon's end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut daemon = self.daemon.take().expect("a daemon runs");
+        self.stdout = None;
+        wait(&mut daemon)
+    }
+
+    /// Kills the daemon with SIGKILL; the mount point stays dead.
+    pub fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.wait();
+    }
+
+    /// Ends the daemon and starts it again.
+    pub fn restart(&mut self) {
+        assert!(self.stop().success(), "{}", self.messages());
+        self.start();
+    }
+
+    /// Appends one record to `default`.
+    pub fn append(&self, record: impl AsRef<[u8]>) {
+        append(&self.file("append"), record).unwrap();
+    }
+
+    /// The number of records of `default`.
+    pub fn count(&self) -> u64 {
+        fs::read_to_string(self.file("count"))
+            .unwrap()
+            .trim_end()
+            .parse()
+            .unwrap()
+    }
+
+    /// Whether the mount point is mounted.
+    pub fn is_mounted(&self) -> bool {
+        let path = self.path();
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        mounts.lines().any(|l| l.split(' ').nth(1) == path.to_str())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            // SIGTERM first: it frees whatever still waits in a read.
+            let _ = kill(Pid::from_raw(daemon.id() as i32), Signal::SIGTERM);
+            if wait_for(&mut daemon, Duration::from_secs(10)).is_none() {
+                let _ = daemon.kill();
+                let _ = daemon.wait();
+            }
+        }
+        if self.is_mounted() {
+            let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+        }
+        if std::thread::panicking() {
+            eprintln!("what the daemon said:\n{}", self.messages());
+        }
+    }
+}
+
+/// Appends with one `open`, one `write` and one `close`, as `echo` does.
+pub fn append(file: &Path, record: impl AsRef<[u8]>) -> io::Result<()> {
+    let record = record.as_ref();
+    let written = File::options().append(true).open(file)?.write(record)?;
+    assert_eq!(written, record.len());
+    Ok(())
+}
+
+/// Waits for a process's end; panics after [`DEADLINE`].
+#[track_caller]
+pub fn wait(child: &mut Child) -> ExitStatus {
+    wait_for(child, DEADLINE).expect("the process ends")
+}
+
+/// Waits for a process's end, so long at most.
+pub fn wait_for(child: &mut Child, timeout: Duration) -> Option<ExitStatus> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        if start.elapsed() > timeout {
+            return None;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// A program that reads, and what it prints, line by line. Killed when dropped.
+pub struct Reader {
+    pub child: Child,
+    lines: Receiver<io::Result<Vec<u8>>>,
+}
+
+impl Reader {
+    /// Starts a program with its standard output in a pipe.
+    pub fn start(program: impl AsRef<OsStr>, arguments: &[&dyn AsRef<OsStr>]) -> Reader {
+        let mut command = Command::new(program);
+        command.args(arguments.iter().map(|a| a.as_ref()));
+        Reader::from(command)
+    }
+
+    /// Starts a shell script with its standard output in a pipe; `$1`, `$2` ... are the arguments.
+    pub fn shell(script: &str, arguments: &[&dyn AsRef<OsStr>]) -> Reader {
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", script, "bash"])
+            .args(arguments.iter().map(|a| a.as_ref()));
+        Reader::from(command)
+    }
+
+    pub fn from(mut command: Command) -> Reader {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| {
+                panic!(
+                    "{:?} does not start: {e} (mount-scripts/test.sh installs what the tests need)",
+                    command.get_program()
+                )
+            });
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (send, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stdout.split(b'\n') {
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Reader { child, lines }
+    }
+
+    /// The next line that it prints, without its newline; `None` when it has printed all and ended. Panics after
+    /// [`DEADLINE`].
+    #[track_caller]
+    pub fn line(&mut self) -> Option<String> {
+        match self.lines.recv_timeout(DEADLINE) {
+            Ok(line) => Some(String::from_utf8_lossy(&line.unwrap()).into_owned()),
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("no line came"),
+        }
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// Waits until the program (or, of a shell, the program it has started) waits in the kernel for an answer from
+    /// the mount.
+    #[track_caller]
+    pub fn wait_until_blocked(&self) {
+        let pid = self.pid();
+        eventually("the reader waits in the mount", || waits_in_mount(pid));
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether a process waits for an answer from a FUSE mount.
+pub fn waits_in_mount(pid: Pid) -> bool {
+    let wchan = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+    wchan.contains("request_wait_answer") || wchan.contains("fuse")
+}
+
+/// The state letter of a process, as in `ps`.
+pub fn state(pid: Pid) -> char {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next())
+        .unwrap_or('?')
+}
+
+/// Reads all of a file.
+pub fn read(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    File::open(path).unwrap().read_to_end(&mut bytes).unwrap();
+    bytes
+}
