@@ -94,7 +94,7 @@ pub struct Fs<T: Transport> {
     handles: Handles,
     directories: Directories,
     parked: Parked<Waiter<T>>,
-    pollers: Mutex<HashMap<u64, (Arc<Handle>, T::Poll)>>,
+    pollers: Mutex<HashMap<u64, Poller<T>>>,
     nudge: RwLock<Option<Arc<dyn Nudge>>>,
     /// The one thread whose change of times is an inotify nudge; 0: none.
     nudging_thread: AtomicU32,
@@ -138,6 +138,12 @@ impl Namespace {
             Kind::Append | Kind::AppendLines | Kind::Count => None,
         }
     }
+}
+
+/// Somebody who polls an open file.
+struct Poller<T: Transport> {
+    handle: Arc<Handle>,
+    waker: T::Poll,
 }
 
 /// A read that waits.
@@ -201,8 +207,8 @@ impl<T: Transport> Fs<T> {
         for waiter in self.parked.close() {
             waiter.reply.data(&[]);
         }
-        for (_, (_, waker)) in lock(&self.pollers).drain() {
-            waker.wake();
+        for (_, poller) in lock(&self.pollers).drain() {
+            poller.waker.wake();
         }
     }
 

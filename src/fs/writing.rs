@@ -33,9 +33,11 @@ impl<T: Transport> Fs<T> {
             OpenFile::Append => {
                 if data.len() >= self.settings.split_write_bytes {
                     ::log::warn!(
-                        "namespace '{}': a write of {} bytes or more to 'append' was refused (EMSGSIZE): the kernel \
-                         may have split it, and one write is one record (write less at a time)",
+                        "namespace '{}': a write of {} bytes to 'append' was refused (EMSGSIZE): from {} bytes on the \
+                         kernel may have split it, and one write is one record (write less at a time, or lines to \
+                         'append-lines')",
                         log.namespace(),
+                        data.len(),
                         self.settings.split_write_bytes
                     );
                     return Err(Errno::EMSGSIZE);
