@@ -139,7 +139,7 @@ fn the_writer_is_answered_before_the_readers_and_the_first_to_wait_is_the_first_
     tree.fs.read(zero, 30, 0, 100, false, tree.reply("second"));
     tree.fs.read(follow, 20, 0, 100, false, tree.reply("first"));
     assert_eq!((tree.next(), tree.fs.parked_reads()), (None, 2));
-    tree.fs.write(append, b"hello", tree.reply("writer"));
+    tree.fs.write(append, b"hello", false, tree.reply("writer"));
     assert_eq!(tree.next(), Some(("writer", Answer::Written(5))));
     assert_eq!(tree.next(), Some(("first", data(b"hello\n"))));
     assert_eq!(tree.next(), Some(("second", data(b"hello"))));
@@ -151,14 +151,14 @@ fn a_read_beyond_the_end_waits_for_that_byte() {
     let tree = Tree::new();
     let (follow, append) = (tree.open("follow"), tree.open("append"));
     tree.fs.read(follow, 2, 3, 100, false, tree.reply("reader"));
-    tree.fs.write(append, b"ab", tree.reply("writer"));
+    tree.fs.write(append, b"ab", false, tree.reply("writer"));
     assert_eq!(tree.next(), Some(("writer", Answer::Written(2))));
     assert_eq!(
         (tree.next(), tree.fs.parked_reads()),
         (None, 1),
         "bytes 0 to 2 are there: a, b, newline"
     );
-    tree.fs.write(append, b"c", tree.reply("writer"));
+    tree.fs.write(append, b"c", false, tree.reply("writer"));
     assert_eq!(tree.next(), Some(("writer", Answer::Written(1))));
     assert_eq!(tree.next(), Some(("reader", data(b"c\n"))));
 }
@@ -241,7 +241,7 @@ fn a_poller_is_woken_once_by_the_record_it_waits_for() {
             .readable
     );
     assert!(tree.fs.poll(append, None).unwrap().writable);
-    tree.fs.write(append, b"x", tree.reply("writer"));
+    tree.fs.write(append, b"x", false, tree.reply("writer"));
     assert_eq!(tree.next(), Some(("writer", Answer::Written(1))));
     assert_eq!(tree.next(), Some(("poller", Answer::Woken)));
     assert!(tree.fs.poll(follow, None).unwrap().readable);
@@ -250,7 +250,7 @@ fn a_poller_is_woken_once_by_the_record_it_waits_for() {
         !tree.fs.poll(follow, None).unwrap().readable,
         "its last read ended at the end"
     );
-    tree.fs.write(append, b"y", tree.reply("writer"));
+    tree.fs.write(append, b"y", false, tree.reply("writer"));
     assert_eq!(tree.next(), Some(("writer", Answer::Written(1))));
     assert_eq!(tree.next(), None);
 }
@@ -293,10 +293,11 @@ fn a_damaged_record_is_eio_and_its_neighbours_are_served() {
 fn a_line_that_waits_is_stored_when_the_mount_ends_and_so_is_what_comes_after() {
     let tree = Tree::new();
     let lines = tree.open("append-lines");
-    tree.fs.write(lines, b"half", tree.reply("writer"));
+    tree.fs.write(lines, b"half", false, tree.reply("writer"));
     assert_eq!(tree.storage.log("ns").unwrap().state().count, 0);
     tree.fs.close();
-    tree.fs.write(lines, b" a line", tree.reply("writer"));
+    tree.fs
+        .write(lines, b" a line", false, tree.reply("writer"));
     assert_eq!(
         tree.storage.log("ns").unwrap().state().count,
         2,
@@ -433,7 +434,7 @@ proptest! {
                 6 => drop(fs.readdir(ino, fh, c, |entry| entry.next_offset % 7 == 0)),
                 7 => drop(fs.open(ME, ino, if c % 2 == 0 { Access::Read } else { Access::Write })),
                 8 => fs.read(fh, a, c, b as u32, c % 2 == 0, tree.reply("read")),
-                9 => fs.write(fh, name.as_bytes(), tree.reply("write")),
+                9 => fs.write(fh, name.as_bytes(), c % 2 == 0, tree.reply("write")),
                 10 => drop(fs.flush(ME, fh)),
                 11 => fs.release(fh),
                 12 => drop(fs.poll(fh, None)),

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use crate::log::{self, Log, Storage};
+use crate::log::{Log, Storage};
 use errno::Errno;
 use handle::{Handle, Handles, lock};
 use parked::Parked;
@@ -221,8 +221,7 @@ impl<T: Transport> Fs<T> {
     }
 
     fn namespace_named(&self, name: &str) -> Result<Arc<Namespace>, Errno> {
-        let log: Result<Arc<Log>, log::Error> = self.storage.log(name);
-        self.namespace(log.map_err(|_| Errno::ENOENT)?.id())
+        self.namespace(self.storage.log(name)?.id())
     }
 
     fn handle(&self, fh: u64) -> Result<Arc<Handle>, Errno> {

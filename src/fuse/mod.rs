@@ -262,11 +262,12 @@ impl Filesystem for FuseFs {
         _offset: u64,
         data: &[u8],
         _write_flags: WriteFlags,
-        _flags: OpenFlags,
+        flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        self.0.write(fh.0, data, KernelWrite(reply));
+        let durable = flags.0 & libc::O_DSYNC != 0; // O_SYNC includes it.
+        self.0.write(fh.0, data, durable, KernelWrite(reply));
     }
 
     fn flush(
