@@ -45,11 +45,11 @@ check_device() {
         modprobe fuse 2>/dev/null || true
     fi
     if [ ! -e /dev/fuse ]; then
-        die "cannot mount: there is no /dev/fuse (on the host: modprobe fuse; in a container: start it with --device /dev/fuse --cap-add SYS_ADMIN)"
+        die "cannot mount: there is no /dev/fuse (on the host: sudo modprobe fuse; in a container: start it with --device /dev/fuse --cap-add SYS_ADMIN)"
     fi
     # The permission bits do not tell: a container's device rules refuse an open that they allow.
     if ! (: <>/dev/fuse) 2>/dev/null; then
-        die "cannot mount: /dev/fuse does not open for $(id -un) (on the host: chmod 0666 /dev/fuse; in a container: start it with --device /dev/fuse --cap-add SYS_ADMIN)"
+        die "cannot mount: /dev/fuse does not open for $(id -un) (on the host: sudo chmod 0666 /dev/fuse, which is what udev sets; in a container: start it with --device /dev/fuse --cap-add SYS_ADMIN)"
     fi
 }
 
