@@ -62,9 +62,9 @@ start_daemon() {
     log_start=$(($(wc -c 2>/dev/null <"$log_file" || echo 0) + 1))
     session=
     command -v setsid >/dev/null 2>&1 && session=setsid
-    # In / so that the daemon keeps no directory busy; without this shell's handling of a hang-up.
+    # In / so that the daemon keeps no directory busy; deaf to the hang-up of this terminal.
     # shellcheck disable=SC2086
-    (cd / && exec nohup $session "$daemon" "$@" ${logs_dir:+"$logs_dir"} "$mountpoint") \
+    (trap '' HUP && cd / && exec $session "$daemon" "$@" ${logs_dir:+"$logs_dir"} "$mountpoint") \
         >>"$log_file" 2>&1 </dev/null &
     pid=$!
     printf '%s\n' "$pid" >"$(state_file "$mountpoint" pid)"
