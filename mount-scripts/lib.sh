@@ -156,8 +156,12 @@ find_cargo() {
     if ! command -v cargo >/dev/null 2>&1; then
         PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
         export PATH
-        command -v cargo >/dev/null 2>&1 ||
-            die "cannot build: no 'cargo' in PATH (install Rust, https://rustup.rs; under sudo: sudo env PATH=\"\$PATH\" $0)"
+        command -v cargo >/dev/null 2>&1 && return 0
+        # A toolchain of rustup's belongs to one user; root does not build with it.
+        if is_root && [ -n "${SUDO_USER:-}" ]; then
+            die "cannot build: root has no 'cargo' (as $SUDO_USER: cargo build --release --locked; then: sudo env IMMUTA_FS=$(quoted "$repository/target/release/immuta-fs") $(quoted "$0"))"
+        fi
+        die "cannot build: there is no 'cargo' (install Rust: https://rustup.rs)"
     fi
 }
 
