@@ -226,11 +226,9 @@ answers() { ls -d -- "$1/." >/dev/null 2>&1; }
 
 mounted_and_answers() { is_mounted "$1" && answers "$1"; }
 
-# A mount made through fusermount3 has the type fuse.immuta-fs; one made by root has the type fuse and our name as source.
 is_ours() {
     case $(mounted_as "$1") in
-    *' fuse.immuta-fs' | 'immuta-fs fuse') return 0 ;;
-    *' fuse' | *' fuse.'*) daemon_of "$1" >/dev/null ;;
+    *' fuse.immuta-fs') return 0 ;;
     *) return 1 ;;
     esac
 }

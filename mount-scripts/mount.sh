@@ -60,12 +60,8 @@ start_daemon() {
     mkdir -p -- "$(state_dir)"
     log_file=$(state_file "$mountpoint" log)
     log_start=$(($(wc -c 2>/dev/null <"$log_file" || echo 0) + 1))
-    session=
-    command -v setsid >/dev/null 2>&1 && session=setsid
-    # In / so that the daemon keeps no directory busy; deaf to the hang-up of this terminal.
-    # shellcheck disable=SC2086
-    (trap '' HUP && cd / && exec $session "$daemon" "$@" ${logs_dir:+"$logs_dir"} "$mountpoint") \
-        >>"$log_file" 2>&1 </dev/null &
+    # In / so that it keeps no directory busy; in a session of its own, because the hang-up of this terminal would end it.
+    (cd / && exec setsid "$daemon" "$@" ${logs_dir:+"$logs_dir"} "$mountpoint") >>"$log_file" 2>&1 </dev/null &
     pid=$!
     printf '%s\n' "$pid" >"$(state_file "$mountpoint" pid)"
 

@@ -73,14 +73,18 @@ in_background() {
     (cd "$mountpoint" && exec sh -c "exec $1") >"$2" 2>&1 </dev/null &
     process=$!
     background="$background $process"
+    seen=
 }
 
 printed() { [ "$(cat "$1")" = "$2" ]; }
 
-# check_printed OUTPUT_FILE EXPECTED: what runs in the background prints exactly that, soon.
+# check_printed OUTPUT_FILE EXPECTED: what runs in the background has soon printed exactly that, from its start on.
 check_printed() {
     until_deadline "$deadline_seconds" printed "$1" "$2" || die "should have printed '$2', it printed '$(cat "$1")'"
-    say "$2"
+    # Shown as a terminal would: what is new.
+    say "${2#"$seen"}"
+    seen="$2
+"
     passed=$((passed + 1))
 }
 
@@ -91,6 +95,8 @@ has_open() {
     *) return 1 ;;
     esac
 }
+
+is_dead() { is_mounted "$mountpoint" && ! answers "$mountpoint"; }
 
 mount_logs() { IMMUTA_FS=$daemon "$repository/mount-scripts/mount.sh" "$logs" "$mountpoint"; }
 
@@ -137,7 +143,7 @@ check "echo 'four' > orders/append" ''
 check_printed "$work/waited" 'four'
 until_deadline "$deadline_seconds" has_ended "$process" || die "'cat orders/3' should have ended after its record"
 
-check_refused 'rm -f default/0' 'not permitted'
+check_refused 'rm default/0' 'not permitted'
 check 'cat default/0' 'first message'
 
 shown "mount-scripts/unmount.sh $mountpoint"
@@ -152,6 +158,7 @@ check 'cat orders/count' '4'
 # A daemon that is killed leaves a dead mount, which the next one takes over.
 shown "kill -9 $(daemon_of "$mountpoint")    # immuta-fs"
 kill -9 "$(daemon_of "$mountpoint")"
+until_deadline "$deadline_seconds" is_dead || die "the mount still answers, though its daemon was killed"
 shown "mount-scripts/mount.sh $logs $mountpoint"
 mount_logs >/dev/null
 check 'cat orders/log' 'one

@@ -2,9 +2,9 @@
 # Unmounts what mount.sh mounted: mount-scripts/unmount.sh [MOUNTPOINT]
 #
 # Needs: nothing but the mount. MOUNTPOINT defaults as in mount.sh: /mnt/log for root, else ~/immuta-log.
-# Does:  asks the daemon that serves MOUNTPOINT to stop (readers get their end of file, logs are synced), waits
-#        for its end, and unmounts what a daemon that died has left behind. Never forces: if programs hold the
-#        mount, it names them and fails.
+# Does:  tells the daemon that serves MOUNTPOINT to stop (readers get their end of file, logs are synced, files that
+#        are still open fail from then on) and waits for its end. What a daemon that died has left mounted is
+#        unmounted here; if programs hold that, they are named, and it stays.
 set -eu
 # shellcheck source=mount-scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
