@@ -150,6 +150,16 @@ install_wanted() {
     wanted_tools=
 }
 
+want_fusermount() {
+    want fusermount3 'mounts and unmounts FUSE file systems for users who are not root'
+    # Docker and systemd make this link; a bare installation has none, and there fusermount3 mounts but never unmounts.
+    if ! is_root && [ ! -e /etc/mtab ]; then
+        say "${0##*/}: '/etc/mtab' is missing: without it fusermount3 does not unmount; linking it to /proc/self/mounts"
+        as_root ln -s ../proc/self/mounts /etc/mtab ||
+            die "cannot link '/etc/mtab' (as root: ln -s ../proc/self/mounts /etc/mtab, then run this again)"
+    fi
+}
+
 # --- the program -----------------------------------------------------------------------------------------------
 
 find_cargo() {

@@ -120,7 +120,7 @@ if mounted_and_answers "$mountpoint"; then
 fi
 
 check_device
-want fusermount3 'mounts and unmounts FUSE file systems for users who are not root'
+want_fusermount
 [ -n "${IMMUTA_FS:-}" ] || want_build_tools
 install_wanted
 if [ -n "${IMMUTA_FS:-}" ]; then

@@ -22,8 +22,8 @@ esac
 
 find_cargo
 want_build_tools
-want fusermount3 'mounts and unmounts FUSE file systems for users who are not root'
-want busybox "its tail and cat are among the programs that have to work on a mount"
+want_fusermount
+want busybox 'its tail and cat are among the programs that have to work on a mount'
 want python3 'tests ask the kernel from it what no shell command asks'
 want shellcheck 'checks these scripts'
 install_wanted

@@ -26,13 +26,13 @@ cd /
 
 forget() { rm -f -- "$(state_file "$mountpoint" pid)"; }
 
-die_busy() {
+die_mounted() {
     held_by=$(holders "$mountpoint")
     if [ -n "$held_by" ]; then
         printf '%s\n' "$held_by" >&2
         die "cannot unmount '$mountpoint': $1; the programs above hold it (end them, or leave its directories, and run this again)"
     fi
-    die "cannot unmount '$mountpoint': $1 (programs of other users may hold it: run this as root to see them)"
+    die "cannot unmount '$mountpoint': $1 (run this as root, who also sees what other users' programs hold)"
 }
 
 if ! is_mounted "$mountpoint"; then
@@ -47,14 +47,14 @@ if pid=$(daemon_of "$mountpoint"); then
     kill -TERM "$pid" 2>/dev/null || has_ended "$pid" ||
         die "cannot stop process $pid, which serves '$mountpoint': it belongs to another user (run this as that user, or with sudo)"
     until_deadline "$stop_deadline_seconds" has_ended "$pid" ||
-        die_busy "process $pid did not end within $stop_deadline_seconds s"
+        die_mounted "process $pid did not end within $stop_deadline_seconds s"
 fi
 # Only a daemon that died, or could not unmount, leaves this to do.
 if is_mounted "$mountpoint"; then
     if is_root || ! command -v fusermount3 >/dev/null 2>&1; then
-        reason=$(umount -- "$mountpoint" 2>&1) || die_busy "${reason%.}"
+        reason=$(umount -- "$mountpoint" 2>&1) || die_mounted "${reason%.}"
     else
-        reason=$(fusermount3 -u -- "$mountpoint" 2>&1) || die_busy "${reason%.}"
+        reason=$(fusermount3 -u -- "$mountpoint" 2>&1) || die_mounted "${reason%.}"
     fi
 fi
 forget
