@@ -1,5 +1,5 @@
 #!/bin/sh
-# Mounts a directory of append-only logs: mount-scripts/mount.sh [LOGS_DIR] [MOUNTPOINT] [-- IMMUTA_FS_OPTIONS]
+# Mounts a directory of append-only logs: mount-scripts/mount.sh [[LOGS_DIR] MOUNTPOINT] [-- IMMUTA_FS_OPTIONS]
 #
 # Needs: Linux with /dev/fuse, a Rust toolchain, and a package manager (apt, dnf, pacman, apk or zypper).
 # Does:  installs a C linker and fusermount3 if they are missing (through sudo if not root), builds immuta-fs,
@@ -24,7 +24,7 @@ usage() {
 # place DIRECTORY: its absolute path; the directories above it exist afterwards.
 place() {
     if ! { mkdir -p -- "$(dirname -- "$1")" && absolute "$1"; }; then
-        die "cannot use '$1': the directory above it cannot be made (usage: mount.sh [LOGS_DIR] [MOUNTPOINT])"
+        die "cannot use '$1': the directory above it cannot be made (usage: mount.sh [[LOGS_DIR] MOUNTPOINT])"
     fi
 }
 
@@ -89,12 +89,14 @@ while [ $# -gt 0 ]; do
         ;;
     -*) die "unknown option '$1' (options of immuta-fs come last, after '--'; see --help)" ;;
     *)
-        if [ -z "$logs_dir" ]; then
-            logs_dir=$1
-        elif [ -z "$mountpoint" ]; then
+        # As immuta-fs takes them: one is the mount point, of two the logs come first.
+        if [ -z "$mountpoint" ]; then
+            mountpoint=$1
+        elif [ -z "$logs_dir" ]; then
+            logs_dir=$mountpoint
             mountpoint=$1
         else
-            die "one argument too many: '$1' (usage: mount.sh [LOGS_DIR] [MOUNTPOINT] [-- IMMUTA_FS_OPTIONS])"
+            die "one argument too many: '$1' (usage: mount.sh [[LOGS_DIR] MOUNTPOINT] [-- IMMUTA_FS_OPTIONS])"
         fi
         shift
         ;;
