@@ -10,6 +10,7 @@ pub mod lines;
 mod meta;
 pub mod parked;
 mod reading;
+mod sync;
 pub mod text;
 pub mod tree;
 mod writing;
