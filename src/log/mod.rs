@@ -5,6 +5,7 @@
 //! committed and read with `scan`; `stream` follows. `recovery` opens a log whatever has happened to it, `verify` looks at every byte,
 //! and `storage` is the directory. Imports run from the later to the earlier.
 
+mod commit;
 mod disk;
 mod error;
 mod format;

@@ -361,7 +361,7 @@ impl Survey<'_> {
         let Some(n) = slot.synced_count.checked_sub(1) else {
             return Ok((slot.log_end == empty.log_end).then_some(empty));
         };
-        let Some(entry) = self.entry(&mut Window::new(self.index), n)? else {
+        let Some(entry) = self.entry(&mut Window::new(self.index, ENTRY_BYTES), n)? else {
             return Ok(None);
         };
         let Some(size) = slot
@@ -371,7 +371,7 @@ impl Survey<'_> {
         else {
             return Ok(None);
         };
-        let mut window = Window::new(self.log);
+        let mut window = Window::new(self.log, SIZE_FIELD_BYTES as usize);
         let field = window
             .get(entry.log_offset, 8)
             .map_err(|e| self.log_error(e))?;
@@ -432,7 +432,10 @@ impl Survey<'_> {
         base: Tail,
         mut each: impl FnMut(u64, &IndexEntry) -> Result<()>,
     ) -> Result<Walked> {
-        let (mut log, mut index) = (Window::new(self.log), Window::new(self.index));
+        let (mut log, mut index) = (
+            Window::new(self.log, WINDOW_BYTES),
+            Window::new(self.index, WINDOW_BYTES),
+        );
         let mut walked = Walked {
             tail: base,
             stale: None,
@@ -673,7 +676,7 @@ impl Survey<'_> {
                 return refuse(Format::Count16);
             }
         }
-        let (mut at, mut window) = (0u64, Window::new(self.log));
+        let (mut at, mut window) = (0u64, Window::new(self.log, SIZE_FIELD_BYTES as usize));
         while length - at >= SIZE_FIELD_BYTES {
             let field = window.get(at, 8).map_err(|e| self.log_error(e))?;
             match decode_length(u64_at(field, 0).to_le_bytes()) {
@@ -707,7 +710,7 @@ impl Survey<'_> {
         while done < size {
             let wanted = usize::try_from(size - done)
                 .unwrap_or(usize::MAX)
-                .min(WINDOW_BYTES);
+                .min(log.piece_bytes);
             let piece = log.get(at + done, wanted).map_err(|e| self.log_error(e))?;
             crc = checksum_append(crc, piece);
             last = piece.last().copied();
@@ -752,20 +755,25 @@ impl Survey<'_> {
 /// A file read in large pieces, for a walk that looks at small ones mostly in order.
 struct Window<'a> {
     file: &'a dyn DiskFile,
+    piece_bytes: usize,
+    buffer: Vec<u8>,
+    /// What the buffer holds: `filled` bytes of the file from `start` on.
     start: u64,
-    bytes: Vec<u8>,
+    filled: usize,
 }
 
 impl<'a> Window<'a> {
-    fn new(file: &'a dyn DiskFile) -> Self {
+    fn new(file: &'a dyn DiskFile, piece_bytes: usize) -> Self {
         Window {
             file,
+            piece_bytes,
+            buffer: Vec::new(),
             start: 0,
-            bytes: Vec::new(),
+            filled: 0,
         }
     }
 
-    /// `count` bytes at `offset`, or `UnexpectedEof`. `count` is at most [`WINDOW_BYTES`].
+    /// `count` bytes at `offset`, or `UnexpectedEof`. `count` is at most `piece_bytes`.
     fn get(&mut self, offset: u64, count: usize) -> io::Result<&[u8]> {
         let bytes = self.up_to(offset, count)?;
         if bytes.len() == count {
@@ -780,19 +788,19 @@ impl<'a> Window<'a> {
         let inside = offset
             .checked_sub(self.start)
             .and_then(|at| usize::try_from(at).ok());
-        let at = match inside.filter(|at| {
-            at.checked_add(count)
-                .is_some_and(|end| end <= self.bytes.len())
-        }) {
+        let held = |at: &usize| at.checked_add(count).is_some_and(|end| end <= self.filled);
+        let at = match inside.filter(held) {
             Some(at) => at,
             None => {
-                self.bytes.resize(WINDOW_BYTES, 0);
-                let have = disk::read_up_to(self.file, &mut self.bytes, offset)?;
-                self.bytes.truncate(have);
+                if self.buffer.is_empty() {
+                    self.buffer = vec![0; self.piece_bytes];
+                }
+                self.filled = 0;
+                self.filled = disk::read_up_to(self.file, &mut self.buffer, offset)?;
                 self.start = offset;
                 0
             }
         };
-        Ok(&self.bytes[at..self.bytes.len().min(at + count)])
+        Ok(&self.buffer[at..self.filled.min(at + count)])
     }
 }

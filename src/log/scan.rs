@@ -181,7 +181,9 @@ impl Log {
         if offset >= state.text_end {
             return Ok(None);
         }
-        let (after, skipped) = self.partition(state.count, |entry| entry.text_offset <= offset)?;
+        let (after, skipped) = self.first_above(state.count, state.text_end, offset, |entry| {
+            entry.text_offset
+        })?;
         let found = RecordNo(
             after
                 .checked_sub(1)
@@ -203,8 +205,18 @@ impl Log {
     /// # Errors
     /// [`Error::Io`].
     pub fn find_time(&self, time: SystemTime) -> Result<RecordNo> {
-        let ns = to_ns(time);
-        let (found, _) = self.partition(self.state().count, |entry| entry.time_ns < ns)?;
+        let state = self.state();
+        // Times before 1970 are not written: those looked for may as well be 1970.
+        let target = u64::try_from(to_ns(time)).unwrap_or(0);
+        let Some(before) = target.checked_sub(1) else {
+            return Ok(RecordNo(0));
+        };
+        let end = state
+            .last_time
+            .map_or(u64::MAX, |last| u64::try_from(to_ns(last)).unwrap_or(0));
+        let (found, _) = self.first_above(state.count, end, before, |entry| {
+            u64::try_from(entry.time_ns).unwrap_or(0)
+        })?;
         Ok(RecordNo(found))
     }
 
@@ -233,7 +245,7 @@ impl Log {
         let start = first_index(&scratch.entries);
         let length = scratch.entries.last().map_or(0, |last| last.end() - start) as usize;
         if scratch.bytes.len() < length {
-            scratch.bytes.resize(length, 0);
+            scratch.bytes = vec![0; length];
         }
         let have = disk::read_up_to(&*self.file, &mut scratch.bytes[..length], start)
             .map_err(|e| self.log_error(e))?;
@@ -402,25 +414,45 @@ impl Log {
         Ok((end, raw.text_offset.saturating_add(text)))
     }
 
-    /// The first of `count` records for which `before` is false, as long as it is true for all in front of that. Damaged entries are stepped
+    /// The first of `count` records whose key is above `target`. Keys rise with the records, up to `end`; where they rise evenly, a few reads
+    /// find it, and every third look halves what is left, so that it is never more than O(log n). Damaged entries are stepped
     /// over; the flag says if there were any.
-    fn partition(&self, count: u64, before: impl Fn(&IndexEntry) -> bool) -> Result<(u64, bool)> {
+    fn first_above(
+        &self,
+        count: u64,
+        end: u64,
+        target: u64,
+        key: impl Fn(&IndexEntry) -> u64,
+    ) -> Result<(u64, bool)> {
         let (mut low, mut high, mut skipped) = (0, count, false);
-        while low < high {
-            let middle = low + (high - low) / 2;
+        let (mut low_key, mut high_key) = (0, end);
+        for look in 0.. {
+            if low == high {
+                break;
+            }
+            let left = high - low;
+            let step = if look % 3 == 2 {
+                left / 2
+            } else {
+                let way = u128::from(target.saturating_sub(low_key)) * u128::from(left);
+                u64::try_from(way / u128::from(high_key.saturating_sub(low_key).max(1)))
+                    .unwrap_or(u64::MAX)
+            };
+            let middle = low + step.min(left - 1);
             let mut at = middle;
-            let entry = loop {
+            let found = loop {
                 if at == high {
                     break None;
                 }
                 match self.index.entry(at).map_err(|e| self.index_error(e))? {
                     None => (at, skipped) = (at + 1, true),
-                    entry => break entry,
+                    Some(entry) => break Some(key(&entry)),
                 }
             };
-            match entry {
-                Some(entry) if before(&entry) => low = at + 1,
-                _ => high = middle,
+            match found {
+                Some(key) if key <= target => (low, low_key) = (at + 1, key),
+                Some(key) => (high, high_key) = (middle, key),
+                None => high = middle,
             }
         }
         Ok((low, skipped))
