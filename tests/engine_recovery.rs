@@ -376,9 +376,7 @@ fn a_reader_beside_a_writer_changes_nothing_and_sees_what_was_counted() {
     assert!(matches!(log.append(b"x"), Err(Error::ReadOnly)));
     assert!(matches!(reader.remove("a"), Err(Error::ReadOnly)));
     // Without an index it makes one in memory.
-    let index = bench
-        .disk
-        .with(&bench.index_path(), |bytes| std::mem::take(bytes));
+    let index = bench.disk.with(&bench.index_path(), std::mem::take);
     let blind = Storage::open(bench.options().read_only(true)).expect("opened");
     assert_eq!(
         contents(&blind.log("a").expect("there")),
@@ -393,4 +391,38 @@ fn a_reader_beside_a_writer_changes_nothing_and_sees_what_was_counted() {
     assert_eq!(bench.disk.calls(), calls + by_writer, "a reader wrote");
     bench.disk.with(&bench.index_path(), |bytes| *bytes = index);
     drop(storage);
+}
+
+/// "Read-only opening needs no lock and sees, live, what another process writes, a Go program included."
+#[test]
+fn a_reader_beside_a_program_that_keeps_no_index_makes_one_in_memory() {
+    let bench = Bench::new();
+    let storage = bench.open();
+    storage.append("a", &b"ours"[..]).expect("appended");
+    storage.close().expect("closed");
+    let index = bench.disk.with(&bench.index_path(), |bytes| bytes.clone());
+    let reader = Storage::open(bench.options().read_only(true)).expect("opened");
+    let log = reader.log("a").expect("there");
+    let mut expected = owned(&[b"ours"]);
+    for n in 2..6i64 {
+        bench.disk.with(&bench.log_path(), |bytes| {
+            bytes.extend_from_slice(&6i64.to_le_bytes());
+            bytes.extend_from_slice(b"theirs");
+        });
+        assert_eq!(
+            log.refresh().expect("read").count,
+            n as u64 - 1,
+            "it is not counted yet"
+        );
+        bench.disk.with(&bench.log_path(), |bytes| {
+            bytes[..8].copy_from_slice(&n.to_le_bytes())
+        });
+        assert_eq!(log.refresh().expect("read").count, n as u64);
+        expected.push(b"theirs".to_vec());
+        assert_eq!(contents(&log), expected);
+    }
+    assert_eq!(
+        bench.disk.with(&bench.index_path(), |bytes| bytes.clone()),
+        index
+    );
 }

@@ -6,8 +6,9 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use super::log::{Synced, Tail, Writer};
+use super::log::{Synced, Writer};
 use super::signal::lock;
+use super::tail::Tail;
 use super::{Error, Log, Result, Sync};
 
 impl Log {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::scan::{Run, Scratch};
+use super::run::{Run, Scratch};
 use super::signal::WaitOutcome;
 use super::{ByteIndex, Entry, Error, Log, RecordNo, Result};
 
