@@ -22,7 +22,7 @@ use immuta::fs::{
 };
 
 /// The largest write in one message: what the kernel sends at most with its default page limit.
-const MAX_WRITE_BYTES: u32 = 1 << 20;
+pub(crate) const MAX_WRITE_BYTES: u32 = 1 << 20;
 /// Unit of `st_blksize`: what `cat` and its like then read at a time.
 const PREFERRED_READ_BYTES: u32 = 128 << 10;
 
