@@ -215,6 +215,8 @@ impl Filesystem for FuseFs {
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let access = match flags.acc_mode() {
+            // Whoever truncates changes the file, whatever else is done with the descriptor.
+            OpenAccMode::O_RDONLY if flags.0 & libc::O_TRUNC != 0 => Access::ReadWrite,
             OpenAccMode::O_RDONLY => Access::Read,
             OpenAccMode::O_WRONLY => Access::Write,
             OpenAccMode::O_RDWR => Access::ReadWrite,
