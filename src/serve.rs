@@ -18,7 +18,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use crate::cli::Cli;
 use crate::fuse::mount::{self, MountPoint};
 use crate::fuse::nudge::Nudger;
-use crate::fuse::{FuseFs, Kernel, interrupt};
+use crate::fuse::{self, FuseFs, Kernel, interrupt};
 
 /// How long files that are still open may keep a daemon that was told to end.
 const GRACE: Duration = Duration::from_millis(500);
@@ -83,7 +83,12 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
 }
 
 fn open_storage(cli: &Cli, logs_dir: &Path) -> Result<Storage, Box<dyn Error>> {
-    let storage = Storage::open(Options::new(logs_dir).sync(cli.sync))?;
+    // `append` takes what the kernel sends in one piece, however short lines are kept.
+    let max_record_bytes = cli.max_record.as_u64().max(fuse::MAX_WRITE_BYTES.into());
+    let options = Options::new(logs_dir)
+        .sync(cli.sync)
+        .max_record_bytes(max_record_bytes);
+    let storage = Storage::open(options)?;
     for (namespace, why) in storage.failed() {
         log::error!("namespace '{namespace}' is not mounted: {why}");
     }

@@ -14,7 +14,7 @@ impl Lines {
     /// before it still does, unchanged.
     ///
     /// # Errors
-    /// `EMSGSIZE` when a line would become longer than `max_bytes`; whatever `store` says.
+    /// `EMSGSIZE` when any line of it would become longer than `max_bytes`; whatever `store` says.
     pub fn write(
         &mut self,
         data: &[u8],
@@ -23,23 +23,27 @@ impl Lines {
     ) -> Result<(), Errno> {
         let first_end = memchr::memchr(b'\n', data).map(|at| at + 1);
         let first = &data[..first_end.unwrap_or(data.len())];
-        if (self.partial.len() + first.len()) as u64 > max_bytes {
+        let too_long = |bytes: usize| bytes as u64 > max_bytes;
+        if too_long(self.partial.len() + first.len()) {
             return Err(Errno::EMSGSIZE);
         }
         let Some(first_end) = first_end else {
             self.partial.extend_from_slice(data);
             return Ok(());
         };
-        let waited = self.partial.len();
-        self.partial.extend_from_slice(first);
-
         let rest = &data[first_end..];
-        let mut lines = vec![self.partial.as_slice()];
+        let mut lines: Vec<&[u8]> = vec![&[]];
         let mut start = 0;
         for newline in memchr::memchr_iter(b'\n', rest) {
             lines.push(&rest[start..=newline]);
             start = newline + 1;
         }
+        if too_long(rest.len() - start) || lines.iter().any(|line| too_long(line.len())) {
+            return Err(Errno::EMSGSIZE);
+        }
+        let waited = self.partial.len();
+        self.partial.extend_from_slice(first);
+        lines[0] = &self.partial;
         match store(&lines) {
             Ok(()) => {
                 self.partial.clear();
@@ -121,6 +125,12 @@ mod tests {
             lines.write(b"123456789\n", 10, keep(&mut records)),
             Err(Errno::EMSGSIZE)
         );
+        for long in [&b"c\n0123456789\nd"[..], b"c\n0123456789d"] {
+            assert_eq!(
+                lines.write(long, 10, keep(&mut records)),
+                Err(Errno::EMSGSIZE)
+            );
+        }
         lines.write(b"c\nd", 10, keep(&mut records)).unwrap();
         lines.finish(keep(&mut records)).unwrap();
         assert_eq!(records, [b"abc\n".to_vec(), b"d".to_vec()]);

@@ -22,7 +22,7 @@ use immuta::fs::{
 };
 
 /// The largest write in one message: what the kernel sends at most with its default page limit.
-const MAX_WRITE_BYTES: u32 = 1 << 20;
+pub(crate) const MAX_WRITE_BYTES: u32 = 1 << 20;
 /// Unit of `st_blksize`: what `cat` and its like then read at a time.
 const PREFERRED_READ_BYTES: u32 = 128 << 10;
 
@@ -215,6 +215,8 @@ impl Filesystem for FuseFs {
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let access = match flags.acc_mode() {
+            // Whoever truncates changes the file, whatever else is done with the descriptor.
+            OpenAccMode::O_RDONLY if flags.0 & libc::O_TRUNC != 0 => Access::ReadWrite,
             OpenAccMode::O_RDONLY => Access::Read,
             OpenAccMode::O_WRONLY => Access::Write,
             OpenAccMode::O_RDWR => Access::ReadWrite,

@@ -13,6 +13,7 @@ use std::process::Command;
 use fuser::{Config, MountOption, Session, SessionACL};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::statvfs::statvfs;
 
 use super::FuseFs;
 
@@ -117,9 +118,8 @@ impl MountPoint {
 /// When there is anything else, with the way out.
 pub(crate) fn prepare(mountpoint: &Path, logs_dir: &Path) -> Result<PathBuf, MountError> {
     let absolute = std::path::absolute(mountpoint).map_err(|e| cannot(mountpoint, e))?;
-    if let Err(e) = fs::metadata(&absolute)
-        && e.raw_os_error() == Some(libc::ENOTCONN)
-    {
+    // Not stat(2): the kernel answers that from its cache for a while after the daemon has gone.
+    if statvfs(&absolute) == Err(Errno::ENOTCONN) {
         take_over(&absolute)?;
     }
     let path = match fs::canonicalize(&absolute) {

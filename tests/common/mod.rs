@@ -7,10 +7,11 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -327,4 +328,75 @@ pub fn read(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     File::open(path).unwrap().read_to_end(&mut bytes).unwrap();
     bytes
+}
+
+impl Mount {
+    /// Ends the daemon in order, and has every record of every namespace checked.
+    #[track_caller]
+    pub fn stop_and_verify(&mut self) {
+        assert!(self.stop().success(), "{}", self.messages());
+        let storage = immuta::Storage::open(immuta::Options::new(self.logs())).unwrap();
+        assert!(storage.failed().is_empty(), "{:?}", storage.failed());
+        for namespace in storage.namespaces() {
+            let report = storage.verify(namespace.as_str()).unwrap();
+            assert!(report.is_clean(), "{report:?}");
+        }
+        storage.close().unwrap();
+    }
+}
+
+/// What a shell script has printed and how it ended; `$1`, `$2` ... are the arguments. Killed after [`DEADLINE`], and
+/// then its status is no success.
+#[track_caller]
+pub fn shell(script: &str, arguments: &[&dyn AsRef<OsStr>]) -> Output {
+    Command::new("timeout")
+        .args(["-k", "1", &DEADLINE.as_secs().to_string()])
+        .args(["bash", "-c", script, "bash"])
+        .args(arguments.iter().map(|a| a.as_ref()))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// What a shell script has printed. Panics unless it ends with status 0.
+#[track_caller]
+pub fn shell_ok(script: &str, arguments: &[&dyn AsRef<OsStr>]) -> String {
+    let output = shell(script, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{script}: {}: {errors}",
+        output.status
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Panics unless a call was refused, with this error.
+#[track_caller]
+pub fn refused<T: std::fmt::Debug>(result: io::Result<T>, errno: Errno) {
+    match result {
+        Ok(done) => panic!("it was not refused with {errno}, but gave {done:?}"),
+        Err(e) => assert_eq!(Errno::from_raw(e.raw_os_error().unwrap_or(0)), errno, "{e}"),
+    }
+}
+
+/// Numbers that look random and are the same each time (xorshift64*).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// A number below `limit`.
+    pub fn below(&mut self, limit: usize) -> usize {
+        ((self.next() >> 32) as usize * limit) >> 32
+    }
+
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| (self.next() >> 56) as u8).collect()
+    }
 }

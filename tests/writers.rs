@@ -1,0 +1,532 @@
+//! Appending: what is one record, who may write at the same time, and what is refused. See docs/semantics.md.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, IoSlice, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use common::{DEADLINE, Mount, Random, append, eventually, read, refused, shell, shell_ok};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A write to `append` of this size or more may have been split by the kernel.
+const SPLIT_BYTES: usize = (1 << 20) - 4096;
+const PAGE_BYTES: usize = 4096;
+
+/// Bytes with a newline every now and then, NULs, a line of `longest` bytes, and no newline at the end.
+fn wild_lines(random: &mut Random, bytes: usize, longest: usize) -> Vec<u8> {
+    let mut text = Vec::with_capacity(bytes + longest);
+    while text.len() < bytes {
+        let length = random.below(200);
+        text.extend(random.bytes(length).iter().filter(|&&b| b != b'\n'));
+        text.extend(&b"\n\0\n\n"[..random.below(5)]);
+    }
+    text.push(b'\n');
+    text.extend(random.bytes(longest).iter().filter(|&&b| b != b'\n'));
+    text.extend(b"\nno newline");
+    text
+}
+
+// > Any number of processes append at the same time: no record is mixed, torn or lost, and each writer's records are
+// > in its order.
+// > Records are numbered from 0, in the order in which their writes returned, without gaps.
+#[test]
+fn eight_processes_append_and_every_record_is_there_once_whole_and_in_each_ones_order() {
+    const RECORDS: usize = 10_000;
+    let mut mount = Mount::new();
+    // The printf of bash writes each record by itself; awk and seq write when their buffer of 4 KiB is full, which is
+    // in the middle of a line.
+    let script = r#"
+        each() { for ((i = 0; i < $3; i++)); do printf '%s %d %s\n' "$2" $i "${pad:0:i%300}"; done > "$1"; }
+        buffered() { awk -v w="$2" -v n="$3" -v pad="$pad" \
+            'BEGIN { for (i = 0; i < n; i++) printf "%s %d %s\n", w, i, substr(pad, 1, i % 300) }' > "$1"; }
+        printf -v pad '%300s' ''; pad=${pad// /x}
+        jobs=()
+        for w in a0 a1 a2 a3; do each "$1/append" $w $2 & jobs+=($!); done
+        each "$1/append-lines" l0 $2 & jobs+=($!)
+        each "$1/append-lines" l1 $2 & jobs+=($!)
+        buffered "$1/append-lines" l2 $2 & jobs+=($!)
+        buffered "$1/append-lines" l3 $2 & jobs+=($!)
+        for job in "${jobs[@]}"; do wait $job || exit; done"#;
+    shell_ok(script, &[&mount.file(""), &RECORDS.to_string()]);
+
+    let mut next = std::collections::BTreeMap::new();
+    let text = String::from_utf8(read(&mount.file("log"))).unwrap();
+    for line in text.lines() {
+        let mut fields = line.split(' ');
+        let writer = fields.next().unwrap().to_owned();
+        let number: usize = fields.next().unwrap().parse().unwrap();
+        assert_eq!(
+            fields.next().map(str::len),
+            Some(number % 300),
+            "torn: {line:?}"
+        );
+        assert_eq!(fields.next(), None, "mixed: {line:?}");
+        let expected = next.entry(writer).or_insert(0);
+        assert_eq!(number, *expected, "lost, twice or out of order: {line:?}");
+        *expected += 1;
+    }
+    assert_eq!(next.len(), 8);
+    assert!(next.values().all(|&n| n == RECORDS), "{next:?}");
+    // As many records as lines, and each line whole: so each record is one line.
+    assert_eq!(mount.count(), 8 * RECORDS as u64);
+    mount.stop_and_verify();
+}
+
+// > `log` of lines written with `append-lines` is byte for byte what was written.
+// > One line written to `append-lines` is one record with its newline, however the writer's buffers cut it.
+// > A byte's offset in `follow` and `log` never changes, also after more appends and after a remount.
+// > A numbered file holds exactly the bytes of its record.
+#[test]
+fn log_is_what_was_fed_to_append_lines_and_every_offset_stays() {
+    let mut mount = Mount::new();
+    let mut random = Random(7);
+    let text = wild_lines(&mut random, 1 << 20, 3 << 20);
+    let mut file = File::options()
+        .write(true)
+        .open(mount.file("append-lines"))
+        .unwrap();
+    let mut rest = &text[..];
+    while !rest.is_empty() {
+        let most = [10, 300, 5000, 400_000][random.below(4)];
+        let (now, later) = rest.split_at((1 + random.below(most)).min(rest.len()));
+        file.write_all(now).unwrap();
+        rest = later;
+    }
+    drop(file);
+    // The last line has no newline of its own; `log` shows one.
+    assert!(read(&mount.file("log")) == [&text[..], b"\n"].concat());
+    let lines: Vec<&[u8]> = text.split_inclusive(|&b| b == b'\n').collect();
+    assert_eq!(mount.count(), lines.len() as u64);
+    for n in [0, 1, lines.len() / 2, lines.len() - 2, lines.len() - 1] {
+        assert!(read(&mount.file(&n.to_string())) == lines[n], "record {n}");
+    }
+
+    mount.append("more");
+    let text = [&text[..], b"\nmore\n"].concat();
+    for round in 0..3 {
+        for name in ["log", "follow"] {
+            let file = File::open(mount.file(name)).unwrap();
+            for _ in 0..300 {
+                let at = random.below(text.len());
+                let mut piece = vec![0; (1 + random.below(6000)).min(text.len() - at)];
+                file.read_exact_at(&mut piece, at as u64).unwrap();
+                assert!(
+                    piece == text[at..at + piece.len()],
+                    "{name} at {at}, round {round}"
+                );
+            }
+        }
+        match round {
+            0 => mount.append("and more"),
+            _ => mount.restart(),
+        }
+    }
+    mount.stop_and_verify();
+}
+
+#[test]
+fn cat_of_a_large_file_into_append_lines_gives_the_same_file() {
+    let mount = Mount::new();
+    let mut text = wild_lines(&mut Random(8), 8 << 20, 100_000);
+    text.push(b'\n');
+    let source = tempfile::NamedTempFile::new().unwrap();
+    fs::write(source.path(), &text).unwrap();
+    shell_ok(
+        r#"cat "$1" > "$2/append-lines" && cmp "$1" "$2/log""#,
+        &[&source.path(), &mount.file("")],
+    );
+    // From one log to another one, where the kernel could copy by itself.
+    shell_ok(
+        r#"mkdir "$1/copy" && cat "$1/default/log" > "$1/copy/append-lines" && cmp "$1/default/log" "$1/copy/log""#,
+        &[&mount.path()],
+    );
+    let lines = text.split_inclusive(|&b| b == b'\n').count() as u64;
+    assert_eq!(mount.count(), lines);
+}
+
+// > One `write(2)` or `writev(2)` to `append` is one record, byte for byte, newlines and NULs included.
+#[test]
+fn one_write_to_append_is_one_record_whatever_is_in_it() {
+    let mut mount = Mount::new();
+    let mut random = Random(9);
+    let mut file = File::options()
+        .append(true)
+        .open(mount.file("append"))
+        .unwrap();
+    let mut records: Vec<Vec<u8>> = [&b"\n"[..], b"\0", b"a\nb\n", b"\n\n\0\n", b"no newline"]
+        .map(Vec::from)
+        .into();
+    for size in [1, 7, 8, 4095, 4096, 4097, 65_536, 300_000, SPLIT_BYTES - 1] {
+        records.push(random.bytes(size));
+    }
+    for record in &records {
+        assert_eq!(file.write(record).unwrap(), record.len());
+    }
+    let pieces: Vec<Vec<u8>> = (0..200).map(|i| random.bytes(1 + i)).collect();
+    let slices: Vec<IoSlice<'_>> = pieces.iter().map(|p| IoSlice::new(p)).collect();
+    assert_eq!(
+        file.write_vectored(&slices).unwrap(),
+        pieces.concat().len(),
+        "writev"
+    );
+    records.push(pieces.concat());
+
+    for _ in 0..2 {
+        assert_eq!(mount.count(), records.len() as u64);
+        for (n, record) in records.iter().enumerate() {
+            assert!(&read(&mount.file(&n.to_string())) == record, "record {n}");
+        }
+        let output = shell(
+            r#"cd "$1" && for ((n = 0; n < $2; n++)); do cat $n || exit; done"#,
+            &[&mount.file(""), &records.len().to_string()],
+        );
+        assert!(output.stdout == records.concat());
+        mount.restart();
+    }
+    mount.stop_and_verify();
+}
+
+/// Memory that begins on a page.
+fn page_aligned(memory: &mut Vec<u8>, bytes: usize) -> usize {
+    memory.resize(bytes + 2 * PAGE_BYTES, b'x');
+    memory.as_ptr().align_offset(PAGE_BYTES)
+}
+
+// > A write of 1 MiB - 4 KiB or more to `append` is EMSGSIZE and stores nothing, however the kernel splits it.
+#[test]
+fn a_write_that_the_kernel_may_split_is_refused_and_one_byte_less_is_one_record() {
+    let mount = Mount::new();
+    let mut memory = Vec::new();
+    let aligned = page_aligned(&mut memory, 4 << 20);
+    let mut file = File::options()
+        .append(true)
+        .open(mount.file("append"))
+        .unwrap();
+    let mut count = 0;
+    for start in [aligned, aligned + 1, aligned + PAGE_BYTES - 1] {
+        for size in [SPLIT_BYTES, SPLIT_BYTES + 1, 1 << 20, 2 << 20, 3 << 20] {
+            refused(file.write(&memory[start..start + size]), Errno::EMSGSIZE);
+            assert_eq!(mount.count(), count);
+        }
+        let largest = &memory[start..start + SPLIT_BYTES - 1];
+        assert_eq!(file.write(largest).unwrap(), largest.len());
+        assert!(read(&mount.file(&count.to_string())) == largest);
+        count += 1;
+        assert_eq!(mount.count(), count);
+    }
+    assert!(
+        mount.messages().contains("EMSGSIZE"),
+        "{}",
+        mount.messages()
+    );
+}
+
+// > `>` and `>>` mean the same on append files: opening them with O_TRUNC, and `ftruncate` to 0, change nothing.
+#[test]
+fn truncating_an_append_file_to_nothing_changes_nothing() {
+    let mount = Mount::new();
+    let script = r#"
+        cd "$1"
+        for f in append append-lines; do echo one > $f; echo two >> $f; done
+        truncate -s 0 append append-lines
+        cat log"#;
+    assert_eq!(shell_ok(script, &[&mount.file("")]), "one\ntwo\none\ntwo\n");
+    for name in ["append", "append-lines"] {
+        let path = mount.file(name);
+        let mut file = File::options()
+            .write(true)
+            .truncate(true)
+            .open(&path)
+            .unwrap();
+        file.write_all(b"half").unwrap();
+        file.set_len(0).unwrap();
+        file.write_all(b" and half\n").unwrap();
+        refused(file.set_len(1), Errno::EPERM);
+        // O_CREAT, which `>` has too, is no creation of a file that is there.
+        File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)
+            .unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+    }
+    let expected = "one\ntwo\none\ntwo\nhalf\n and half\nhalf and half\n";
+    assert_eq!(fs::read_to_string(mount.file("log")).unwrap(), expected);
+}
+
+// > Offsets are ignored on append files.
+#[test]
+fn an_append_file_has_no_offset() {
+    let mount = Mount::new();
+    for name in ["append", "append-lines"] {
+        for append in [false, true] {
+            let mut file = File::options()
+                .write(true)
+                .append(append)
+                .open(mount.file(name))
+                .unwrap();
+            for _ in 0..3 {
+                file.write_all(b"next\n").unwrap();
+            }
+            // As on a pipe; so a program that wants to write somewhere else learns of it.
+            refused(file.write_at(b"nowhere", 3), Errno::ESPIPE);
+            refused(
+                std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(0)),
+                Errno::ESPIPE,
+            );
+        }
+    }
+    assert_eq!(
+        fs::read_to_string(mount.file("log")).unwrap(),
+        "next\n".repeat(12)
+    );
+    assert_eq!(mount.count(), 12);
+}
+
+// > A line without a newline becomes a record when the process that opened the file closes it; a process that
+// > inherited the descriptor does not end the line.
+#[test]
+fn a_line_ends_when_its_opener_closes_the_file_and_not_when_a_child_does() {
+    let mount = Mount::new();
+    // Each `cat count` tells that what is before it is there, or not there.
+    let script = r#"
+        cd "$1"
+        printf par > append-lines; cat count
+        exec 3>append-lines; /usr/bin/printf par >&3; cat count; /usr/bin/printf 'tial\n' >&3; cat count; exec 3>&-; cat count
+        (/usr/bin/printf 'two '; /usr/bin/printf 'halves\n') > append-lines; cat count
+        { /usr/bin/printf 'and '; (/usr/bin/printf 'three '; :); /usr/bin/printf parts; } > append-lines; cat count
+        cat log"#;
+    assert_eq!(
+        shell_ok(script, &[&mount.file("")]),
+        "1\n1\n2\n2\n3\n4\npar\npartial\ntwo halves\nand three parts\n"
+    );
+    assert_eq!(read(&mount.file("0")), b"par");
+    assert_eq!(read(&mount.file("3")), b"and three parts");
+}
+
+#[test]
+fn a_line_ends_when_another_thread_of_its_opener_closes_the_file() {
+    let mount = Mount::new();
+    let mut file = File::options()
+        .append(true)
+        .open(mount.file("append-lines"))
+        .unwrap();
+    file.write_all(b"half").unwrap();
+    assert_eq!(mount.count(), 0);
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            file.write_all(b" and").unwrap();
+            drop(file);
+            assert_eq!(mount.count(), 1);
+        });
+    });
+    assert_eq!(read(&mount.file("0")), b"half and");
+
+    // The thread that opened it is gone when the first line is left open.
+    let path = mount.file("append-lines");
+    let mut file = std::thread::spawn(move || File::options().append(true).open(path).unwrap())
+        .join()
+        .unwrap();
+    file.write_all(b"more").unwrap();
+    drop(file);
+    eventually("the line is a record", || mount.count() == 2);
+}
+
+#[test]
+fn a_writer_that_is_killed_leaves_its_open_line_as_a_record() {
+    let mount = Mount::new();
+    let mut writer = Command::new("bash")
+        .args([
+            "-c",
+            r#"exec 3>&1 >"$1"; printf 'whole\nopen'; (echo ready >&3); read -r"#,
+            "bash",
+        ])
+        .arg(mount.file("append-lines"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(writer.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert_eq!(mount.count(), 1);
+    kill(Pid::from_raw(writer.id() as i32), Signal::SIGKILL).unwrap();
+    common::wait(&mut writer);
+    assert_eq!(mount.count(), 2);
+    assert_eq!(read(&mount.file("1")), b"open");
+}
+
+// > A line longer than `--max-record` is EMSGSIZE.
+#[test]
+fn a_line_longer_than_max_record_is_refused_and_what_waited_goes_on_waiting() {
+    let mount = Mount::with(&["--max-record", "1KiB"]);
+    let mut file = File::options()
+        .append(true)
+        .open(mount.file("append-lines"))
+        .unwrap();
+    let mut text = Vec::new();
+    let mut fits = |file: &mut File, bytes: &[u8]| {
+        assert_eq!(file.write(bytes).unwrap(), bytes.len());
+        text.extend(bytes);
+    };
+    fits(&mut file, &[b'a'; 1000]);
+    refused(file.write(&[b'a'; 25]), Errno::EMSGSIZE);
+    refused(file.write(b"123456789012345678901234\n"), Errno::EMSGSIZE);
+    assert_eq!(mount.count(), 0);
+    fits(&mut file, b"12345678901234567890123\n");
+    assert_eq!(mount.count(), 1);
+    // Any line of a write, not only its first; and what it leaves open.
+    let long = [b'b'; 1025];
+    refused(
+        file.write(&[b"c\n", &long[..], b"\n"].concat()),
+        Errno::EMSGSIZE,
+    );
+    refused(file.write(&[b"c\n", &long[..]].concat()), Errno::EMSGSIZE);
+    fits(
+        &mut file,
+        &[b"d\n", &long[..1023], b"\n", &long[..1024]].concat(),
+    );
+    refused(file.write(b"\n"), Errno::EMSGSIZE);
+    assert_eq!(mount.count(), 3);
+    drop(file);
+    assert!(read(&mount.file("log")) == [&text[..], b"\n"].concat());
+    assert_eq!(mount.count(), 4);
+    // It is of lines: a write to `append` has its own limit.
+    mount.append([b'e'; 2000]);
+}
+
+#[test]
+fn max_record_may_be_raised_above_its_default() {
+    let mount = Mount::with(&["--max-record", "80MiB"]);
+    let mut file = File::options()
+        .append(true)
+        .open(mount.file("append-lines"))
+        .unwrap();
+    let piece = vec![b'a'; 1 << 20];
+    for _ in 0..70 {
+        file.write_all(&piece).unwrap();
+    }
+    file.write_all(b"\n").unwrap();
+    assert_eq!(mount.count(), 1);
+    assert_eq!(fs::metadata(mount.file("0")).unwrap().len(), (70 << 20) + 1);
+}
+
+#[test]
+fn an_orderly_end_of_the_daemon_stores_a_line_that_is_open() {
+    let mut mount = Mount::new();
+    let mut file = File::options()
+        .append(true)
+        .open(mount.file("append-lines"))
+        .unwrap();
+    file.write_all(b"whole\nopen").unwrap();
+    assert!(mount.stop().success());
+    drop(file);
+    mount.start();
+    assert_eq!(mount.count(), 2);
+    assert_eq!(read(&mount.file("1")), b"open");
+}
+
+// > `fsync` and `fdatasync` on an append file return when every record appended through it is on the disk.
+#[test]
+fn fsync_and_fdatasync_succeed_on_append_files() {
+    for sync in ["always", "1h", "never"] {
+        let mut mount = Mount::with(&["--sync", sync]);
+        for name in ["append", "append-lines"] {
+            let mut file = File::options().append(true).open(mount.file(name)).unwrap();
+            file.sync_all().unwrap();
+            file.write_all(b"one\n").unwrap();
+            file.sync_all().unwrap();
+            file.write_all(b"two\n").unwrap();
+            file.sync_data().unwrap();
+            let mut file = File::options()
+                .append(true)
+                .custom_flags(libc::O_DSYNC)
+                .open(mount.file(name))
+                .unwrap();
+            file.write_all(b"three\n").unwrap();
+        }
+        // What fsync returned for is in the log file, past any buffer of the daemon's.
+        let disk = fs::read(mount.logs().join("default.log")).unwrap();
+        assert_eq!(disk[..8], 6u64.to_le_bytes());
+        mount.kill();
+        mount.start();
+        assert_eq!(
+            fs::read_to_string(mount.file("log")).unwrap(),
+            "one\ntwo\nthree\n".repeat(2)
+        );
+    }
+}
+
+// > When a write has returned, the record is there: any read that begins afterwards finds it.
+// > `count` is the number of records and a newline.
+#[test]
+fn another_process_finds_a_record_as_soon_as_its_write_has_returned() {
+    let mount = Mount::new();
+    // Answers each number with what count, the numbered file and an open `log` have now.
+    let script = r#"
+        exec 4<"$1/log"
+        while read -r n; do
+            read -r count < "$1/count"; read -r record < "$1/$n"; read -r line <&4
+            echo "$count|$record|$line"
+        done"#;
+    let mut reader = Command::new("timeout")
+        .arg(DEADLINE.as_secs().to_string())
+        .args(["bash", "-c", script, "bash"])
+        .arg(mount.file(""))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut questions = reader.stdin.take().unwrap();
+    let mut answers = BufReader::new(reader.stdout.take().unwrap());
+    for n in 0..1000 {
+        let name = if n % 2 == 0 { "append" } else { "append-lines" };
+        append(&mount.file(name), format!("record {n}\n")).unwrap();
+        writeln!(questions, "{n}").unwrap();
+        let mut answer = String::new();
+        answers.read_line(&mut answer).unwrap();
+        assert_eq!(answer, format!("{}|record {n}|record {n}\n", n + 1));
+    }
+    drop(questions);
+    assert!(common::wait(&mut reader).success());
+}
+
+// > `st_size` of `follow` and `log` is the number of bytes that can be read from them now.
+// > `follow` and `log` show each record followed by a newline, unless it ends in one.
+#[test]
+fn sizes_are_true_after_each_append() {
+    let mount = Mount::new();
+    let mut text = Vec::new();
+    for record in [&b"a"[..], b"b\n", b"\n", b"\0", b"c\nd", b"\n\n"] {
+        mount.append(record);
+        text.extend(record);
+        if !record.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+        for name in ["log", "follow"] {
+            let size = fs::metadata(mount.file(name)).unwrap().len();
+            assert_eq!(size, text.len() as u64, "{name}");
+            let mut bytes = vec![0; text.len()];
+            File::open(mount.file(name))
+                .unwrap()
+                .read_exact_at(&mut bytes, 0)
+                .unwrap();
+            assert_eq!(bytes, text, "{name}");
+        }
+        assert_eq!(read(&mount.file("log")), text);
+        assert_eq!(size_of(&mount.file("count")), 2);
+    }
+}
+
+fn size_of(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().len()
+}
