@@ -66,7 +66,9 @@ fn append(directory: &Path, size: usize) {
     let storage = storage(directory, &format!("append-{size}"), Sync::Never);
     let log = storage.log("bench").unwrap();
     let calls = (20_000_000 / size).clamp(500, 20_000);
-    let ours = rounds(calls, |_| drop(log.append(&payload).unwrap()));
+    let ours = rounds(calls, |_| {
+        log.append(&payload).unwrap();
+    });
 
     let file = plain(directory, &format!("plain-{size}"));
     let record = vec![b'x'; size + 8];
@@ -88,7 +90,9 @@ fn batch(directory: &Path) {
     let storage = storage(directory, "batch", Sync::Never);
     let log = storage.log("bench").unwrap();
     let payloads = vec![payload.as_slice(); RECORDS];
-    let ours = rounds(100, |_| drop(log.append_batch(&payloads).unwrap()));
+    let ours = rounds(100, |_| {
+        log.append_batch(&payloads).unwrap();
+    });
 
     let file = plain(directory, "plain-batch");
     let records = vec![b'x'; RECORDS * (KIB + 8)];
@@ -151,7 +155,9 @@ fn sync_always(directory: &Path) {
     let payload = vec![b'x'; KIB];
     let storage = storage(directory, "always", Sync::Always);
     let log = storage.log("bench").unwrap();
-    let ours = rounds(50, |_| drop(log.append(&payload).unwrap()));
+    let ours = rounds(50, |_| {
+        log.append(&payload).unwrap();
+    });
 
     let file = plain(directory, "plain-always");
     let record = vec![b'x'; KIB + 8];

@@ -4,10 +4,12 @@
 //! [`tree`] says which files there are, `meta` answers what is asked about them, `reading` and `writing` move
 //! the bytes, [`parked`] holds the reads that wait for a record.
 
+mod directory;
 pub mod errno;
 mod handle;
 pub mod lines;
 mod meta;
+mod opening;
 pub mod parked;
 mod reading;
 mod sync;
@@ -26,7 +28,9 @@ use handle::{Handle, Handles, lock};
 use parked::Parked;
 use tree::Kind;
 
-pub use meta::{Access, Attr, DirEntry, DiskSpace, NodeType, Opened, SetAttr};
+pub use directory::DirEntry;
+pub use meta::{Attr, DiskSpace, NodeType, SetAttr};
+pub use opening::{Access, Opened};
 pub use reading::PollState;
 
 /// What carries calls to the file system and answers back: FUSE, or a test.
