@@ -59,9 +59,7 @@ impl From<Error> for Errno {
             // The namespace was removed, or the daemon is ending, under an open file.
             Error::Closed => Errno::ESTALE,
             // Cannot come from a call on the tree; if it does, the daemon's log says what it was.
-            Error::Locked { .. } | Error::UnsupportedFormat { .. } | Error::Input { .. } => {
-                Errno::EIO
-            }
+            Error::Locked { .. } | Error::UnclearFormat { .. } | Error::Input { .. } => Errno::EIO,
             Error::Failed { .. } | Error::Damaged { .. } | Error::Io { .. } => Errno::EIO,
         };
         // An errno is a poor message, and this one names neither record nor file: the daemon's log does.

@@ -12,11 +12,10 @@ use super::format::{
     IndexEntry, MAX_LOG_BYTES, SIZE_FIELD_BYTES, checksum, checksum_append, encode_length,
 };
 use super::index::Index;
-use super::recovery::Recovery;
 use super::signal::{Signal, State, lock};
 use super::syncer::SyncQueue;
 use super::tail::{Appended, Tail, to_ns};
-use super::{ByteIndex, Error, Format, Namespace, RecordNo, Result, Sync};
+use super::{ByteIndex, Error, Format, Namespace, RecordNo, Recovery, Result, Sync};
 
 /// Payloads up to this size are copied behind their size fields, which costs less than the kernel's walk over many small buffers;
 /// larger ones are written from where they are.
@@ -375,7 +374,7 @@ impl Log {
         if let Err(e) = self.index.write(writer.tail.count, &writer.entries) {
             return Err(self.roll_back(writer, e, false));
         }
-        if let Err(e) = self.write_count(tail.count) {
+        if let Err(e) = self.write_header(&tail) {
             return Err(self.roll_back(writer, e, true));
         }
         writer.tail = tail;
@@ -397,15 +396,6 @@ impl Log {
             queue.add(myself);
         }
         Ok(())
-    }
-
-    pub(crate) fn write_count(&self, count: u64) -> io::Result<()> {
-        match self.format {
-            Format::Bare => Ok(()),
-            Format::Count8 | Format::Count16 => {
-                disk::write_all(&*self.file, &encode_length(count), 0)
-            }
-        }
     }
 }
 

@@ -4,11 +4,13 @@
 //! file beside the log. `signal` holds what is committed, and wakes those who wait for more. `log` is the only writer, with `tail`, the end that
 //! it writes at; `commit` brings it to the disk, closes it, and stops it when the disk fails; `syncer` is the thread that does so at an
 //! interval. Readers use `scan` for entries and `run`s of records, `search` to find one by text offset or time, `stream` to follow; `refresh` is
-//! for those in another process. `recovery` opens a log whatever has happened to it, by a `walk` along it where it must; `verify` looks
+//! for those in another process. `recovery` opens a log whatever has happened to it, by a `walk` along it where it must, and says its `outcome`; `detect` tells a log's format
+//! where no index does. `verify` looks
 //! at every byte. `storage` is the directory, with its `lock` and what it takes to `create` a log.
 
 mod commit;
 mod create;
+mod detect;
 mod disk;
 mod error;
 mod format;
@@ -18,6 +20,7 @@ mod lock;
 mod log;
 mod name;
 mod options;
+mod outcome;
 mod recovery;
 mod refresh;
 mod run;
@@ -39,7 +42,7 @@ pub use lock::LOCK_FILE;
 pub use log::Log;
 pub use name::{ByteIndex, MAX_NAMESPACE_BYTES, Namespace, RecordNo};
 pub use options::{DEFAULT_MAX_RECORD_BYTES, Options, Sync};
-pub use recovery::{Cut, Recovery};
+pub use outcome::{Cut, Recovery};
 pub use run::{Entry, MAX_RUN_BYTES, Records, Run, Scratch};
 pub use signal::{Signal, State, Subscription, WaitOutcome};
 pub use storage::Storage;

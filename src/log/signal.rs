@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// A log at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct State {
     /// How many records are committed.
     pub count: u64,
@@ -18,6 +19,9 @@ pub struct State {
     pub text_end: u64,
     /// When the last record was appended; `None` if there is none, or its time is not known.
     pub last_time: Option<SystemTime>,
+    /// How many of the records have an index entry that was made from the log, because another program wrote them or the index was lost: their
+    /// times are not known, and their checksums are those of what was found then, not of what was written.
+    pub rebuilt: u64,
     /// The storage was closed or the namespace removed: there will be no more records. These can still be read.
     pub closed: bool,
     /// Appends are refused since a write or sync failed.
