@@ -5,7 +5,8 @@
 //! it writes at; `commit` brings it to the disk, closes it, and stops it when the disk fails; `syncer` is the thread that does so at an
 //! interval. Readers use `scan` for entries and `run`s of records, `search` to find one by text offset or time, `stream` to follow; `refresh` is
 //! for those in another process. `recovery` opens a log whatever has happened to it, by a `walk` along it where it must, and says its `outcome`; `detect` tells a log's format
-//! where no index does. `verify` looks
+//! where no index does, once `files` has found
+//! them; `repair` is the way out of what they refuse. `verify` looks
 //! at every byte. `storage` is the directory, with its `lock` and what it takes to `create` a log.
 
 mod commit;
@@ -13,6 +14,7 @@ mod create;
 mod detect;
 mod disk;
 mod error;
+mod files;
 mod format;
 mod index;
 mod lock;
@@ -23,6 +25,7 @@ mod options;
 mod outcome;
 mod recovery;
 mod refresh;
+mod repair;
 mod run;
 mod scan;
 mod search;
@@ -43,6 +46,7 @@ pub use log::Log;
 pub use name::{ByteIndex, MAX_NAMESPACE_BYTES, Namespace, RecordNo};
 pub use options::{DEFAULT_MAX_RECORD_BYTES, Options, Sync};
 pub use outcome::{Cut, Recovery};
+pub use repair::{Repair, repair};
 pub use run::{Entry, MAX_RUN_BYTES, Records, Run, Scratch};
 pub use signal::{Signal, State, Subscription, WaitOutcome};
 pub use storage::Storage;

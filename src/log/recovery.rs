@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use super::detect::{Verdict, detect, read_header};
 use super::disk::{self, Disk, DiskFile, OpenMode};
+use super::files::Files;
 use super::format::{
     ENTRY_BYTES, Header, MAX_HEADER_BYTES, SIZE_FIELD_BYTES, Slot, encode_length, entry_offset,
 };
-use super::index::{Index, Overlay, new_index_header, read_slot, slot_offset};
+use super::index::{Index, Overlay, new_index_header, slot_offset};
 use super::tail::Tail;
 use super::walk::Claims;
 use super::window::Window;
@@ -34,32 +35,16 @@ pub(crate) fn open(
     namespace: &Namespace,
     id: &dyn Fn(Option<u32>) -> u32,
 ) -> Result<Opened> {
-    let log_path = namespace.log_path(&options.logs_dir);
-    let index_path = namespace.index_path(&options.logs_dir);
     let disk = &*options.disk;
     let mode = if options.read_only {
         OpenMode::Read
     } else {
         OpenMode::Write
     };
-    let file = disk
-        .open(&log_path, mode)
-        .map_err(|e| Error::io("open", &log_path, e))?;
-    let on_disk = match disk.open(&index_path, mode) {
-        Ok(index) => Some(index),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        Err(e) => return Err(Error::io("open", &index_path, e)),
-    };
-    let slot = match &on_disk {
-        Some(index) => read_slot(&**index).map_err(|e| Error::io("read", &index_path, e))?,
-        None => None,
-    };
-    let format = match slot {
-        Some(slot) => slot.format,
-        None => {
-            format_of(options, namespace, &*file).map_err(|e| Error::io("read", &log_path, e))??
-        }
-    };
+    let files = Files::open(options, namespace, mode)?;
+    let (file, slot, format) = (files.log, files.slot, files.format);
+    let (log_path, index_path) = (files.log_path, files.index_path);
+    let on_disk = files.index;
     let index: Arc<dyn DiskFile> = match on_disk {
         on_disk if options.read_only => Arc::new(Overlay::new(on_disk)),
         Some(index) => index,
@@ -102,29 +87,6 @@ pub(crate) fn open(
         format,
         tail,
         recovery,
-    })
-}
-
-/// The format of a log whose index does not say it.
-fn format_of(
-    options: &Options,
-    namespace: &Namespace,
-    file: &dyn DiskFile,
-) -> io::Result<Result<Format>> {
-    let verdict = detect(file, file.len()?)?;
-    Ok(match (verdict, options.assume_format) {
-        (Verdict::Is(format), None) => Ok(format),
-        // A header without records can be a bare log of empty ones, for whoever says so.
-        (Verdict::Is(_), Some(Format::Bare)) if file.len()? <= MAX_HEADER_BYTES as u64 => {
-            Ok(Format::Bare)
-        }
-        (Verdict::Is(format), Some(_)) => Ok(format),
-        (_, Some(format)) => Ok(format),
-        (Verdict::Nothing, None) => Ok(options.format),
-        (Verdict::Unclear(could_be), None) => Err(Error::UnclearFormat {
-            namespace: namespace.to_string(),
-            could_be,
-        }),
     })
 }
 
