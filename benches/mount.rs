@@ -105,7 +105,7 @@ fn append() {
             .append(true)
             .open(mount.logs().join(".plain"))
             .unwrap();
-        let mut time = |file: &mut File| {
+        let time = |file: &mut File| {
             let one = |_| {
                 let start = Instant::now();
                 file.write_all(&data).unwrap();

@@ -112,10 +112,15 @@ fn cannot_keep_logs(logs_dir: &Path, error: immuta::Error) -> Box<dyn Error> {
 
 fn announce(mountpoint: &MountPoint, logs_dir: &Path) {
     let (path, logs_dir) = (mountpoint.path().display(), logs_dir.display());
+    let unmount = if nix::unistd::geteuid().is_root() {
+        "umount"
+    } else {
+        "fusermount3 -u"
+    };
     // Whoever started the daemon may not read what it says: that is no reason to end.
     let _ = writeln!(
         std::io::stdout(),
-        "immuta-fs: mounted '{path}', logs in '{logs_dir}' (stop with Ctrl-C or: umount '{path}')"
+        "immuta-fs: mounted '{path}', logs in '{logs_dir}' (stop with Ctrl-C or: {unmount} '{path}')"
     );
 }
 

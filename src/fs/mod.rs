@@ -4,12 +4,15 @@
 //! [`tree`] says which files there are, `meta` answers what is asked about them, `reading` and `writing` move
 //! the bytes, [`parked`] holds the reads that wait for a record.
 
+mod directory;
 pub mod errno;
 mod handle;
 pub mod lines;
 mod meta;
+mod opening;
 pub mod parked;
 mod reading;
+mod sync;
 pub mod text;
 pub mod tree;
 mod writing;
@@ -19,13 +22,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use crate::log::{self, Log, Storage};
+use crate::log::{Log, Storage};
 use errno::Errno;
 use handle::{Handle, Handles, lock};
 use parked::Parked;
 use tree::Kind;
 
-pub use meta::{Access, Attr, DirEntry, DiskSpace, NodeType, Opened, SetAttr};
+pub use directory::DirEntry;
+pub use meta::{Attr, DiskSpace, NodeType, SetAttr};
+pub use opening::{Access, Opened};
 pub use reading::PollState;
 
 /// What carries calls to the file system and answers back: FUSE, or a test.
@@ -94,7 +99,7 @@ pub struct Fs<T: Transport> {
     handles: Handles,
     directories: Directories,
     parked: Parked<Waiter<T>>,
-    pollers: Mutex<HashMap<u64, (Arc<Handle>, T::Poll)>>,
+    pollers: Mutex<HashMap<u64, Poller<T>>>,
     nudge: RwLock<Option<Arc<dyn Nudge>>>,
     /// The one thread whose change of times is an inotify nudge; 0: none.
     nudging_thread: AtomicU32,
@@ -138,6 +143,12 @@ impl Namespace {
             Kind::Append | Kind::AppendLines | Kind::Count => None,
         }
     }
+}
+
+/// Somebody who polls an open file.
+struct Poller<T: Transport> {
+    handle: Arc<Handle>,
+    waker: T::Poll,
 }
 
 /// A read that waits.
@@ -201,8 +212,8 @@ impl<T: Transport> Fs<T> {
         for waiter in self.parked.close() {
             waiter.reply.data(&[]);
         }
-        for (_, (_, waker)) in lock(&self.pollers).drain() {
-            waker.wake();
+        for (_, poller) in lock(&self.pollers).drain() {
+            poller.waker.wake();
         }
     }
 
@@ -215,8 +226,7 @@ impl<T: Transport> Fs<T> {
     }
 
     fn namespace_named(&self, name: &str) -> Result<Arc<Namespace>, Errno> {
-        let log: Result<Arc<Log>, log::Error> = self.storage.log(name);
-        self.namespace(log.map_err(|_| Errno::ENOENT)?.id())
+        self.namespace(self.storage.log(name)?.id())
     }
 
     fn handle(&self, fh: u64) -> Result<Arc<Handle>, Errno> {

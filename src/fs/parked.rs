@@ -12,7 +12,8 @@
 //! kernel before its target has been parked, by another thread: so it is remembered until the target comes.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How many interrupts without a parked target are remembered. Almost all of them are for requests that were
 /// answered while the interrupt was on its way, which never come; a live one is at most as old as one request
@@ -156,67 +157,5 @@ impl<W> Parked<W> {
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_commit_between_the_look_and_the_parking_is_not_lost() {
-        let parked = Parked::default();
-        assert_eq!(parked.park(1, 10, "w", |_| true), Parking::Ready("w"));
-        assert!(parked.is_empty());
-    }
-
-    #[test]
-    fn an_interrupt_before_the_parking_is_not_lost() {
-        let parked = Parked::default();
-        assert_eq!(parked.interrupt(10), None);
-        assert_eq!(
-            parked.park(1, 10, "w", |_| false),
-            Parking::Interrupted("w")
-        );
-        assert_eq!(
-            parked.park(1, 12, "v", |_| false),
-            Parking::Parked,
-            "only its target"
-        );
-    }
-
-    #[test]
-    fn a_waiter_leaves_by_one_door_only() {
-        let parked = Parked::default();
-        assert_eq!(parked.park(1, 10, "w", |_| false), Parking::Parked);
-        assert_eq!(parked.interrupt(10), Some("w"));
-        assert_eq!(parked.take_ready(1, |_| true), Vec::<&str>::new());
-        assert_eq!(parked.close(), Vec::<&str>::new());
-        assert_eq!(parked.park(1, 12, "w", |_| false), Parking::Closed("w"));
-    }
-
-    #[test]
-    fn only_the_ready_of_one_namespace_are_taken_in_the_order_they_came() {
-        let parked = Parked::default();
-        for (namespace, unique) in [(1, 30), (1, 10), (1, 20), (2, 40)] {
-            assert_eq!(
-                parked.park(namespace, unique, unique, |_| false),
-                Parking::Parked
-            );
-        }
-        assert_eq!(parked.take_ready(1, |&w| w != 20), [10, 30]);
-        assert_eq!(parked.len(), 2);
-        let mut rest = parked.close();
-        rest.sort_unstable();
-        assert_eq!(rest, [20, 40]);
-    }
-
-    #[test]
-    fn stray_interrupts_take_a_bounded_amount_of_memory() {
-        let parked = Parked::<()>::default();
-        for unique in 0..3 * REMEMBERED_INTERRUPTS as u64 {
-            parked.interrupt(unique);
-        }
-        assert_eq!(parked.lock().early_interrupts.len(), REMEMBERED_INTERRUPTS);
     }
 }

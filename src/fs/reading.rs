@@ -9,7 +9,7 @@ use super::handle::{Handle, OpenFile, lock};
 use super::meta::count_text;
 use super::parked::Parking;
 use super::tree::Kind;
-use super::{Fs, PollWaker, ReadReply, Transport, Waiter, text};
+use super::{Fs, PollWaker, Poller, ReadReply, Transport, Waiter, text};
 use crate::log::{Log, RecordNo, Scratch};
 
 thread_local! {
@@ -154,15 +154,13 @@ impl<T: Transport> Fs<T> {
                 }
             }
         });
-        let mut pollers = lock(&self.pollers);
-        let woken: Vec<_> = pollers
-            .extract_if(|_, (h, _)| {
-                h.namespace.id() == namespace && would_not_wait(h, h.read_end())
-            })
-            .collect();
-        drop(pollers);
-        for (_, (_, waker)) in woken {
-            waker.wake();
+        let ready = |poller: &Poller<T>| {
+            poller.handle.namespace.id() == namespace
+                && would_not_wait(&poller.handle, poller.handle.read_end())
+        };
+        let woken: Vec<_> = lock(&self.pollers).extract_if(|_, p| ready(p)).collect();
+        for (_, poller) in woken {
+            poller.waker.wake();
         }
     }
 
@@ -174,7 +172,13 @@ impl<T: Transport> Fs<T> {
         let handle = self.handle(fh)?;
         // First the waker, then the look: a commit in between finds the waker.
         if let Some(waker) = waker {
-            lock(&self.pollers).insert(fh, (handle.clone(), waker));
+            lock(&self.pollers).insert(
+                fh,
+                Poller {
+                    handle: handle.clone(),
+                    waker,
+                },
+            );
         }
         Ok(match handle.file {
             OpenFile::Append | OpenFile::AppendLines { .. } => PollState {

@@ -9,20 +9,28 @@ use super::{Caller, Fs, Namespace, PoisonError, Transport, WriteReply};
 use crate::log::Log;
 
 impl<T: Transport> Fs<T> {
-    /// Takes the bytes of one write. The writer is answered first, then whoever waited for the record.
-    pub fn write(&self, fh: u64, data: &[u8], reply: T::Write) {
+    /// Takes the bytes of one write. With `durable` (O_DSYNC, O_SYNC) its records are on the disk before the
+    /// answer. The writer is answered first, then whoever waited for the record.
+    pub fn write(&self, fh: u64, data: &[u8], durable: bool, reply: T::Write) {
         let handle = match self.handle(fh) {
             Ok(handle) => handle,
             Err(errno) => return reply.error(errno),
         };
-        match self.store(&handle, data) {
-            Ok(grew) => {
-                reply.written(data.len() as u32);
-                if grew {
-                    self.grew(&handle.namespace);
-                }
-            }
-            Err(errno) => reply.error(errno),
+        let grew = match self.store(&handle, data) {
+            Ok(grew) => grew,
+            Err(errno) => return reply.error(errno),
+        };
+        let synced = if durable {
+            handle.namespace.log.sync()
+        } else {
+            Ok(())
+        };
+        match synced {
+            Ok(()) => reply.written(data.len() as u32),
+            Err(error) => reply.error(error.into()),
+        }
+        if grew {
+            self.grew(&handle.namespace);
         }
     }
 
@@ -33,9 +41,11 @@ impl<T: Transport> Fs<T> {
             OpenFile::Append => {
                 if data.len() >= self.settings.split_write_bytes {
                     ::log::warn!(
-                        "namespace '{}': a write of {} bytes or more to 'append' was refused (EMSGSIZE): the kernel \
-                         may have split it, and one write is one record (write less at a time)",
+                        "namespace '{}': a write of {} bytes to 'append' was refused (EMSGSIZE): from {} bytes on the \
+                         kernel may have split it, and one write is one record (write less at a time, or lines to \
+                         'append-lines')",
                         log.namespace(),
+                        data.len(),
                         self.settings.split_write_bytes
                     );
                     return Err(Errno::EMSGSIZE);

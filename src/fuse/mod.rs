@@ -3,6 +3,7 @@
 pub(crate) mod interrupt;
 pub(crate) mod mount;
 pub(crate) mod nudge;
+mod reply;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -10,69 +11,22 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
-    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags,
-    PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll,
-    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags,
+    IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, PollEvents, PollFlags,
+    PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Request, TimeOrNow, WriteFlags,
 };
+pub(crate) use reply::Kernel;
+use reply::{
+    KernelPoll, KernelRead, KernelWrite, file_type, reply_attr, reply_empty, reply_entry, to_fuser,
+};
+
 use immuta::fs::errno::Errno;
-use immuta::fs::{
-    Access, Attr, Caller, Fs, NodeType, PollWaker, ReadReply, SetAttr, Transport, WriteReply,
-};
+use immuta::fs::{Access, Caller, Fs, ReadReply, SetAttr, WriteReply};
 
 /// The largest write in one message: what the kernel sends at most with its default page limit.
 pub(crate) const MAX_WRITE_BYTES: u32 = 1 << 20;
-/// Unit of `st_blksize`: what `cat` and its like then read at a time.
-const PREFERRED_READ_BYTES: u32 = 128 << 10;
-
-/// The kernel as the file system's transport.
-pub(crate) struct Kernel;
-
-impl Transport for Kernel {
-    type Read = KernelRead;
-    type Write = KernelWrite;
-    type Poll = KernelPoll;
-}
-
-pub(crate) struct KernelRead(ReplyData);
-
-impl ReadReply for KernelRead {
-    fn data(self, bytes: &[u8]) {
-        self.0.data(bytes);
-    }
-
-    fn error(self, errno: Errno) {
-        self.0.error(to_fuser(errno));
-    }
-}
-
-pub(crate) struct KernelWrite(ReplyWrite);
-
-impl WriteReply for KernelWrite {
-    fn written(self, bytes: u32) {
-        self.0.written(bytes);
-    }
-
-    fn error(self, errno: Errno) {
-        self.0.error(to_fuser(errno));
-    }
-}
-
-pub(crate) struct KernelPoll(PollNotifier);
-
-impl PollWaker for KernelPoll {
-    fn wake(self) {
-        // The poller may have closed the file meanwhile: nobody is left to be told.
-        if let Err(e) = self.0.notify() {
-            log::debug!("a poller was not woken: {e}");
-        }
-    }
-}
-
-fn to_fuser(errno: Errno) -> fuser::Errno {
-    fuser::Errno::from_i32(errno.0)
-}
 
 fn caller(req: &Request) -> Caller {
     Caller { thread: req.pid() }
@@ -83,56 +37,8 @@ fn utf8(name: &OsStr) -> Result<&str, Errno> {
     name.to_str().ok_or(Errno::EINVAL)
 }
 
-fn file_type(node_type: NodeType) -> FileType {
-    match node_type {
-        NodeType::Directory => FileType::Directory,
-        NodeType::File => FileType::RegularFile,
-    }
-}
-
-fn file_attr(attr: &Attr) -> FileAttr {
-    FileAttr {
-        ino: INodeNo(attr.ino),
-        size: attr.size,
-        blocks: attr.blocks,
-        atime: attr.modified,
-        mtime: attr.modified,
-        ctime: attr.modified,
-        crtime: attr.modified,
-        kind: file_type(attr.node_type),
-        perm: attr.mode,
-        nlink: attr.links,
-        uid: attr.uid,
-        gid: attr.gid,
-        rdev: 0,
-        blksize: PREFERRED_READ_BYTES,
-        flags: 0,
-    }
-}
-
 /// The file system behind a FUSE session.
 pub(crate) struct FuseFs(pub(crate) Arc<Fs<Kernel>>);
-
-fn reply_entry(reply: ReplyEntry, result: Result<Attr, Errno>) {
-    match result {
-        Ok(a) => reply.entry_with_ttls(&a.entry_ttl, &a.attr_ttl, &file_attr(&a), Generation(0)),
-        Err(errno) => reply.error(to_fuser(errno)),
-    }
-}
-
-fn reply_attr(reply: ReplyAttr, result: Result<Attr, Errno>) {
-    match result {
-        Ok(attr) => reply.attr(&attr.attr_ttl, &file_attr(&attr)),
-        Err(errno) => reply.error(to_fuser(errno)),
-    }
-}
-
-fn reply_empty(reply: ReplyEmpty, result: Result<(), Errno>) {
-    match result {
-        Ok(()) => reply.ok(),
-        Err(errno) => reply.error(to_fuser(errno)),
-    }
-}
 
 impl Filesystem for FuseFs {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
@@ -264,11 +170,12 @@ impl Filesystem for FuseFs {
         _offset: u64,
         data: &[u8],
         _write_flags: WriteFlags,
-        _flags: OpenFlags,
+        flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        self.0.write(fh.0, data, KernelWrite(reply));
+        let durable = flags.0 & libc::O_DSYNC != 0; // O_SYNC includes it.
+        self.0.write(fh.0, data, durable, KernelWrite(reply));
     }
 
     fn flush(

@@ -169,7 +169,7 @@ fn existing_part(directory: &Path) -> Option<PathBuf> {
 /// Clears away a mount whose daemon is gone. Only one of ours: another program's is not ours to take.
 fn take_over(path: &Path) -> Result<(), MountError> {
     let dead = mounts().into_iter().rfind(|m| m.mountpoint == path);
-    if !dead.is_some_and(|m| m.fs_type == FS_TYPE) {
+    if dead.is_none_or(|m| m.fs_type != FS_TYPE) {
         let way_out = format!(
             "a file system whose program has died is mounted there (umount '{}')",
             path.display()

@@ -210,7 +210,7 @@ mod tests {
         fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
             let mut inner = self.0.lock().expect("not poisoned");
             inner.1 += 1;
-            if inner.1 % 2 == 0 {
+            if inner.1.is_multiple_of(2) {
                 return Err(io::ErrorKind::Interrupted.into());
             }
             let rest = &inner.0[(offset as usize).min(inner.0.len())..];
@@ -223,7 +223,7 @@ mod tests {
             assert!(bufs.len() <= MAX_BUFFERS);
             let mut inner = self.0.lock().expect("not poisoned");
             inner.1 += 1;
-            if inner.1 % 2 == 0 {
+            if inner.1.is_multiple_of(2) {
                 return Err(io::ErrorKind::Interrupted.into());
             }
             let bytes: Vec<u8> = bufs

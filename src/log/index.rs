@@ -30,7 +30,7 @@ impl Index {
     pub(crate) fn read(&self, first: u64, count: usize, buf: &mut Vec<u8>) -> io::Result<()> {
         let bytes = count * ENTRY_BYTES;
         if buf.len() < bytes {
-            buf.resize(bytes, 0);
+            *buf = vec![0; bytes];
         }
         let offset = entry_offset(first).ok_or(io::ErrorKind::InvalidInput)?;
         disk::read_exact(&*self.file, &mut buf[..bytes], offset)

@@ -4,108 +4,29 @@ use std::fmt;
 use std::io::{self, IoSlice, Read};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
+use std::time::SystemTime;
 
 use super::disk::{self, DiskFile};
 use super::format::{
     IndexEntry, MAX_LOG_BYTES, SIZE_FIELD_BYTES, checksum, checksum_append, encode_length,
-    text_bytes,
 };
 use super::index::Index;
 use super::recovery::Recovery;
 use super::signal::{Signal, State, lock};
 use super::syncer::SyncQueue;
+use super::tail::{Appended, Tail, to_ns};
 use super::{ByteIndex, Error, Format, Namespace, RecordNo, Result, Sync};
 
-/// Up to here an append's size fields and payloads are laid side by side in memory: one copy costs less than the kernel's walk
-/// over many buffers. Above, the payloads are written from where they are.
-const COALESCE_BYTES: u64 = 256 << 10;
+/// Payloads up to this size are copied behind their size fields, which costs less than the kernel's walk over many small buffers;
+/// larger ones are written from where they are.
+const COPY_BYTES: usize = 64 << 10;
+/// A batch is written in pieces of about this size: what the second-level cache holds.
+const WRITE_BYTES: usize = 256 << 10;
 /// What [`Log::append_from`] reads and writes at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 /// A buffer that a huge batch has grown beyond this is given back.
 const KEEP_BYTES: usize = 1 << 20;
-
-/// Where an append has put a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// The record's number.
-    pub record: RecordNo,
-    /// Where its size field is in the log file.
-    pub index: ByteIndex,
-    /// The size of its payload in bytes.
-    pub size: u64,
-}
-
-/// The end of a log: what the next record continues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tail {
-    pub(crate) count: u64,
-    pub(crate) log_end: u64,
-    pub(crate) text_end: u64,
-    /// The largest time of any record so far, in ns since 1970: the next one's is not below it.
-    pub(crate) time_ns: i64,
-    /// Whether the last record's own time is known.
-    pub(crate) time_known: bool,
-}
-
-impl Tail {
-    pub(crate) fn empty(format: Format) -> Self {
-        Tail {
-            count: 0,
-            log_end: format.header_bytes(),
-            text_end: 0,
-            time_ns: 0,
-            time_known: false,
-        }
-    }
-
-    /// The tail with one more record of `size` bytes, whose last byte is `last`. `None` if a log cannot be that long.
-    pub(crate) fn with(
-        &self,
-        size: u64,
-        last: Option<u8>,
-        time_ns: i64,
-        time_known: bool,
-    ) -> Option<Self> {
-        let log_end = self
-            .log_end
-            .checked_add(SIZE_FIELD_BYTES)?
-            .checked_add(size)?;
-        (log_end <= MAX_LOG_BYTES).then(|| Tail {
-            count: self.count + 1,
-            log_end,
-            text_end: self.text_end + text_bytes(size, last),
-            time_ns,
-            time_known,
-        })
-    }
-
-    pub(crate) fn write_to(&self, state: &mut State) {
-        state.count = self.count;
-        state.log_end = self.log_end;
-        state.text_end = self.text_end;
-        state.last_time = (self.time_known && self.count > 0).then(|| from_ns(self.time_ns));
-    }
-}
-
-/// A time as the index holds it.
-pub(crate) fn from_ns(ns: i64) -> SystemTime {
-    let distance = Duration::from_nanos(ns.unsigned_abs());
-    if ns < 0 {
-        UNIX_EPOCH - distance
-    } else {
-        UNIX_EPOCH + distance
-    }
-}
-
-/// As [`from_ns`], the other way; times that do not fit are the nearest one that does.
-pub(crate) fn to_ns(time: SystemTime) -> i64 {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
-        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |ns| -ns),
-    }
-}
 
 /// What only the one who appends may touch.
 #[derive(Debug)]
@@ -119,11 +40,12 @@ pub(crate) struct Writer {
     entries: Vec<u8>,
 }
 
-/// How far the log is on the disk.
+/// How far the log is on the disk, and whether somebody is bringing it further.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Synced {
     pub(crate) count: u64,
     pub(crate) log_end: u64,
+    pub(crate) running: bool,
 }
 
 /// One namespace: an append-only log with one writer at a time and any number of readers.
@@ -145,10 +67,11 @@ pub struct Log {
     pub(crate) signal: Signal,
     pub(crate) recovery: Recovery,
     pub(crate) writer: Mutex<Writer>,
-    synced: Mutex<Synced>,
-    failed: OnceLock<String>,
+    pub(crate) synced: Mutex<Synced>,
+    pub(crate) sync_ended: Condvar,
+    pub(crate) failed: OnceLock<String>,
     /// Set while the log is in the queue of those to be synced.
-    dirty: AtomicBool,
+    pub(crate) dirty: AtomicBool,
     queue: Option<Arc<SyncQueue>>,
     myself: Weak<Log>,
 }
@@ -199,7 +122,9 @@ impl Log {
             synced: Mutex::new(Synced {
                 count: tail.count,
                 log_end: tail.log_end,
+                running: false,
             }),
+            sync_ended: Condvar::new(),
             failed: OnceLock::new(),
             dirty: AtomicBool::new(false),
             queue: parts.queue,
@@ -284,11 +209,12 @@ impl Log {
         if payloads.is_empty() {
             return Ok(appended);
         }
-        let tail = self.stage(writer, payloads)?;
+        self.check_sizes(writer, payloads)?;
         self.mark_unclean(writer)?;
-        if let Err(e) = self.write_payloads(writer, payloads, tail.log_end - writer.tail.log_end) {
-            return Err(self.roll_back(writer, e, false));
-        }
+        let tail = match self.write_records(writer, payloads) {
+            Ok(tail) => tail,
+            Err(e) => return Err(self.roll_back(writer, e, false)),
+        };
         self.finish(guard, tail)?;
         Ok(appended)
     }
@@ -360,18 +286,6 @@ impl Log {
         self.signal.notify_observers();
     }
 
-    /// Returns when every record that was appended before the call is on the disk, with its index entry. Cheap when it is already.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if the disk refuses; the log has then failed. [`Error::Failed`] if it had.
-    pub fn sync(&self) -> Result<()> {
-        if self.read_only {
-            return Ok(());
-        }
-        let target = lock(&self.writer).tail.count;
-        self.sync_through(target)
-    }
-
     fn check_writable(&self, writer: &Writer) -> Result<()> {
         if self.read_only {
             return Err(Error::ReadOnly);
@@ -382,7 +296,7 @@ impl Log {
         self.check_failed()
     }
 
-    fn check_failed(&self) -> Result<()> {
+    pub(crate) fn check_failed(&self) -> Result<()> {
         match self.failed.get() {
             Some(reason) => Err(Error::Failed {
                 namespace: self.namespace.to_string(),
@@ -392,11 +306,9 @@ impl Log {
         }
     }
 
-    /// Encodes the index entries of `payloads` into the writer's buffer, and returns the tail behind them. No I/O.
-    fn stage(&self, writer: &mut Writer, payloads: &[&[u8]]) -> Result<Tail> {
-        let time_ns = to_ns(SystemTime::now()).max(writer.tail.time_ns);
-        let mut tail = writer.tail;
-        writer.entries.clear();
+    /// Refuses payloads that are too large, before anything is written.
+    fn check_sizes(&self, writer: &Writer, payloads: &[&[u8]]) -> Result<()> {
+        let mut room = MAX_LOG_BYTES - writer.tail.log_end;
         for payload in payloads {
             let size = payload.len() as u64;
             if size > self.max_record_bytes {
@@ -405,47 +317,53 @@ impl Log {
                     limit: self.max_record_bytes,
                 });
             }
-            let entry = entry_at(&tail, time_ns, checksum(payload));
-            writer
-                .entries
-                .extend_from_slice(&entry.encode(tail.count, self.index.id));
-            tail = tail
-                .with(size, payload.last().copied(), time_ns, true)
+            room = room
+                .checked_sub(SIZE_FIELD_BYTES + size)
                 .ok_or(Error::TooLarge {
                     size,
-                    limit: MAX_LOG_BYTES - tail.log_end,
+                    limit: room.saturating_sub(SIZE_FIELD_BYTES),
                 })?;
         }
-        Ok(tail)
+        Ok(())
     }
 
-    fn write_payloads(
-        &self,
-        writer: &mut Writer,
-        payloads: &[&[u8]],
-        total: u64,
-    ) -> io::Result<()> {
-        let at = writer.tail.log_end;
-        if total <= COALESCE_BYTES {
-            writer.bytes.clear();
-            for payload in payloads {
-                writer
-                    .bytes
-                    .extend_from_slice(&encode_length(payload.len() as u64));
-                writer.bytes.extend_from_slice(payload);
+    /// Writes size fields and payloads behind the log's end, and encodes their index entries into the writer's buffer. Each payload is
+    /// checksummed and copied in one go, while it is in the CPU's cache. Returns the tail behind them.
+    fn write_records(&self, writer: &mut Writer, payloads: &[&[u8]]) -> io::Result<Tail> {
+        let time_ns = to_ns(SystemTime::now()).max(writer.tail.time_ns);
+        let Writer {
+            tail: start,
+            bytes,
+            entries,
+            ..
+        } = writer;
+        let (mut tail, mut written) = (*start, start.log_end);
+        bytes.clear();
+        entries.clear();
+        for payload in payloads {
+            let entry = entry_at(&tail, time_ns, checksum(payload));
+            entries.extend_from_slice(&entry.encode(tail.count, self.index.id));
+            tail = tail
+                .with(payload.len() as u64, payload.last().copied(), time_ns, true)
+                .ok_or(io::ErrorKind::FileTooLarge)?;
+            bytes.extend_from_slice(&encode_length(payload.len() as u64));
+            if payload.len() > COPY_BYTES {
+                let mut both = [IoSlice::new(bytes), IoSlice::new(payload)];
+                disk::write_all_vectored(&*self.file, &mut both, written)?;
+            } else {
+                bytes.extend_from_slice(payload);
+                if bytes.len() < WRITE_BYTES {
+                    continue;
+                }
+                disk::write_all(&*self.file, bytes, written)?;
             }
-            return disk::write_all(&*self.file, &writer.bytes, at);
+            written = tail.log_end;
+            bytes.clear();
         }
-        let sizes: Vec<[u8; 8]> = payloads
-            .iter()
-            .map(|payload| encode_length(payload.len() as u64))
-            .collect();
-        let mut slices: Vec<IoSlice<'_>> = sizes
-            .iter()
-            .zip(payloads)
-            .flat_map(|(size, payload)| [IoSlice::new(size), IoSlice::new(payload)])
-            .collect();
-        disk::write_all_vectored(&*self.file, &mut slices, at)
+        if !bytes.is_empty() {
+            disk::write_all(&*self.file, bytes, written)?;
+        }
+        Ok(tail)
     }
 
     /// The second half of an append: index entries, count, sync where it is due, commit.
@@ -470,7 +388,7 @@ impl Log {
         }
         // Still under the writer's lock, so that commits are in order.
         self.signal.update(|state| tail.write_to(state));
-        // A sync that stored `false` before this look at `dirty` takes its snapshot after this lock is released.
+        // The thread that stores `false` takes this lock after that, and so syncs at least up to here if `true` is seen.
         if let Some(queue) = &self.queue
             && !self.dirty.load(Ordering::Relaxed)
             && let Some(myself) = self.myself.upgrade()
@@ -481,162 +399,13 @@ impl Log {
         Ok(())
     }
 
-    fn write_count(&self, count: u64) -> io::Result<()> {
+    pub(crate) fn write_count(&self, count: u64) -> io::Result<()> {
         match self.format {
             Format::Bare => Ok(()),
             Format::Count8 | Format::Count16 => {
                 disk::write_all(&*self.file, &encode_length(count), 0)
             }
         }
-    }
-
-    /// Before the first write after opening, the index must say on disk that the log is not closed in order: else, after a power
-    /// cut, half-written records would be taken for those of another program that appended after us.
-    fn mark_unclean(&self, writer: &mut Writer) -> Result<()> {
-        if writer.unclean {
-            return Ok(());
-        }
-        let tail = &writer.tail;
-        let marked = self
-            .index
-            .write_slot(false, tail.count, tail.log_end, self.boot)
-            .and_then(|()| self.index.file.sync_data());
-        match marked {
-            Ok(()) => {
-                writer.unclean = true;
-                Ok(())
-            }
-            Err(source) if is_no_space(&source) => Err(self.no_space(source)),
-            Err(source) => Err(self.fail("mark", &self.index_path, source)),
-        }
-    }
-
-    /// Takes a failed append back, and says what it failed with. A full disk leaves the log as it was; anything else leaves it failed.
-    fn roll_back(&self, writer: &mut Writer, cause: io::Error, count_touched: bool) -> Error {
-        match self.cut_back(writer, count_touched) {
-            Err(e) => self.fail("undo an append in", &self.log_path, e),
-            Ok(()) if is_no_space(&cause) => self.no_space(cause),
-            Ok(()) => self.fail("append to", &self.log_path, cause),
-        }
-    }
-
-    /// Puts the files back to `writer.tail`. The count first: it must never be larger than what is there.
-    fn cut_back(&self, writer: &Writer, count_touched: bool) -> io::Result<()> {
-        if count_touched {
-            self.write_count(writer.tail.count)?;
-        }
-        self.file.set_len(writer.tail.log_end)?;
-        self.index.cut(writer.tail.count)
-    }
-
-    fn no_space(&self, source: io::Error) -> Error {
-        Error::NoSpace {
-            namespace: self.namespace.to_string(),
-            source,
-        }
-    }
-
-    /// From now on appends are refused. Says so once in the log of the program.
-    fn fail(&self, action: &'static str, path: &std::path::Path, source: io::Error) -> Error {
-        let error = Error::io(action, path, source);
-        if self.failed.set(error.to_string()).is_ok() {
-            log::error!(
-                "namespace '{}' takes no more appends until it is reopened: {error}",
-                self.namespace
-            );
-            self.signal.update(|state| state.failed = true);
-        }
-        error
-    }
-
-    /// Returns when the first `target` records are on the disk. Whoever comes while a sync runs is served by the next one, together with
-    /// all others who came meanwhile.
-    fn sync_through(&self, target: u64) -> Result<()> {
-        let mut synced = lock(&self.synced);
-        if synced.count >= target {
-            return Ok(());
-        }
-        self.check_failed()?;
-        self.dirty.store(false, Ordering::Relaxed);
-        let tail = lock(&self.writer).tail;
-        self.sync_files(&mut synced, &tail)?;
-        if self.sync == Sync::Always {
-            self.signal.update(|state| tail.write_to(state));
-        }
-        Ok(())
-    }
-
-    fn sync_files(&self, synced: &mut Synced, tail: &Tail) -> Result<()> {
-        self.file
-            .sync_data()
-            .map_err(|e| self.fail("sync", &self.log_path, e))?;
-        self.index
-            .file
-            .sync_data()
-            .map_err(|e| self.fail("sync", &self.index_path, e))?;
-        *synced = Synced {
-            count: tail.count,
-            log_end: tail.log_end,
-        };
-        // A hint that bounds the work of recovery: if it is lost, recovery checks more.
-        self.index
-            .write_slot(false, synced.count, synced.log_end, self.boot)
-            .map_err(|e| self.fail("write", &self.index_path, e))
-    }
-
-    /// Syncs, says on disk that all is in order, and tells everybody that there will be no more records. The second time does nothing.
-    pub(crate) fn close(&self) -> Result<()> {
-        let mut synced = lock(&self.synced);
-        let mut writer = lock(&self.writer);
-        if writer.closed {
-            return Ok(());
-        }
-        writer.closed = true;
-        let result = self.close_files(&mut synced, &writer);
-        drop((writer, synced));
-        self.end();
-        result
-    }
-
-    fn close_files(&self, synced: &mut Synced, writer: &Writer) -> Result<()> {
-        if !writer.unclean {
-            return Ok(());
-        }
-        self.check_failed()?;
-        self.sync_files(synced, &writer.tail)?;
-        self.signal.update(|state| writer.tail.write_to(state));
-        self.index
-            .write_slot(true, synced.count, synced.log_end, self.boot)
-            .and_then(|()| self.index.file.sync_data())
-            .map_err(|e| self.fail("sync", &self.index_path, e))
-    }
-
-    /// Ends the log as a crash of the process would: nothing is synced, nothing is marked.
-    pub(crate) fn abandon(&self) {
-        lock(&self.writer).closed = true;
-        self.end();
-    }
-
-    /// Closes the log for removal, unless it holds a record.
-    pub(crate) fn close_if_empty(&self) -> Result<()> {
-        let mut writer = lock(&self.writer);
-        if writer.closed {
-            return Err(Error::Closed);
-        }
-        if writer.tail.count > 0 {
-            return Err(Error::NotEmpty {
-                namespace: self.namespace.to_string(),
-                records: writer.tail.count,
-            });
-        }
-        writer.closed = true;
-        Ok(())
-    }
-
-    /// Wakes everybody with the news that the log is closed.
-    pub(crate) fn end(&self) {
-        self.signal.update(|state| state.closed = true);
-        self.signal.notify_observers();
     }
 }
 
@@ -649,13 +418,6 @@ fn entry_at(tail: &Tail, time_ns: i64, checksum: u32) -> IndexEntry {
         time_ns,
         checksum,
     }
-}
-
-fn is_no_space(e: &io::Error) -> bool {
-    matches!(
-        e.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }
 
 /// Fills `buf` unless the reader ends before.

@@ -1,36 +1,48 @@
 //! The engine: append-only logs with one writer and many readers, in files that the Go library immuta reads and writes too.
 //!
-//! `format` is the bytes and does no I/O; `disk` is all that the engine asks of a disk, and `index` the file beside the log. `log` is the only
-//! writer; `syncer` is the thread that brings its records to the disk at an interval. Readers look at `signal` for what is
-//! committed and read with `scan`; `stream` follows. `recovery` opens a log whatever has happened to it, `verify` looks at every byte,
-//! and `storage` is the directory. Imports run from the later to the earlier.
+//! `format` is the bytes and does no I/O; `disk` is all that the engine asks of a disk, `window` a buffer over one of its files, and `index` the
+//! file beside the log. `signal` holds what is committed, and wakes those who wait for more. `log` is the only writer, with `tail`, the end that
+//! it writes at; `commit` brings it to the disk, closes it, and stops it when the disk fails; `syncer` is the thread that does so at an
+//! interval. Readers use `scan` for entries and `run`s of records, `search` to find one by text offset or time, `stream` to follow; `refresh` is
+//! for those in another process. `recovery` opens a log whatever has happened to it, by a `walk` along it where it must; `verify` looks
+//! at every byte. `storage` is the directory, with its `lock` and what it takes to `create` a log.
 
+mod commit;
+mod create;
 mod disk;
 mod error;
 mod format;
 mod index;
+mod lock;
 #[allow(clippy::module_inception)] // the log itself
 mod log;
 mod name;
 mod options;
 mod recovery;
 mod refresh;
+mod run;
 mod scan;
+mod search;
 mod signal;
 mod storage;
 mod stream;
 mod syncer;
+mod tail;
 mod verify;
+mod walk;
+mod window;
 
 pub use disk::{DirEntry, Disk, DiskFile, OpenMode, StdDisk};
 pub use error::{Error, Result};
 pub use format::{Format, SIZE_FIELD_BYTES};
-pub use log::{Appended, Log};
+pub use lock::LOCK_FILE;
+pub use log::Log;
 pub use name::{ByteIndex, MAX_NAMESPACE_BYTES, Namespace, RecordNo};
 pub use options::{DEFAULT_MAX_RECORD_BYTES, Options, Sync};
 pub use recovery::{Cut, Recovery};
-pub use scan::{Entry, MAX_RUN_BYTES, Records, Run, Scratch};
+pub use run::{Entry, MAX_RUN_BYTES, Records, Run, Scratch};
 pub use signal::{Signal, State, Subscription, WaitOutcome};
-pub use storage::{LOCK_FILE, Storage};
+pub use storage::Storage;
 pub use stream::{Record, Stream};
+pub use tail::Appended;
 pub use verify::{Damage, Details, MAX_LISTED_DAMAGES, Report};

@@ -11,17 +11,14 @@ use std::sync::Arc;
 
 use super::disk::{self, Disk, DiskFile, OpenMode};
 use super::format::{
-    ENTRY_BYTES, INDEX_HEADER_BYTES, IndexEntry, SIZE_FIELD_BYTES, Slot, checksum_append,
-    decode_length, encode_length, entry_offset, u64_at,
+    ENTRY_BYTES, INDEX_HEADER_BYTES, SIZE_FIELD_BYTES, Slot, decode_length, encode_length,
+    entry_offset,
 };
 use super::index::{Index, Overlay, read_slot, slot_offset};
-use super::log::Tail;
+use super::tail::Tail;
+use super::walk::Claims;
+use super::window::Window;
 use super::{Error, Format, Namespace, Options, RecordNo, Result};
-
-/// What is read at a time while a log is walked.
-const WINDOW_BYTES: usize = 256 << 10;
-/// How many rebuilt entries are written at a time.
-const ENTRIES_AT_ONCE: usize = 4096;
 
 /// What opening a log found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -191,54 +188,16 @@ pub(crate) fn new_index_header(slot: &Slot) -> Vec<u8> {
 }
 
 /// A log and its index as they are found.
-struct Survey<'a> {
-    namespace: &'a Namespace,
-    log_path: &'a Path,
-    index_path: &'a Path,
-    log: &'a dyn DiskFile,
-    index: &'a dyn DiskFile,
-    slot: Option<Slot>,
-    boot: u64,
-    read_only: bool,
-    repair: bool,
-}
-
-/// What a walk along the log is to believe.
-#[derive(Clone, Copy)]
-struct Claims {
-    /// The log file's length.
-    length: u64,
-    /// How many records the log's header counts.
-    count: u64,
-    /// Records from here on were not known to be on the disk when the log was last written to, which was not closed in order. `u64::MAX`
-    /// when it was, or when there is nothing to tell.
-    unsynced_from: u64,
-    /// What was written and not synced may have been lost since: the machine was started again.
-    lossy: bool,
-}
-
-/// Where a walk along the log ended.
-struct Walked {
-    tail: Tail,
-    /// The first record whose entry has to be written, and the tail before it.
-    stale: Option<Tail>,
-    rebuilt_from: Option<RecordNo>,
-    rebuilt: u64,
-    damaged: u64,
-    /// Why it ended: what the bytes behind the end are.
-    what: &'static str,
-}
-
-enum Step {
-    Record {
-        entry: IndexEntry,
-        size: u64,
-        last: Option<u8>,
-        from_log: bool,
-        changed: bool,
-        damaged: bool,
-    },
-    End(&'static str),
+pub(crate) struct Survey<'a> {
+    pub(crate) namespace: &'a Namespace,
+    pub(crate) log_path: &'a Path,
+    pub(crate) index_path: &'a Path,
+    pub(crate) log: &'a dyn DiskFile,
+    pub(crate) index: &'a dyn DiskFile,
+    pub(crate) slot: Option<Slot>,
+    pub(crate) boot: u64,
+    pub(crate) read_only: bool,
+    pub(crate) repair: bool,
 }
 
 impl Survey<'_> {
@@ -361,7 +320,7 @@ impl Survey<'_> {
         let Some(n) = slot.synced_count.checked_sub(1) else {
             return Ok((slot.log_end == empty.log_end).then_some(empty));
         };
-        let Some(entry) = self.entry(&mut Window::new(self.index), n)? else {
+        let Some(entry) = self.entry(&mut Window::new(self.index, ENTRY_BYTES), n)? else {
             return Ok(None);
         };
         let Some(size) = slot
@@ -371,7 +330,7 @@ impl Survey<'_> {
         else {
             return Ok(None);
         };
-        let mut window = Window::new(self.log);
+        let mut window = Window::new(self.log, SIZE_FIELD_BYTES as usize);
         let field = window
             .get(entry.log_offset, 8)
             .map_err(|e| self.log_error(e))?;
@@ -425,178 +384,6 @@ impl Survey<'_> {
         }
     }
 
-    /// Goes along the log from `base` to where it ends, giving each record's entry to `each`. Writes nothing.
-    fn walk(
-        &self,
-        claims: &Claims,
-        base: Tail,
-        mut each: impl FnMut(u64, &IndexEntry) -> Result<()>,
-    ) -> Result<Walked> {
-        let (mut log, mut index) = (Window::new(self.log), Window::new(self.index));
-        let mut walked = Walked {
-            tail: base,
-            stale: None,
-            rebuilt_from: None,
-            rebuilt: 0,
-            damaged: 0,
-            what: "",
-        };
-        loop {
-            let tail = walked.tail;
-            match self.step(claims, &tail, &mut log, &mut index)? {
-                Step::End(what) => {
-                    walked.what = what;
-                    return Ok(walked);
-                }
-                Step::Record {
-                    entry,
-                    size,
-                    last,
-                    from_log,
-                    changed,
-                    damaged,
-                } => {
-                    let Some(next) = tail.with(size, last, entry.time_ns, !entry.time_unknown)
-                    else {
-                        walked.what = "more than a log can hold";
-                        return Ok(walked);
-                    };
-                    if changed && walked.stale.is_none() {
-                        walked.stale = Some(tail);
-                    }
-                    if from_log {
-                        walked.rebuilt_from.get_or_insert(RecordNo(tail.count));
-                        walked.rebuilt += 1;
-                    }
-                    walked.damaged += u64::from(damaged);
-                    each(tail.count, &entry)?;
-                    walked.tail = next;
-                }
-            }
-        }
-    }
-
-    /// Decides on the record that should come at `tail`.
-    fn step(
-        &self,
-        claims: &Claims,
-        tail: &Tail,
-        log: &mut Window<'_>,
-        index: &mut Window<'_>,
-    ) -> Result<Step> {
-        let n = tail.count;
-        let at = tail.log_end;
-        let counted = n < claims.count;
-        let unsynced = n >= claims.unsynced_from;
-        if !counted && (self.read_only || at >= claims.length) {
-            // A reader beside a writer: what is not counted yet may still be taken back.
-            return Ok(Step::End("an append that was under way"));
-        }
-        let size = if claims.length.saturating_sub(at) < SIZE_FIELD_BYTES {
-            None
-        } else {
-            let field = log.get(at, 8).map_err(|e| self.log_error(e))?;
-            let room = claims.length - at - SIZE_FIELD_BYTES;
-            decode_length(u64_at(field, 0).to_le_bytes()).filter(|size| *size <= room)
-        };
-        let Some(size) = size else {
-            if counted && !unsynced && !self.repair {
-                return Err(self.damaged(
-                    Some(RecordNo(n)),
-                    at,
-                    "its size is negative or reaches beyond the end of the file",
-                ));
-            }
-            return Ok(Step::End("a torn record"));
-        };
-        let payload = at + SIZE_FIELD_BYTES;
-        let found = self
-            .entry(index, n)?
-            .filter(|entry| entry.log_offset == at && entry.text_offset == tail.text_end);
-        let Some(mut entry) = found else {
-            if !counted {
-                return Ok(Step::End("an append that was under way"));
-            }
-            if unsynced && claims.lossy && !self.repair {
-                return Ok(Step::End(
-                    "records that were not synced, and that nothing vouches for",
-                ));
-            }
-            let (checksum, last) = self.checksum_of(log, payload, size)?;
-            let entry = IndexEntry {
-                log_offset: at,
-                time_unknown: true,
-                text_offset: tail.text_end,
-                time_ns: tail.time_ns,
-                checksum,
-            };
-            return Ok(Step::Record {
-                entry,
-                size,
-                last,
-                from_log: true,
-                changed: true,
-                damaged: false,
-            });
-        };
-        let changed = entry.time_ns < tail.time_ns;
-        entry.time_ns = entry.time_ns.max(tail.time_ns);
-        if counted && self.slot.is_some_and(|slot| n < slot.synced_count) {
-            let last = self.last_byte(log, payload, size)?;
-            return Ok(Step::Record {
-                entry,
-                size,
-                last,
-                from_log: false,
-                changed,
-                damaged: false,
-            });
-        }
-        let (crc, last) = self.checksum_of(log, payload, size)?;
-        let damaged = crc != entry.checksum;
-        if damaged && (!counted || (unsynced && claims.lossy)) {
-            return Ok(Step::End("a record that did not reach the disk whole"));
-        }
-        // Damaged, but nothing can have been lost: then it is not a torn tail, and those behind it are good.
-        Ok(Step::Record {
-            entry,
-            size,
-            last,
-            from_log: false,
-            changed,
-            damaged,
-        })
-    }
-
-    /// Writes the entries from `from` on, up to record `count`, by walking there again: at constant memory, and only once it is known
-    /// that the walk ends well.
-    fn rewrite(&self, claims: &Claims, from: Tail, count: u64, id: u32) -> Result<()> {
-        let mut pending: Vec<u8> = Vec::with_capacity(ENTRIES_AT_ONCE * ENTRY_BYTES);
-        let mut first = from.count;
-        let write = |first: u64, pending: &[u8]| {
-            let offset = entry_offset(first).unwrap_or(u64::MAX);
-            disk::write_all(self.index, pending, offset)
-                .map_err(|e| Error::io("write", self.index_path, e))
-        };
-        let claims = Claims {
-            count: claims.count.min(count),
-            ..*claims
-        };
-        self.walk(&claims, from, |n, entry| {
-            if n >= count {
-                return Ok(());
-            }
-            pending.extend_from_slice(&entry.encode(n, id));
-            if pending.len() == ENTRIES_AT_ONCE * ENTRY_BYTES {
-                write(first, &pending)?;
-                first = n + 1;
-                pending.clear();
-            }
-            Ok(())
-        })?;
-        write(first, &pending)
-    }
-
     /// Brings both files to `tail`, on the disk, and marks them so. In this order, a second crash anywhere in it finds nothing worse:
     /// entries before the cut they account for, the slot that vouches for all of it last.
     fn settle(
@@ -647,87 +434,7 @@ impl Survey<'_> {
         Ok(sequence)
     }
 
-    /// A refusal, if the file makes sense to its last byte as another format's.
-    fn other_format(&self, length: u64) -> Result<Option<Error>> {
-        if self.slot.is_some() {
-            return Ok(None);
-        }
-        let refuse = |format| {
-            Ok(Some(Error::UnsupportedFormat {
-                namespace: self.namespace.to_string(),
-                format,
-            }))
-        };
-        let mut head = [0; 16];
-        let have = disk::read_up_to(self.log, &mut head, 0).map_err(|e| self.log_error(e))?;
-        if have == 16
-            && let (count, last) = (u64_at(&head, 0), u64_at(&head, 8))
-            && last <= length
-        {
-            let mut field = [0; 8];
-            let is_size =
-                disk::read_up_to(self.log, &mut field, last).map_err(|e| self.log_error(e))? == 8;
-            let ends = decode_length(field).and_then(|size| last.checked_add(8)?.checked_add(size));
-            let empty = count == 0 && last == 0 && length == 16;
-            if empty || (count > 0 && last >= 16 && is_size && ends == Some(length)) {
-                return refuse(Format::Count16);
-            }
-        }
-        let (mut at, mut window) = (0u64, Window::new(self.log));
-        while length - at >= SIZE_FIELD_BYTES {
-            let field = window.get(at, 8).map_err(|e| self.log_error(e))?;
-            match decode_length(u64_at(field, 0).to_le_bytes()) {
-                Some(size) if size <= length - at - SIZE_FIELD_BYTES => {
-                    at += SIZE_FIELD_BYTES + size
-                }
-                _ => return Ok(None),
-            }
-        }
-        if at == length && length > Format::Count8.header_bytes() {
-            refuse(Format::Bare)
-        } else {
-            Ok(None)
-        }
-    }
-
-    /// Entry `n` as it is on disk, under the id that the index has there.
-    fn entry(&self, window: &mut Window<'_>, n: u64) -> Result<Option<IndexEntry>> {
-        let (Some(slot), Some(offset)) = (self.slot, entry_offset(n)) else {
-            return Ok(None);
-        };
-        let bytes = window
-            .up_to(offset, ENTRY_BYTES)
-            .map_err(|e| self.index_error(e))?;
-        Ok(IndexEntry::decode(bytes, n, slot.id))
-    }
-
-    /// Checksum and last byte of a payload that is known to be inside the file.
-    fn checksum_of(&self, log: &mut Window<'_>, at: u64, size: u64) -> Result<(u32, Option<u8>)> {
-        let (mut done, mut crc, mut last) = (0, 0, None);
-        while done < size {
-            let wanted = usize::try_from(size - done)
-                .unwrap_or(usize::MAX)
-                .min(WINDOW_BYTES);
-            let piece = log.get(at + done, wanted).map_err(|e| self.log_error(e))?;
-            crc = checksum_append(crc, piece);
-            last = piece.last().copied();
-            done += piece.len() as u64;
-        }
-        Ok((crc, last))
-    }
-
-    fn last_byte(&self, log: &mut Window<'_>, at: u64, size: u64) -> Result<Option<u8>> {
-        match size.checked_sub(1) {
-            None => Ok(None),
-            Some(before) => Ok(log
-                .get(at + before, 1)
-                .map_err(|e| self.log_error(e))?
-                .first()
-                .copied()),
-        }
-    }
-
-    fn damaged(&self, record: Option<RecordNo>, offset: u64, what: &str) -> Error {
+    pub(crate) fn damaged(&self, record: Option<RecordNo>, offset: u64, what: &str) -> Error {
         Error::Damaged {
             namespace: self.namespace.to_string(),
             record,
@@ -740,59 +447,11 @@ impl Survey<'_> {
         }
     }
 
-    fn log_error(&self, e: io::Error) -> Error {
+    pub(crate) fn log_error(&self, e: io::Error) -> Error {
         Error::io("read", self.log_path, e)
     }
 
-    fn index_error(&self, e: io::Error) -> Error {
+    pub(crate) fn index_error(&self, e: io::Error) -> Error {
         Error::io("read", self.index_path, e)
-    }
-}
-
-/// A file read in large pieces, for a walk that looks at small ones mostly in order.
-struct Window<'a> {
-    file: &'a dyn DiskFile,
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl<'a> Window<'a> {
-    fn new(file: &'a dyn DiskFile) -> Self {
-        Window {
-            file,
-            start: 0,
-            bytes: Vec::new(),
-        }
-    }
-
-    /// `count` bytes at `offset`, or `UnexpectedEof`. `count` is at most [`WINDOW_BYTES`].
-    fn get(&mut self, offset: u64, count: usize) -> io::Result<&[u8]> {
-        let bytes = self.up_to(offset, count)?;
-        if bytes.len() == count {
-            Ok(bytes)
-        } else {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        }
-    }
-
-    /// As `get`, but fewer bytes where the file ends.
-    fn up_to(&mut self, offset: u64, count: usize) -> io::Result<&[u8]> {
-        let inside = offset
-            .checked_sub(self.start)
-            .and_then(|at| usize::try_from(at).ok());
-        let at = match inside.filter(|at| {
-            at.checked_add(count)
-                .is_some_and(|end| end <= self.bytes.len())
-        }) {
-            Some(at) => at,
-            None => {
-                self.bytes.resize(WINDOW_BYTES, 0);
-                let have = disk::read_up_to(self.file, &mut self.bytes, offset)?;
-                self.bytes.truncate(have);
-                self.start = offset;
-                0
-            }
-        };
-        Ok(&self.bytes[at..self.bytes.len().min(at + count)])
     }
 }

@@ -1,147 +1,22 @@
-//! Reading: one record's place, whole runs of records, and the way from a text offset or a time to a record.
+//! Reading: one record's place, whole runs of records, parts of large ones.
 
 use std::io;
-use std::time::SystemTime;
 
 use super::disk;
 use super::format::{
     ENTRY_BYTES, IndexEntry, SIZE_FIELD_BYTES, checksum, checksum_append, decode_length,
     entry_offset, text_bytes,
 };
-use super::log::{from_ns, to_ns};
+use super::run::{Entry, MAX_RUN_BYTES, Records, Run, Scratch};
 use super::signal::State;
-use super::{ByteIndex, Error, Log, RecordNo, Result};
+use super::{Error, Log, RecordNo, Result};
 
 /// A run reads at least this much at once, if there is so much.
 const MIN_RUN_BYTES: usize = 64 << 10;
-/// The largest payload that a run holds; a larger record is [`Run::Large`].
-pub const MAX_RUN_BYTES: usize = 1 << 20;
 /// The most records in one run: their entries are 128 KiB of index.
 const MAX_RUN_RECORDS: u64 = 4096;
 /// What is read at a time where a record is streamed through a buffer.
 const PIECE_BYTES: usize = 64 << 10;
-
-/// Where a committed record is, and what is known about it. Never changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its number.
-    pub record: RecordNo,
-    /// Where its size field is in the log file; the payload is 8 bytes further.
-    pub index: ByteIndex,
-    /// The size of its payload in bytes.
-    pub size: u64,
-    /// Where its text starts in the text view.
-    pub text_offset: u64,
-    /// The length of its text: the size, and one more if a newline is added. So it is at least 1.
-    pub text_size: u64,
-    /// When it was appended; `None` if that is not known.
-    pub time: Option<SystemTime>,
-    /// CRC-32C of its payload.
-    pub checksum: u32,
-}
-
-impl Entry {
-    fn new(n: u64, raw: &IndexEntry, log_end: u64, text_end: u64) -> Option<Self> {
-        Some(Entry {
-            record: RecordNo(n),
-            index: ByteIndex(raw.log_offset),
-            size: log_end
-                .checked_sub(raw.log_offset)?
-                .checked_sub(SIZE_FIELD_BYTES)?,
-            text_offset: raw.text_offset,
-            text_size: text_end.checked_sub(raw.text_offset)?,
-            time: (!raw.time_unknown).then(|| from_ns(raw.time_ns)),
-            checksum: raw.checksum,
-        })
-    }
-
-    /// Whether the text view adds a newline that the record has not.
-    pub fn adds_newline(&self) -> bool {
-        self.text_size > self.size
-    }
-
-    fn end(&self) -> u64 {
-        self.index.0 + SIZE_FIELD_BYTES + self.size
-    }
-}
-
-/// Buffers for [`Log::read_run`], to be used again. They grow to what a run needs: about a megabyte at most, so keep one for each
-/// thread rather than for each reader.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    index: Vec<u8>,
-    bytes: Vec<u8>,
-    pub(crate) entries: Vec<Entry>,
-}
-
-impl Scratch {
-    /// The payload of the `at`-th record of the run read last.
-    pub(crate) fn payload(&self, at: usize) -> &[u8] {
-        Records {
-            entries: &self.entries,
-            bytes: &self.bytes,
-            next: 0,
-        }
-        .payload(at)
-    }
-
-    /// Gives memory back if it is more than `bytes`.
-    pub fn shrink(&mut self, bytes: usize) {
-        let entries = self.entries.capacity() * size_of::<Entry>();
-        if self.index.capacity() + self.bytes.capacity() + entries > bytes {
-            *self = Scratch::default();
-        }
-    }
-}
-
-/// What [`Log::read_run`] has read.
-#[derive(Clone, Debug)]
-pub enum Run<'a> {
-    /// At least one record, each checked against its checksum.
-    Records(Records<'a>),
-    /// The record is too large for a run and nothing was read: [`Log::verify_record`], then [`Log::read_part`].
-    Large(Entry),
-}
-
-/// The records of a run, in order: `(entry, payload)`.
-#[derive(Clone, Debug)]
-pub struct Records<'a> {
-    entries: &'a [Entry],
-    /// The log's bytes from the first entry's index on.
-    bytes: &'a [u8],
-    next: usize,
-}
-
-impl<'a> Records<'a> {
-    /// The entries of the run, also of those records already taken.
-    pub fn entries(&self) -> &'a [Entry] {
-        self.entries
-    }
-
-    fn payload(&self, at: usize) -> &'a [u8] {
-        let entry = &self.entries[at];
-        let start = (entry.index.0 + SIZE_FIELD_BYTES - self.entries[0].index.0) as usize;
-        &self.bytes[start..start + entry.size as usize]
-    }
-}
-
-impl<'a> Iterator for Records<'a> {
-    type Item = (Entry, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let entry = *self.entries.get(self.next)?;
-        let payload = self.payload(self.next);
-        self.next += 1;
-        Some((entry, payload))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.entries.len() - self.next;
-        (left, Some(left))
-    }
-}
-
-impl ExactSizeIterator for Records<'_> {}
 
 impl Log {
     /// Where record `n` is. One read of the index.
@@ -172,42 +47,6 @@ impl Log {
         self.entry_between(n, &raw, next.as_ref(), &state)
     }
 
-    /// The record whose text covers byte `offset` of the text view; `None` at its end and beyond. O(log n) reads of 32 bytes.
-    ///
-    /// # Errors
-    /// [`Error::Damaged`] if the index is so just there, [`Error::Io`].
-    pub fn find_text(&self, offset: u64) -> Result<Option<RecordNo>> {
-        let state = self.state();
-        if offset >= state.text_end {
-            return Ok(None);
-        }
-        let (after, skipped) = self.partition(state.count, |entry| entry.text_offset <= offset)?;
-        let found = RecordNo(
-            after
-                .checked_sub(1)
-                .ok_or_else(|| self.bad_entry(RecordNo(0)))?,
-        );
-        if skipped {
-            let entry = self.entry(found)?;
-            if offset >= entry.text_offset + entry.text_size {
-                return Err(self.bad_entry(RecordNo(after)));
-            }
-        }
-        Ok(Some(found))
-    }
-
-    /// The first record appended at `time` or after; the committed count if there is none. O(log n) reads of 32 bytes.
-    ///
-    /// The times of records never go back, even if the clock does; a record whose time is not known counts with the one before it.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn find_time(&self, time: SystemTime) -> Result<RecordNo> {
-        let ns = to_ns(time);
-        let (found, _) = self.partition(self.state().count, |entry| entry.time_ns < ns)?;
-        Ok(RecordNo(found))
-    }
-
     /// Reads whole records from `first` on, as many as fit into about `want_bytes` (at least 64 KiB, at most 1 MiB), with one read
     /// of the index and one of the log, and checks them. A damaged record ends the run before it.
     ///
@@ -233,7 +72,7 @@ impl Log {
         let start = first_index(&scratch.entries);
         let length = scratch.entries.last().map_or(0, |last| last.end() - start) as usize;
         if scratch.bytes.len() < length {
-            scratch.bytes.resize(length, 0);
+            scratch.bytes = vec![0; length];
         }
         let have = disk::read_up_to(&*self.file, &mut scratch.bytes[..length], start)
             .map_err(|e| self.log_error(e))?;
@@ -402,31 +241,7 @@ impl Log {
         Ok((end, raw.text_offset.saturating_add(text)))
     }
 
-    /// The first of `count` records for which `before` is false, as long as it is true for all in front of that. Damaged entries are stepped
-    /// over; the flag says if there were any.
-    fn partition(&self, count: u64, before: impl Fn(&IndexEntry) -> bool) -> Result<(u64, bool)> {
-        let (mut low, mut high, mut skipped) = (0, count, false);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let mut at = middle;
-            let entry = loop {
-                if at == high {
-                    break None;
-                }
-                match self.index.entry(at).map_err(|e| self.index_error(e))? {
-                    None => (at, skipped) = (at + 1, true),
-                    entry => break entry,
-                }
-            };
-            match entry {
-                Some(entry) if before(&entry) => low = at + 1,
-                _ => high = middle,
-            }
-        }
-        Ok((low, skipped))
-    }
-
-    fn index_error(&self, e: io::Error) -> Error {
+    pub(crate) fn index_error(&self, e: io::Error) -> Error {
         Error::io("read", &self.index_path, e)
     }
 
@@ -434,7 +249,7 @@ impl Log {
         Error::io("read", &self.log_path, e)
     }
 
-    fn bad_entry(&self, n: RecordNo) -> Error {
+    pub(crate) fn bad_entry(&self, n: RecordNo) -> Error {
         let offset = entry_offset(n.0).unwrap_or(u64::MAX);
         Error::Damaged {
             namespace: self.namespace.to_string(),

@@ -1,31 +1,21 @@
 //! A directory of logs: which there are, who may write to them, and how they come and go.
 
 use std::collections::BTreeMap;
-use std::collections::hash_map::RandomState;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::hash::BuildHasher;
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::SystemTime;
 
-use super::disk::{self, OpenMode};
-use super::format::{Slot, encode_length};
-use super::index::Index;
+use super::create::{MAX_ID, create_files, pick_id};
+use super::lock::take_lock;
 use super::log::Parts;
-use super::recovery::{self, Opened, Recovery, new_index_header};
+use super::recovery::{self, Opened};
 use super::signal::lock;
 use super::syncer::Syncer;
 use super::{
     Appended, ByteIndex, Details, Error, Format, Log, Namespace, Options, Report, Result, Stream,
     Sync,
 };
-
-/// The file in the logs directory whose lock the one writer holds.
-pub const LOCK_FILE: &str = ".immuta.lock";
-/// Ids of namespaces are below this, so that an inode number can hold one beside a record's number.
-const MAX_ID: u32 = 1 << 23;
 
 /// A directory of logs, open for writing by this process alone, or for reading.
 ///
@@ -130,7 +120,7 @@ impl Storage {
             });
         }
         let id = pick_id(namespace, &logs);
-        let opened = self.create_files(namespace, id)?;
+        let opened = create_files(&self.options, namespace, id)?;
         let log = self.log_of(namespace, opened);
         logs.insert(namespace.clone(), Arc::clone(&log));
         Ok(log)
@@ -374,80 +364,6 @@ impl Storage {
         })
     }
 
-    /// Makes the files of an empty log. What was made is taken away again when something fails.
-    fn create_files(&self, namespace: &Namespace, id: u32) -> Result<Opened> {
-        let options = &self.options;
-        let log_path = namespace.log_path(&options.logs_dir);
-        let index_path = namespace.index_path(&options.logs_dir);
-        let disk = &*options.disk;
-        // An index whose log is gone, left by a crash in the middle of a removal.
-        match disk.remove(&index_path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", &index_path, e));
-            }
-            _ => {}
-        }
-        let file = disk
-            .open(&log_path, OpenMode::Create)
-            .map_err(|e| match e.kind() {
-                std::io::ErrorKind::AlreadyExists => Error::Exists {
-                    namespace: namespace.to_string(),
-                },
-                _ => self.creation_error(namespace, &log_path, e),
-            })?;
-        let made = (|| {
-            let slot = Slot {
-                format: options.format,
-                clean: true,
-                id,
-                sequence: 0,
-                synced_count: 0,
-                log_end: options.format.header_bytes(),
-                boot: disk.boot_id(),
-            };
-            let index = disk.open(&index_path, OpenMode::Create)?;
-            disk::write_all(&*index, &new_index_header(&slot), 0)?;
-            disk::write_all(&*file, &encode_length(0), 0)?;
-            index.sync_data()?;
-            file.sync_data()?;
-            disk.sync_dir(&options.logs_dir)?;
-            Ok(Index::new(
-                index,
-                Slot {
-                    sequence: 1,
-                    ..slot
-                },
-            ))
-        })();
-        match made {
-            Ok(index) => Ok(Opened {
-                file,
-                index,
-                format: options.format,
-                tail: super::log::Tail::empty(options.format),
-                recovery: Recovery {
-                    clean: true,
-                    ..Recovery::default()
-                },
-            }),
-            Err(e) => {
-                let _ = disk.remove(&log_path);
-                let _ = disk.remove(&index_path);
-                Err(self.creation_error(namespace, &log_path, e))
-            }
-        }
-    }
-
-    fn creation_error(&self, namespace: &Namespace, path: &Path, source: std::io::Error) -> Error {
-        match source.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::NoSpace {
-                namespace: namespace.to_string(),
-                source,
-            },
-            _ => Error::io("create", path, source),
-        }
-    }
-
     fn sync_dir(&self) -> Result<()> {
         let dir = &self.options.logs_dir;
         self.options
@@ -463,57 +379,4 @@ impl Drop for Storage {
             log::error!("closing '{}': {e}", self.options.logs_dir.display());
         }
     }
-}
-
-/// An id that no other namespace has, and that one of this name, removed and created again, will hardly get twice.
-fn pick_id(namespace: &Namespace, logs: &BTreeMap<Namespace, Arc<Log>>) -> u32 {
-    let hasher = RandomState::new();
-    (0u32..)
-        .map(|attempt| {
-            let hash = hasher.hash_one((namespace, SystemTime::now(), attempt));
-            (hash % u64::from(MAX_ID - 1)) as u32 + 1
-        })
-        .find(|id| logs.values().all(|log| log.id() != *id))
-        .unwrap_or(1)
-}
-
-fn take_lock(dir: &Path) -> Result<File> {
-    let path = dir.join(LOCK_FILE);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(&path)
-        .map_err(|e| Error::io("open", &path, e))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let known =
-                file.take(200).read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
-            let holder = if known {
-                holder.trim().escape_debug().to_string()
-            } else {
-                "another process".to_owned()
-            };
-            return Err(Error::Locked {
-                dir: dir.to_owned(),
-                holder,
-            });
-        }
-        Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path, e)),
-    }
-    // Only to be read by people: a failure to write it is none of the lock.
-    let program = std::env::args_os().next().unwrap_or_default();
-    let program = Path::new(&program)
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let _ = file
-        .set_len(0)
-        .and_then(|()| writeln!(file, "pid {} ({program})", std::process::id()));
-    Ok(file)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::scan::{Run, Scratch};
+use super::run::{Run, Scratch};
 use super::signal::WaitOutcome;
 use super::{ByteIndex, Entry, Error, Log, RecordNo, Result};
 
@@ -118,9 +118,7 @@ impl Stream {
 
     fn read_large(&mut self, entry: &Entry) -> Result<()> {
         // The size is no larger than the log, by the index that has just been checked.
-        self.large.clear();
-        self.large
-            .resize(usize::try_from(entry.size).unwrap_or(usize::MAX), 0);
+        self.large = vec![0; usize::try_from(entry.size).unwrap_or(usize::MAX)];
         self.log.read_part(entry, 0, &mut self.large)?;
         if super::format::checksum(&self.large) != entry.checksum {
             self.log.verify_record(entry)?; // says what is wrong

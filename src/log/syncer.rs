@@ -64,8 +64,7 @@ impl Syncer {
             move || {
                 while let Some(logs) = queue.next(interval) {
                     for log in logs {
-                        // A failed sync has said so in the log of the program, and in the state of the log.
-                        let _ = log.sync();
+                        log.sync_from_queue();
                     }
                 }
             }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::disk;
 use super::format::decode_length;
-use super::scan::{Run, Scratch};
+use super::run::{MAX_RUN_BYTES, Run, Scratch};
 use super::{Error, Format, Log, Namespace, RecordNo, Result, Sync};
 
 /// The most damages that a report lists; the rest is counted.
@@ -122,7 +122,7 @@ impl Log {
         let mut next = 0;
         let mut end = self.format.header_bytes();
         while next < state.count {
-            match self.read_run(RecordNo(next), super::scan::MAX_RUN_BYTES, &mut scratch) {
+            match self.read_run(RecordNo(next), MAX_RUN_BYTES, &mut scratch) {
                 Ok(Run::Records(records)) => {
                     for (entry, payload) in
                         records.take_while(|(entry, _)| entry.record.0 < state.count)

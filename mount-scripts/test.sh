@@ -1,0 +1,89 @@
+#!/bin/sh
+# Runs every test there is: mount-scripts/test.sh [CARGO_TEST_ARGUMENTS]
+#
+# Needs: what mount.sh needs; root, or sudo where something is missing.
+# Does:  installs what the tests use and is missing (a C linker, fusermount3, BusyBox, Python 3, shellcheck, and the
+#        Rust coreutils' tail into <target>/tools), then runs shellcheck, cargo test, and the README's session.
+# The last line is 'N passed, M failed': cargo's counts, where a step without counts that failed adds one to M.
+# Exit status 0 only if nothing failed. Tests find the Rust tail as $IMMUTA_TEST_TOOLS/bin/tail.
+set -eu
+# shellcheck source=mount-scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# The version whose behaviour the tests were written against.
+uu_tail_version=0.12.0
+
+case ${1:-} in
+-h | --help)
+    sed -n '2,/^set -eu/{/^#/s/^# \{0,1\}//p;}' "$0"
+    exit 0
+    ;;
+esac
+
+find_cargo
+want_build_tools
+want_fusermount
+want busybox 'its tail and cat are among the programs that have to work on a mount'
+want python3 'tests ask the kernel from it what no shell command asks'
+want shellcheck 'checks these scripts'
+install_wanted
+if ! command -v strace >/dev/null 2>&1; then
+    say "${0##*/}: 'strace' is not here: tests that watch system calls may skip themselves"
+fi
+
+IMMUTA_TEST_TOOLS=$(target_dir)/tools
+export IMMUTA_TEST_TOOLS
+if [ ! -x "$IMMUTA_TEST_TOOLS/bin/tail" ]; then
+    say "${0##*/}: installing uu_tail $uu_tail_version in '$IMMUTA_TEST_TOOLS': the default tail of Ubuntu has to work on a mount"
+    cargo install uu_tail --version "$uu_tail_version" --locked --quiet --root "$IMMUTA_TEST_TOOLS" ||
+        die "cannot install uu_tail, see above (is the network there?)"
+fi
+
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+passed=0
+failed=0
+
+# step NAME COMMAND...: a step without counts of its own.
+step() {
+    name=$1
+    shift
+    say "${0##*/}: $name"
+    if ! "$@"; then
+        say "${0##*/}: FAILED: $name"
+        failed=$((failed + 1))
+    fi
+}
+
+cd "$repository"
+step 'shellcheck' shellcheck -x mount-scripts/*.sh .ci/run
+
+say "${0##*/}: cargo test --locked --no-fail-fast${*:+ $*}"
+# POSIX sh has no status of a pipe's first command: it goes through a file.
+{
+    cargo_status=0
+    cargo test --locked --no-fail-fast "$@" || cargo_status=$?
+    printf '%s\n' "$cargo_status" >"$work/status"
+} 2>&1 | tee "$work/output"
+# Lines such as 'test result: ok. 12 passed; 0 failed; 1 ignored; ...', one a test program.
+sed -n 's/^test result: .* \([0-9]*\) passed; \([0-9]*\) failed;.*/\1 \2/p' "$work/output" >"$work/counts"
+while read -r more_passed more_failed; do
+    passed=$((passed + more_passed))
+    failed=$((failed + more_failed))
+done <"$work/counts"
+# It did not compile, or a test program died before it could count.
+if [ "$(cat "$work/status")" -ne 0 ] && [ "$failed" -eq 0 ]; then
+    failed=1
+fi
+
+try_it() {
+    # In a subshell, because a failed build is to be counted like any other step.
+    program=$(build_daemon --bin immuta-fs >&2 && say "$daemon") || return 1
+    IMMUTA_FS=$program mount-scripts/try-it.sh
+}
+step "the README's session" try_it
+
+say "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,160 @@
+//! Listing directories: streamed, at constant memory, however many records there are.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::errno::Errno;
+use super::handle::lock;
+use super::tree::{FILES, Node};
+use super::{Fs, NodeType, Transport};
+use crate::log::Namespace;
+
+/// The places of `.` and `..` in a listing, before every other name's.
+const DOTS: u64 = 2;
+
+/// One name of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirEntry<'a> {
+    /// Inode number.
+    pub ino: u64,
+    /// Where the listing goes on after this name.
+    pub next_offset: u64,
+    /// Directory or file.
+    pub node_type: NodeType,
+    /// The name.
+    pub name: &'a str,
+}
+
+impl<T: Transport> Fs<T> {
+    /// Opens a directory for listing.
+    ///
+    /// # Errors
+    /// `ENOTDIR`, `ESTALE`.
+    pub fn opendir(&self, ino: u64) -> Result<u64, Errno> {
+        let count = self.records_to_list(Node::from_ino(ino)?)?;
+        let fh = self.directories.last.fetch_add(1, Ordering::Relaxed) + 1;
+        lock(&self.directories.records).insert(fh, count);
+        Ok(fh)
+    }
+
+    /// Closes a directory.
+    pub fn releasedir(&self, fh: u64) {
+        lock(&self.directories.records).remove(&fh);
+    }
+
+    fn records_to_list(&self, node: Node) -> Result<u64, Errno> {
+        match node {
+            Node::Root => Ok(0),
+            Node::Namespace(id) => Ok(self.namespace(id)?.log.state().count),
+            Node::File(..) | Node::Record(..) => Err(Errno::ENOTDIR),
+        }
+    }
+
+    /// Lists a directory from `offset` on (0 at first, then the last name's `next_offset`), until `list` says
+    /// that it is full. The records are those that were there when the listing began: it ends, however fast
+    /// the log grows. Memory is constant.
+    ///
+    /// # Errors
+    /// `ENOTDIR`, `ESTALE`.
+    pub fn readdir(
+        &self,
+        ino: u64,
+        fh: u64,
+        offset: u64,
+        mut list: impl FnMut(DirEntry<'_>) -> bool,
+    ) -> Result<(), Errno> {
+        let node = Node::from_ino(ino)?;
+        let listed = match offset {
+            // At the start, also after rewinddir(3): what is there now.
+            0 => {
+                let count = self.records_to_list(node)?;
+                lock(&self.directories.records).insert(fh, count);
+                count
+            }
+            _ => lock(&self.directories.records)
+                .get(&fh)
+                .copied()
+                .unwrap_or(0),
+        };
+        let mut at = offset;
+        let mut add = |node: Node, node_type: NodeType, name: &str| -> Result<bool, Errno> {
+            at += 1;
+            Ok(list(DirEntry {
+                ino: node.ino()?,
+                next_offset: at,
+                node_type,
+                name,
+            }))
+        };
+        for (position, name) in [".", ".."].into_iter().enumerate() {
+            let node = if name == "." { node } else { Node::Root };
+            if offset <= position as u64 && add(node, NodeType::Directory, name)? {
+                return Ok(());
+            }
+        }
+        let first = usize::try_from(offset.saturating_sub(DOTS)).unwrap_or(usize::MAX);
+        match node {
+            Node::Root => {
+                for (id, name) in self.namespaces_from(first as u64) {
+                    // Its own id is its place: it does not move when another one comes or goes.
+                    let full = list(DirEntry {
+                        ino: Node::Namespace(id).ino()?,
+                        next_offset: u64::from(id) + DOTS + 1,
+                        node_type: NodeType::Directory,
+                        name: name.as_str(),
+                    });
+                    if full {
+                        return Ok(());
+                    }
+                }
+            }
+            Node::Namespace(id) => {
+                for file in FILES.iter().skip(first) {
+                    if add(Node::File(id, file), NodeType::File, file.name)? {
+                        return Ok(());
+                    }
+                }
+                let mut digits = [0; DECIMAL_DIGITS];
+                for n in first.saturating_sub(FILES.len()) as u64..listed {
+                    if add(Node::Record(id, n), NodeType::File, decimal(n, &mut digits))? {
+                        return Ok(());
+                    }
+                }
+            }
+            Node::File(..) | Node::Record(..) => return Err(Errno::ENOTDIR),
+        }
+        Ok(())
+    }
+
+    /// The namespaces whose id is `first` or above, in the order of their ids.
+    fn namespaces_from(&self, first: u64) -> Vec<(u32, Namespace)> {
+        let namespaces = self
+            .namespaces
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut listed: Vec<_> = namespaces
+            .iter()
+            .filter(|(id, _)| u64::from(**id) >= first)
+            .map(|(id, namespace)| (*id, namespace.log.namespace().clone()))
+            .collect();
+        drop(namespaces);
+        listed.sort_unstable_by_key(|(id, _)| *id);
+        listed
+    }
+}
+
+/// Enough for any `u64`.
+const DECIMAL_DIGITS: usize = 20;
+
+/// Writes a number without allocating: a listing of a million records makes a million names.
+fn decimal(mut n: u64, digits: &mut [u8; DECIMAL_DIGITS]) -> &str {
+    let mut start = DECIMAL_DIGITS;
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            return std::str::from_utf8(&digits[start..]).unwrap_or_default();
+        }
+    }
+}

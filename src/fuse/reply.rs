@@ -1,0 +1,107 @@
+//! The file system's answers in fuser's types.
+
+use fuser::{
+    FileAttr, FileType, Generation, INodeNo, PollNotifier, ReplyAttr, ReplyData, ReplyEmpty,
+    ReplyEntry, ReplyWrite,
+};
+use immuta::fs::errno::Errno;
+use immuta::fs::{Attr, NodeType, PollWaker, ReadReply, Transport, WriteReply};
+
+/// Unit of `st_blksize`: what `cat` and its like then read at a time.
+const PREFERRED_READ_BYTES: u32 = 128 << 10;
+
+/// The kernel as the file system's transport.
+pub(crate) struct Kernel;
+
+impl Transport for Kernel {
+    type Read = KernelRead;
+    type Write = KernelWrite;
+    type Poll = KernelPoll;
+}
+
+pub(crate) struct KernelRead(pub(super) ReplyData);
+
+impl ReadReply for KernelRead {
+    fn data(self, bytes: &[u8]) {
+        self.0.data(bytes);
+    }
+
+    fn error(self, errno: Errno) {
+        self.0.error(to_fuser(errno));
+    }
+}
+
+pub(crate) struct KernelWrite(pub(super) ReplyWrite);
+
+impl WriteReply for KernelWrite {
+    fn written(self, bytes: u32) {
+        self.0.written(bytes);
+    }
+
+    fn error(self, errno: Errno) {
+        self.0.error(to_fuser(errno));
+    }
+}
+
+pub(crate) struct KernelPoll(pub(super) PollNotifier);
+
+impl PollWaker for KernelPoll {
+    fn wake(self) {
+        // The poller may have closed the file meanwhile: nobody is left to be told.
+        if let Err(e) = self.0.notify() {
+            log::debug!("a poller was not woken: {e}");
+        }
+    }
+}
+
+pub(super) fn to_fuser(errno: Errno) -> fuser::Errno {
+    fuser::Errno::from_i32(errno.0)
+}
+
+pub(super) fn file_type(node_type: NodeType) -> FileType {
+    match node_type {
+        NodeType::Directory => FileType::Directory,
+        NodeType::File => FileType::RegularFile,
+    }
+}
+
+fn file_attr(attr: &Attr) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(attr.ino),
+        size: attr.size,
+        blocks: attr.blocks,
+        atime: attr.modified,
+        mtime: attr.modified,
+        ctime: attr.modified,
+        crtime: attr.modified,
+        kind: file_type(attr.node_type),
+        perm: attr.mode,
+        nlink: attr.links,
+        uid: attr.uid,
+        gid: attr.gid,
+        rdev: 0,
+        blksize: PREFERRED_READ_BYTES,
+        flags: 0,
+    }
+}
+
+pub(super) fn reply_entry(reply: ReplyEntry, result: Result<Attr, Errno>) {
+    match result {
+        Ok(a) => reply.entry_with_ttls(&a.entry_ttl, &a.attr_ttl, &file_attr(&a), Generation(0)),
+        Err(errno) => reply.error(to_fuser(errno)),
+    }
+}
+
+pub(super) fn reply_attr(reply: ReplyAttr, result: Result<Attr, Errno>) {
+    match result {
+        Ok(attr) => reply.attr(&attr.attr_ttl, &file_attr(&attr)),
+        Err(errno) => reply.error(to_fuser(errno)),
+    }
+}
+
+pub(super) fn reply_empty(reply: ReplyEmpty, result: Result<(), Errno>) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(to_fuser(errno)),
+    }
+}

@@ -1,0 +1,235 @@
+//! How a log comes to the disk, to its end, and to a stop when the disk fails.
+
+use std::io;
+use std::path::Path;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use super::log::{Synced, Writer};
+use super::signal::lock;
+use super::tail::Tail;
+use super::{Error, Log, Result, Sync};
+
+impl Log {
+    /// Returns when every record that was appended before the call is on the disk, with its index entry. Cheap when it is already.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the disk refuses; the log has then failed. [`Error::Failed`] if it had.
+    pub fn sync(&self) -> Result<()> {
+        if self.read_only {
+            return Ok(());
+        }
+        let target = lock(&self.writer).tail.count;
+        self.sync_through(target)
+    }
+
+    /// Before the first write after opening, the index must say on disk that the log is not closed in order: else, after a power
+    /// cut, half-written records would be taken for those of another program that appended after us.
+    pub(crate) fn mark_unclean(&self, writer: &mut Writer) -> Result<()> {
+        if writer.unclean {
+            return Ok(());
+        }
+        let tail = &writer.tail;
+        let marked = self
+            .index
+            .write_slot(false, tail.count, tail.log_end, self.boot)
+            .and_then(|()| self.index.file.sync_data());
+        match marked {
+            Ok(()) => {
+                writer.unclean = true;
+                Ok(())
+            }
+            Err(source) if is_no_space(&source) => Err(self.no_space(source)),
+            Err(source) => Err(self.fail("mark", &self.index_path, source)),
+        }
+    }
+
+    /// Takes a failed append back, and says what it failed with. A full disk leaves the log as it was; anything else leaves it failed.
+    pub(crate) fn roll_back(
+        &self,
+        writer: &mut Writer,
+        cause: io::Error,
+        count_touched: bool,
+    ) -> Error {
+        match self.cut_back(writer, count_touched) {
+            Err(e) => self.fail("undo an append in", &self.log_path, e),
+            Ok(()) if is_no_space(&cause) => self.no_space(cause),
+            Ok(()) => self.fail("append to", &self.log_path, cause),
+        }
+    }
+
+    /// Puts the files back to `writer.tail`. The count first: it must never be larger than what is there.
+    pub(crate) fn cut_back(&self, writer: &Writer, count_touched: bool) -> io::Result<()> {
+        if count_touched {
+            self.write_count(writer.tail.count)?;
+        }
+        self.file.set_len(writer.tail.log_end)?;
+        self.index.cut(writer.tail.count)
+    }
+
+    pub(crate) fn no_space(&self, source: io::Error) -> Error {
+        Error::NoSpace {
+            namespace: self.namespace.to_string(),
+            source,
+        }
+    }
+
+    /// From now on appends are refused. Says so once in the log of the program.
+    pub(crate) fn fail(&self, action: &'static str, path: &Path, source: io::Error) -> Error {
+        let error = Error::io(action, path, source);
+        if self.failed.set(error.to_string()).is_ok() {
+            log::error!(
+                "namespace '{}' takes no more appends until it is reopened: {error}",
+                self.namespace
+            );
+            self.signal.update(|state| state.failed = true);
+        }
+        error
+    }
+
+    /// What the thread that syncs at an interval does with a log that it has taken out of its queue.
+    pub(crate) fn sync_from_queue(&self) {
+        self.dirty.store(false, Ordering::Relaxed);
+        // A failed sync has said so in the log of the program, and in the state of the log.
+        let _ = self.sync();
+    }
+
+    /// Returns when the first `target` records are on the disk. One caller syncs, for all that is written by then; those who come meanwhile
+    /// wait without holding anything, and the first of them that is still not served does the next sync, for all of them.
+    pub(crate) fn sync_through(&self, target: u64) -> Result<()> {
+        let mut synced = lock(&self.synced);
+        loop {
+            if synced.count >= target {
+                return Ok(());
+            }
+            self.check_failed()?;
+            if !synced.running {
+                break;
+            }
+            synced = self
+                .sync_ended
+                .wait(synced)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        synced.running = true;
+        drop(synced);
+
+        let tail = lock(&self.writer).tail;
+        let result = self.sync_files(&tail);
+        if result.is_ok() && self.sync == Sync::Always {
+            self.signal.update(|state| tail.write_to(state));
+        }
+        let mut synced = lock(&self.synced);
+        if result.is_ok() {
+            (synced.count, synced.log_end) = (tail.count, tail.log_end);
+        }
+        synced.running = false;
+        drop(synced);
+        self.sync_ended.notify_all();
+        result
+    }
+
+    /// Brings both files to the disk, then notes how far: a hint that bounds the work of recovery. If it is lost, recovery checks more.
+    fn sync_files(&self, tail: &Tail) -> Result<()> {
+        let sync_log = || {
+            self.file
+                .sync_data()
+                .map_err(|e| self.fail("sync", &self.log_path, e))
+        };
+        let sync_index = || {
+            self.index
+                .file
+                .sync_data()
+                .map_err(|e| self.fail("sync", &self.index_path, e))
+        };
+        if self.sync == Sync::Always {
+            // Somebody waits: both at once, so that the file system can put them into one commit of its journal.
+            thread::scope(|scope| {
+                let other = thread::Builder::new().spawn_scoped(scope, sync_index);
+                let log = sync_log();
+                let index = match other {
+                    Ok(other) => other.join().unwrap_or_else(|_| sync_index()),
+                    Err(_) => sync_index(),
+                };
+                log.and(index)
+            })?;
+        } else {
+            sync_log()?;
+            sync_index()?;
+        }
+        self.index
+            .write_slot(false, tail.count, tail.log_end, self.boot)
+            .map_err(|e| self.fail("write", &self.index_path, e))
+    }
+
+    /// Syncs, says on disk that all is in order, and tells everybody that there will be no more records. The second time does nothing.
+    pub(crate) fn close(&self) -> Result<()> {
+        let mut synced = lock(&self.synced);
+        while synced.running {
+            synced = self
+                .sync_ended
+                .wait(synced)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut writer = lock(&self.writer);
+        if writer.closed {
+            return Ok(());
+        }
+        writer.closed = true;
+        let result = self.close_files(&mut synced, &writer);
+        drop((writer, synced));
+        self.sync_ended.notify_all();
+        self.end();
+        result
+    }
+
+    fn close_files(&self, synced: &mut Synced, writer: &Writer) -> Result<()> {
+        self.check_failed()?;
+        if !writer.unclean {
+            return Ok(());
+        }
+        self.sync_files(&writer.tail)?;
+        (synced.count, synced.log_end) = (writer.tail.count, writer.tail.log_end);
+        self.signal.update(|state| writer.tail.write_to(state));
+        self.index
+            .write_slot(true, synced.count, synced.log_end, self.boot)
+            .and_then(|()| self.index.file.sync_data())
+            .map_err(|e| self.fail("sync", &self.index_path, e))
+    }
+
+    /// Ends the log as a crash of the process would: nothing is synced, nothing is marked.
+    pub(crate) fn abandon(&self) {
+        lock(&self.writer).closed = true;
+        self.end();
+    }
+
+    /// Closes the log for removal, unless it holds a record.
+    pub(crate) fn close_if_empty(&self) -> Result<()> {
+        let mut writer = lock(&self.writer);
+        if writer.closed {
+            return Err(Error::Closed);
+        }
+        if writer.tail.count > 0 {
+            return Err(Error::NotEmpty {
+                namespace: self.namespace.to_string(),
+                records: writer.tail.count,
+            });
+        }
+        writer.closed = true;
+        Ok(())
+    }
+
+    /// Wakes everybody with the news that the log is closed.
+    pub(crate) fn end(&self) {
+        self.signal.update(|state| state.closed = true);
+        self.signal.notify_observers();
+    }
+}
+
+fn is_no_space(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}

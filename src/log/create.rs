@@ -1,0 +1,104 @@
+//! A new namespace: its id and its files.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::disk::{self, OpenMode};
+use super::format::{Slot, encode_length};
+use super::index::Index;
+use super::recovery::{Opened, Recovery, new_index_header};
+use super::tail::Tail;
+use super::{Error, Log, Namespace, Options, Result};
+
+/// Ids of namespaces are below this, so that an inode number can hold one beside a record's number.
+pub(crate) const MAX_ID: u32 = 1 << 23;
+
+/// An id that no other namespace has, and that one of this name, removed and created again, will hardly get twice.
+pub(crate) fn pick_id(namespace: &Namespace, logs: &BTreeMap<Namespace, Arc<Log>>) -> u32 {
+    let hasher = RandomState::new();
+    (0u32..)
+        .map(|attempt| {
+            let hash = hasher.hash_one((namespace, SystemTime::now(), attempt));
+            (hash % u64::from(MAX_ID - 1)) as u32 + 1
+        })
+        .find(|id| logs.values().all(|log| log.id() != *id))
+        .unwrap_or(1)
+}
+
+/// Makes the files of an empty log. What was made is taken away again when something fails.
+pub(crate) fn create_files(options: &Options, namespace: &Namespace, id: u32) -> Result<Opened> {
+    let log_path = namespace.log_path(&options.logs_dir);
+    let index_path = namespace.index_path(&options.logs_dir);
+    let disk = &*options.disk;
+    // An index whose log is gone, left by a crash in the middle of a removal.
+    match disk.remove(&index_path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            return Err(Error::io("remove", &index_path, e));
+        }
+        _ => {}
+    }
+    let file = disk
+        .open(&log_path, OpenMode::Create)
+        .map_err(|e| match e.kind() {
+            ErrorKind::AlreadyExists => Error::Exists {
+                namespace: namespace.to_string(),
+            },
+            _ => creation_error(namespace, &log_path, e),
+        })?;
+    let made = (|| {
+        let slot = Slot {
+            format: options.format,
+            clean: true,
+            id,
+            sequence: 0,
+            synced_count: 0,
+            log_end: options.format.header_bytes(),
+            boot: disk.boot_id(),
+        };
+        let index = disk.open(&index_path, OpenMode::Create)?;
+        disk::write_all(&*index, &new_index_header(&slot), 0)?;
+        disk::write_all(&*file, &encode_length(0), 0)?;
+        index.sync_data()?;
+        file.sync_data()?;
+        disk.sync_dir(&options.logs_dir)?;
+        Ok(Index::new(
+            index,
+            Slot {
+                sequence: 1,
+                ..slot
+            },
+        ))
+    })();
+    match made {
+        Ok(index) => Ok(Opened {
+            file,
+            index,
+            format: options.format,
+            tail: Tail::empty(options.format),
+            recovery: Recovery {
+                clean: true,
+                ..Recovery::default()
+            },
+        }),
+        Err(e) => {
+            let _ = disk.remove(&log_path);
+            let _ = disk.remove(&index_path);
+            Err(creation_error(namespace, &log_path, e))
+        }
+    }
+}
+
+fn creation_error(namespace: &Namespace, path: &Path, source: io::Error) -> Error {
+    match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::NoSpace {
+            namespace: namespace.to_string(),
+            source,
+        },
+        _ => Error::io("create", path, source),
+    }
+}

@@ -1,0 +1,447 @@
+//! The file system without a kernel: a transport of channels, so that order and bytes can be looked at.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use immuta::fs::errno::Errno;
+use immuta::fs::{
+    Access, Caller, Fs, PollWaker, ReadReply, SetAttr, Settings, Transport, WriteReply,
+};
+use immuta::{Options, Storage};
+use proptest::prelude::*;
+
+/// What was answered, in the order in which it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Answer {
+    Data(Vec<u8>),
+    Written(u32),
+    Refused(Errno),
+    Woken,
+}
+
+struct Channels;
+
+impl Transport for Channels {
+    type Read = Reply;
+    type Write = Reply;
+    type Poll = Reply;
+}
+
+struct Reply(Sender<(&'static str, Answer)>, &'static str);
+
+impl Reply {
+    fn send(self, answer: Answer) {
+        self.0.send((self.1, answer)).unwrap();
+    }
+}
+
+impl ReadReply for Reply {
+    fn data(self, bytes: &[u8]) {
+        self.send(Answer::Data(bytes.to_vec()));
+    }
+
+    fn error(self, errno: Errno) {
+        self.send(Answer::Refused(errno));
+    }
+}
+
+impl WriteReply for Reply {
+    fn written(self, bytes: u32) {
+        self.send(Answer::Written(bytes));
+    }
+
+    fn error(self, errno: Errno) {
+        self.send(Answer::Refused(errno));
+    }
+}
+
+impl PollWaker for Reply {
+    fn wake(self) {
+        self.send(Answer::Woken);
+    }
+}
+
+const ME: Caller = Caller { thread: 0 };
+const ROOT: u64 = 1;
+
+struct Tree {
+    fs: Fs<Channels>,
+    storage: Arc<Storage>,
+    answers: Receiver<(&'static str, Answer)>,
+    answer: Mutex<Sender<(&'static str, Answer)>>,
+    directory: tempfile::TempDir,
+}
+
+impl Tree {
+    fn new() -> Tree {
+        let directory = tempfile::tempdir().unwrap();
+        let storage =
+            Arc::new(Storage::open(Options::new(directory.path()).namespaces(["ns"])).unwrap());
+        let settings = Settings {
+            uid: 1,
+            gid: 2,
+            split_write_bytes: 1 << 20,
+            max_record_bytes: 64 << 20,
+        };
+        let (answer, answers) = channel();
+        let fs = Fs::new(storage.clone(), settings);
+        Tree {
+            fs,
+            storage,
+            answers,
+            answer: Mutex::new(answer),
+            directory,
+        }
+    }
+
+    fn reply(&self, who: &'static str) -> Reply {
+        Reply(self.answer.lock().unwrap().clone(), who)
+    }
+
+    fn ino(&self, name: &str) -> u64 {
+        let ns = self.fs.lookup(ROOT, "ns").unwrap().ino;
+        self.fs.lookup(ns, name).unwrap().ino
+    }
+
+    fn open(&self, name: &str) -> u64 {
+        let access = if name.starts_with("append") {
+            Access::Write
+        } else {
+            Access::Read
+        };
+        self.fs.open(ME, self.ino(name), access).unwrap().fh
+    }
+
+    fn append(&self, record: &[u8]) {
+        self.storage.log("ns").unwrap().append(record).unwrap();
+    }
+
+    fn next(&self) -> Option<(&'static str, Answer)> {
+        self.answers.try_recv().ok()
+    }
+
+    fn read(&self, fh: u64, offset: u64, size: u32) -> Option<Answer> {
+        self.fs.read(fh, 0, offset, size, true, self.reply("read"));
+        self.next().map(|(_, answer)| answer)
+    }
+}
+
+fn data(bytes: &[u8]) -> Answer {
+    Answer::Data(bytes.to_vec())
+}
+
+#[test]
+fn the_writer_is_answered_before_the_readers_and_the_first_to_wait_is_the_first_to_be_answered() {
+    let tree = Tree::new();
+    let (follow, zero, append) = (tree.open("follow"), tree.open("0"), tree.open("append"));
+    tree.fs.read(zero, 30, 0, 100, false, tree.reply("second"));
+    tree.fs.read(follow, 20, 0, 100, false, tree.reply("first"));
+    assert_eq!((tree.next(), tree.fs.parked_reads()), (None, 2));
+    tree.fs.write(append, b"hello", false, tree.reply("writer"));
+    assert_eq!(tree.next(), Some(("writer", Answer::Written(5))));
+    assert_eq!(tree.next(), Some(("first", data(b"hello\n"))));
+    assert_eq!(tree.next(), Some(("second", data(b"hello"))));
+    assert_eq!((tree.next(), tree.fs.parked_reads()), (None, 0));
+}
+
+#[test]
+fn a_read_beyond_the_end_waits_for_that_byte() {
+    let tree = Tree::new();
+    let (follow, append) = (tree.open("follow"), tree.open("append"));
+    tree.fs.read(follow, 2, 3, 100, false, tree.reply("reader"));
+    tree.fs.write(append, b"ab", false, tree.reply("writer"));
+    assert_eq!(tree.next(), Some(("writer", Answer::Written(2))));
+    assert_eq!(
+        (tree.next(), tree.fs.parked_reads()),
+        (None, 1),
+        "bytes 0 to 2 are there: a, b, newline"
+    );
+    tree.fs.write(append, b"c", false, tree.reply("writer"));
+    assert_eq!(tree.next(), Some(("writer", Answer::Written(1))));
+    assert_eq!(tree.next(), Some(("reader", data(b"c\n"))));
+}
+
+#[test]
+fn each_door_out_of_the_wait_gives_its_answer() {
+    let tree = Tree::new();
+    let follow = tree.open("follow");
+    tree.fs
+        .read(follow, 2, 0, 100, false, tree.reply("interrupted"));
+    tree.fs.interrupt(2);
+    assert_eq!(
+        tree.next(),
+        Some(("interrupted", Answer::Refused(Errno::EINTR)))
+    );
+
+    tree.fs.interrupt(4);
+    tree.fs.read(
+        follow,
+        4,
+        0,
+        100,
+        false,
+        tree.reply("interrupted before it was parked"),
+    );
+    assert_eq!(tree.next().unwrap().1, Answer::Refused(Errno::EINTR));
+
+    tree.fs
+        .read(follow, 6, 0, 100, false, tree.reply("removed"));
+    tree.fs.rmdir(ROOT, "ns").unwrap();
+    assert_eq!(tree.next(), Some(("removed", data(b""))));
+    assert_eq!(
+        tree.read(follow, 0, 100),
+        Some(data(b"")),
+        "and it stays the end"
+    );
+
+    tree.fs.mkdir(ROOT, "ns").unwrap();
+    let follow = tree.open("follow");
+    tree.fs
+        .read(follow, 8, 0, 100, false, tree.reply("unmounted"));
+    tree.fs.close();
+    assert_eq!(tree.next(), Some(("unmounted", data(b""))));
+    tree.fs.read(follow, 10, 0, 100, false, tree.reply("late"));
+    assert_eq!(tree.next(), Some(("late", data(b""))));
+    assert_eq!(tree.fs.parked_reads(), 0);
+}
+
+#[test]
+fn at_the_end_the_handle_decides_what_a_read_gets() {
+    let tree = Tree::new();
+    tree.append(b"x");
+    let (follow, asked) = (tree.open("follow"), tree.open("follow"));
+    assert_eq!(tree.read(follow, 0, 100), Some(data(b"x\n")));
+    assert_eq!(
+        tree.read(follow, 2, 100),
+        Some(Answer::Refused(Errno::EAGAIN))
+    );
+    tree.fs.getattr(tree.ino("follow"), None).unwrap();
+    assert_eq!(
+        tree.read(follow, 2, 100),
+        Some(Answer::Refused(Errno::EAGAIN)),
+        "stat asks for no handle's end"
+    );
+    tree.fs.getattr(tree.ino("follow"), Some(asked)).unwrap();
+    assert_eq!(tree.read(asked, 2, 100), Some(data(b"")));
+    tree.append(b"y");
+    assert_eq!(tree.read(asked, 2, 100), Some(data(b"y\n")));
+}
+
+#[test]
+fn a_poller_is_woken_once_by_the_record_it_waits_for() {
+    let tree = Tree::new();
+    let (follow, append) = (tree.open("follow"), tree.open("append"));
+    assert!(
+        !tree
+            .fs
+            .poll(follow, Some(tree.reply("poller")))
+            .unwrap()
+            .readable
+    );
+    assert!(tree.fs.poll(append, None).unwrap().writable);
+    tree.fs.write(append, b"x", false, tree.reply("writer"));
+    assert_eq!(tree.next(), Some(("writer", Answer::Written(1))));
+    assert_eq!(tree.next(), Some(("poller", Answer::Woken)));
+    assert!(tree.fs.poll(follow, None).unwrap().readable);
+    assert_eq!(tree.read(follow, 0, 100), Some(data(b"x\n")));
+    assert!(
+        !tree.fs.poll(follow, None).unwrap().readable,
+        "its last read ended at the end"
+    );
+    tree.fs.write(append, b"y", false, tree.reply("writer"));
+    assert_eq!(tree.next(), Some(("writer", Answer::Written(1))));
+    assert_eq!(tree.next(), None);
+}
+
+#[test]
+fn a_damaged_record_is_eio_and_its_neighbours_are_served() {
+    let tree = Tree::new();
+    for record in [&b"one"[..], b"two", b"three"] {
+        tree.append(record);
+    }
+    // The payload of record 1: behind the count, a size field, `one` and a size field.
+    let log = tree.directory.path().join("ns.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[8 + 8 + 3 + 8] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+
+    let records: Vec<u64> = ["0", "1", "2"].iter().map(|n| tree.open(n)).collect();
+    assert_eq!(tree.read(records[0], 0, 100), Some(data(b"one")));
+    assert_eq!(
+        tree.read(records[1], 0, 100),
+        Some(Answer::Refused(Errno::EIO))
+    );
+    assert_eq!(tree.read(records[2], 0, 100), Some(data(b"three")));
+
+    let text = tree.open("log");
+    assert_eq!(
+        tree.read(text, 0, 100),
+        Some(data(b"one\n")),
+        "up to the damage"
+    );
+    assert_eq!(tree.read(text, 4, 100), Some(Answer::Refused(Errno::EIO)));
+    assert_eq!(
+        tree.read(text, 8, 100),
+        Some(data(b"three\n")),
+        "a reader can step over it"
+    );
+}
+
+#[test]
+fn a_line_that_waits_is_stored_when_the_mount_ends_and_so_is_what_comes_after() {
+    let tree = Tree::new();
+    let lines = tree.open("append-lines");
+    tree.fs.write(lines, b"half", false, tree.reply("writer"));
+    assert_eq!(tree.storage.log("ns").unwrap().state().count, 0);
+    tree.fs.close();
+    tree.fs
+        .write(lines, b" a line", false, tree.reply("writer"));
+    assert_eq!(
+        tree.storage.log("ns").unwrap().state().count,
+        2,
+        "acknowledged bytes are not lost"
+    );
+}
+
+#[test]
+fn a_listing_is_of_what_was_there_when_it_was_rewound() {
+    let tree = Tree::new();
+    tree.append(b"x");
+    let ns = tree.fs.lookup(ROOT, "ns").unwrap().ino;
+    let fh = tree.fs.opendir(ns).unwrap();
+    let mut names = Vec::new();
+    let mut at = 0;
+    loop {
+        // A buffer of two names, and a writer that is as fast as the reader.
+        let mut listed = Vec::new();
+        tree.fs
+            .readdir(ns, fh, at, |entry| {
+                let full = listed.len() == 2;
+                if !full {
+                    listed.push((entry.name.to_owned(), entry.next_offset));
+                }
+                full
+            })
+            .unwrap();
+        let Some((_, next)) = listed.last() else {
+            break;
+        };
+        at = *next;
+        names.extend(listed.into_iter().map(|(name, _)| name));
+        tree.append(b"y");
+        tree.append(b"z");
+    }
+    assert_eq!(
+        names,
+        [
+            ".",
+            "..",
+            "append",
+            "append-lines",
+            "follow",
+            "log",
+            "count",
+            "0"
+        ]
+    );
+    let mut rewound = 0;
+    let mut count = |_: immuta::fs::DirEntry<'_>| {
+        rewound += 1;
+        false
+    };
+    tree.fs.readdir(ns, fh, 0, &mut count).unwrap();
+    assert_eq!(rewound, 7 + tree.storage.log("ns").unwrap().state().count);
+}
+
+fn text_of(records: &[Vec<u8>]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for record in records {
+        text.extend_from_slice(record);
+        if record.last() != Some(&b'\n') {
+            text.push(b'\n');
+        }
+    }
+    text
+}
+
+fn records() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let small = proptest::collection::vec(prop_oneof![2 => any::<u8>(), 1 => Just(b'\n')], 0..40);
+    // Above the engine's limit for a run, read in pieces.
+    let large = (
+        1usize << 20..(1 << 20) + 9,
+        prop_oneof![Just(b'\n'), Just(b'x')],
+    )
+        .prop_map(|(size, last)| {
+            let mut record: Vec<u8> = (0..size).map(|i| i as u8).collect();
+            record[size - 1] = last;
+            record
+        });
+    proptest::collection::vec(prop_oneof![20 => small, 1 => large], 0..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn text_is_the_records_with_newlines_wherever_it_is_read(
+        records in records(),
+        reads in proptest::collection::vec((any::<prop::sample::Index>(), 1u32..300_000), 1..30),
+    ) {
+        let tree = Tree::new();
+        for record in &records {
+            tree.append(record);
+        }
+        let text = text_of(&records);
+        prop_assert_eq!(tree.fs.getattr(tree.ino("log"), None).unwrap().size, text.len() as u64);
+        let log = tree.open("log");
+        // Here and there, and each time a piece further on.
+        for (at, size) in reads {
+            let mut at = at.index(text.len() + 1);
+            for _ in 0..3 {
+                let expected = &text[at..text.len().min(at + size as usize)];
+                prop_assert_eq!(tree.read(log, at as u64, size), Some(data(expected)));
+                at += expected.len();
+            }
+        }
+        for (n, record) in records.iter().enumerate() {
+            let fh = tree.open(&n.to_string());
+            prop_assert_eq!(tree.read(fh, 0, 2 << 20), Some(data(record)));
+            prop_assert_eq!(tree.read(fh, record.len() as u64, 10), Some(data(b"")));
+        }
+    }
+
+    #[test]
+    fn no_number_from_the_kernel_makes_it_panic(
+        calls in proptest::collection::vec((0u8..14, any::<u64>(), any::<u64>(), any::<u64>(), ".{0,9}"), 1..200),
+    ) {
+        let tree = Tree::new();
+        tree.append(b"x\ny");
+        let ns = tree.fs.lookup(ROOT, "ns").unwrap().ino;
+        for (call, a, b, c, name) in calls {
+            // Numbers near those that exist, and any.
+            let ino = if a % 2 == 0 { ns + a % 600 } else { a };
+            let fh = if b % 2 == 0 { b % 40 } else { b };
+            let fs = &tree.fs;
+            match call {
+                0 => drop(fs.lookup(ino, &name)),
+                1 => drop(fs.getattr(ino, Some(fh))),
+                2 => drop(fs.setattr(ME, ino, SetAttr { rights: c % 3 == 0, size: Some(c), times: c % 2 == 0 })),
+                3 => drop(fs.mkdir(ino, &name)),
+                4 => drop(fs.rmdir(ino, &name)),
+                5 => drop(fs.opendir(ino)),
+                6 => drop(fs.readdir(ino, fh, c, |entry| entry.next_offset % 7 == 0)),
+                7 => drop(fs.open(ME, ino, if c % 2 == 0 { Access::Read } else { Access::Write })),
+                8 => fs.read(fh, a, c, b as u32, c % 2 == 0, tree.reply("read")),
+                9 => fs.write(fh, name.as_bytes(), c % 2 == 0, tree.reply("write")),
+                10 => drop(fs.flush(ME, fh)),
+                11 => fs.release(fh),
+                12 => drop(fs.poll(fh, None)),
+                _ => fs.interrupt(a),
+            }
+        }
+        tree.fs.close();
+        prop_assert_eq!(tree.fs.parked_reads(), 0);
+    }
+}
