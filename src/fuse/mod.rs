@@ -23,7 +23,7 @@ use reply::{
 };
 
 use immuta::fs::errno::Errno;
-use immuta::fs::{Access, Caller, Fs, ReadReply, SetAttr, WriteReply};
+use immuta::fs::{Access, Caller, Fs, SetAttr};
 
 /// The largest write in one message: what the kernel sends at most with its default page limit.
 pub(crate) const MAX_WRITE_BYTES: u32 = 1 << 20;
