@@ -88,7 +88,7 @@ fn open_storage(cli: &Cli, logs_dir: &Path) -> Result<Storage, Box<dyn Error>> {
     let options = Options::new(logs_dir)
         .sync(cli.sync)
         .max_record_bytes(max_record_bytes);
-    let storage = Storage::open(options)?;
+    let storage = Storage::open(options).map_err(|e| cannot_keep_logs(logs_dir, e))?;
     for (namespace, why) in storage.failed() {
         log::error!("namespace '{namespace}' is not mounted: {why}");
     }
@@ -96,6 +96,18 @@ fn open_storage(cli: &Cli, logs_dir: &Path) -> Result<Storage, Box<dyn Error>> {
         storage.create(&immuta::Namespace::new(DEFAULT_NAMESPACE)?)?;
     }
     Ok(storage)
+}
+
+/// What the system said about the directory, with the way out.
+fn cannot_keep_logs(logs_dir: &Path, error: immuta::Error) -> Box<dyn Error> {
+    if !matches!(error, immuta::Error::Io { .. }) {
+        return error.into();
+    }
+    let logs = logs_dir.display();
+    if logs_dir.exists() && !logs_dir.is_dir() {
+        return format!("cannot keep logs in '{logs}': not a directory (give a directory)").into();
+    }
+    format!("cannot keep logs in '{logs}': {error} (give a directory that you may write to)").into()
 }
 
 fn announce(mountpoint: &MountPoint, logs_dir: &Path) {

@@ -436,6 +436,7 @@ fn an_orderly_end_of_the_daemon_stores_a_line_that_is_open() {
 }
 
 // > `fsync` and `fdatasync` on an append file return when every record appended through it is on the disk.
+// > With O_SYNC or O_DSYNC a write to an append file returns when its records are on the disk.
 #[test]
 fn fsync_and_fdatasync_succeed_on_append_files() {
     for sync in ["always", "1h", "never"] {
@@ -447,21 +448,23 @@ fn fsync_and_fdatasync_succeed_on_append_files() {
             file.sync_all().unwrap();
             file.write_all(b"two\n").unwrap();
             file.sync_data().unwrap();
-            let mut file = File::options()
-                .append(true)
-                .custom_flags(libc::O_DSYNC)
-                .open(mount.file(name))
-                .unwrap();
-            file.write_all(b"three\n").unwrap();
+            for flag in [libc::O_DSYNC, libc::O_SYNC] {
+                let mut file = File::options()
+                    .append(true)
+                    .custom_flags(flag)
+                    .open(mount.file(name))
+                    .unwrap();
+                file.write_all(b"more\n").unwrap();
+            }
         }
-        // What fsync returned for is in the log file, past any buffer of the daemon's.
+        // In the log file, past any buffer of the daemon's. What the disk has is for the engine's tests.
         let disk = fs::read(mount.logs().join("default.log")).unwrap();
-        assert_eq!(disk[..8], 6u64.to_le_bytes());
+        assert_eq!(disk[..8], 8u64.to_le_bytes());
         mount.kill();
         mount.start();
         assert_eq!(
             fs::read_to_string(mount.file("log")).unwrap(),
-            "one\ntwo\nthree\n".repeat(2)
+            "one\ntwo\nmore\nmore\n".repeat(2)
         );
     }
 }
