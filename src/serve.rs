@@ -38,15 +38,16 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
     let logs_dir = cli.logs_dir()?;
     let path = mount::prepare(&cli.mountpoint(), &logs_dir)?;
     let storage = Arc::new(open_storage(cli, &logs_dir)?);
-    let fs = Arc::new(Fs::<Kernel>::new(
+    let fs = Fs::<Kernel>::new(
         storage.clone(),
         Settings {
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             split_write_bytes: split_write_bytes(),
+            sync_always: cli.sync == immuta::Sync::Always,
             max_record_bytes: cli.max_record.as_u64(),
         },
-    ));
+    )?;
     let n_threads =
         std::thread::available_parallelism().map_or(MIN_THREADS, |n| n.get().max(MIN_THREADS));
     let (session, mountpoint) = mount::mount_at(&path, &logs_dir, FuseFs(fs.clone()), n_threads)?;

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use immuta::fs::errno::Errno;
 use immuta::fs::{
-    Access, Caller, Fs, PollWaker, ReadReply, SetAttr, Settings, Transport, WriteReply,
+    Access, Caller, DoneReply, Fs, PollWaker, ReadReply, SetAttr, Settings, Transport, WriteReply,
 };
-use immuta::{Options, Storage};
+use immuta::{Options, Storage, Sync};
 use proptest::prelude::*;
 
 /// What was answered, in the order in which it was.
@@ -19,6 +19,7 @@ enum Answer {
     Written(u32),
     Refused(Errno),
     Woken,
+    Done,
 }
 
 struct Channels;
@@ -26,6 +27,7 @@ struct Channels;
 impl Transport for Channels {
     type Read = Reply;
     type Write = Reply;
+    type Done = Reply;
     type Poll = Reply;
 }
 
@@ -57,6 +59,16 @@ impl WriteReply for Reply {
     }
 }
 
+impl DoneReply for Reply {
+    fn done(self) {
+        self.send(Answer::Done);
+    }
+
+    fn error(self, errno: Errno) {
+        self.send(Answer::Refused(errno));
+    }
+}
+
 impl PollWaker for Reply {
     fn wake(self) {
         self.send(Answer::Woken);
@@ -67,7 +79,7 @@ const ME: Caller = Caller { thread: 0 };
 const ROOT: u64 = 1;
 
 struct Tree {
-    fs: Fs<Channels>,
+    fs: Arc<Fs<Channels>>,
     storage: Arc<Storage>,
     answers: Receiver<(&'static str, Answer)>,
     answer: Mutex<Sender<(&'static str, Answer)>>,
@@ -76,17 +88,23 @@ struct Tree {
 
 impl Tree {
     fn new() -> Tree {
+        Tree::with(Sync::Never)
+    }
+
+    fn with(sync: Sync) -> Tree {
         let directory = tempfile::tempdir().unwrap();
-        let storage =
-            Arc::new(Storage::open(Options::new(directory.path()).namespaces(["ns"])).unwrap());
+        let storage = Arc::new(
+            Storage::open(Options::new(directory.path()).namespaces(["ns"]).sync(sync)).unwrap(),
+        );
         let settings = Settings {
             uid: 1,
             gid: 2,
             split_write_bytes: 1 << 20,
+            sync_always: sync == Sync::Always,
             max_record_bytes: 64 << 20,
         };
         let (answer, answers) = channel();
-        let fs = Fs::new(storage.clone(), settings);
+        let fs = Fs::new(storage.clone(), settings).unwrap();
         Tree {
             fs,
             storage,
@@ -120,6 +138,12 @@ impl Tree {
 
     fn next(&self) -> Option<(&'static str, Answer)> {
         self.answers.try_recv().ok()
+    }
+
+    fn wait(&self) -> (&'static str, Answer) {
+        self.answers
+            .recv_timeout(std::time::Duration::from_secs(60))
+            .unwrap()
     }
 
     fn read(&self, fh: u64, offset: u64, size: u32) -> Option<Answer> {
@@ -253,6 +277,37 @@ fn a_poller_is_woken_once_by_the_record_it_waits_for() {
     tree.fs.write(append, b"y", false, tree.reply("writer"));
     assert_eq!(tree.next(), Some(("writer", Answer::Written(1))));
     assert_eq!(tree.next(), None);
+}
+
+#[test]
+fn with_sync_always_no_answer_comes_before_the_disk_and_the_writers_come_before_the_readers() {
+    let tree = Tree::with(Sync::Always);
+    let (follow, append) = (tree.open("follow"), tree.open("append"));
+    tree.fs.read(follow, 2, 0, 100, false, tree.reply("reader"));
+    tree.fs.write(append, b"x", false, tree.reply("writer"));
+    assert_eq!(tree.wait(), ("writer", Answer::Written(1)));
+    assert_eq!(tree.wait(), ("reader", data(b"x\n")));
+    tree.fs.fsync(append, tree.reply("fsync"));
+    assert_eq!(tree.wait(), ("fsync", Answer::Done));
+    let (one, other) = (tree.ino("append"), tree.ino("append"));
+    assert_ne!(
+        one, other,
+        "each lookup has an inode of its own, so that the kernel lets writers in together"
+    );
+    assert_eq!(tree.fs.getattr(one, None).unwrap().ino, one);
+}
+
+#[test]
+fn a_durable_write_and_an_fsync_are_answered_after_the_sync_in_any_mode() {
+    let tree = Tree::new();
+    let append = tree.open("append");
+    tree.fs.write(append, b"x", true, tree.reply("writer"));
+    assert_eq!(tree.wait(), ("writer", Answer::Written(1)));
+    tree.fs.fsync(append, tree.reply("fsync"));
+    assert_eq!(tree.wait(), ("fsync", Answer::Done));
+    tree.fs
+        .fsync(tree.open("follow"), tree.reply("nothing to sync"));
+    assert_eq!(tree.wait(), ("nothing to sync", Answer::Done));
 }
 
 #[test]

@@ -42,6 +42,10 @@ pub(super) enum OpenFile {
 }
 
 impl OpenFile {
+    pub(super) fn takes_writes(&self) -> bool {
+        matches!(self, OpenFile::Append | OpenFile::AppendLines { .. })
+    }
+
     pub(super) fn lines(opener_thread: u32) -> OpenFile {
         OpenFile::AppendLines {
             lines: Mutex::default(),

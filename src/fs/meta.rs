@@ -79,10 +79,18 @@ impl<T: Transport> Fs<T> {
             },
             Node::File(..) | Node::Record(..) => return Err(Errno::ENOTDIR),
         };
-        match self.attr(node) {
-            Err(Errno::ESTALE) => Err(Errno::ENOENT),
-            other => other,
+        let mut attr = match self.attr(node) {
+            Err(Errno::ESTALE) => return Err(Errno::ENOENT),
+            other => other?,
+        };
+        if let Node::File(id, file) = node
+            && file.direction == Direction::In
+            && self.settings.sync_always
+        {
+            attr.ino = tree::ino_of_lookup(id, file, self.lookups.fetch_add(1, Ordering::Relaxed))?;
+            attr.entry_ttl = Duration::ZERO;
         }
+        Ok(attr)
     }
 
     /// A node's attributes. With the handle of a reader this is how the kernel asks where the end is, on
@@ -98,7 +106,10 @@ impl<T: Transport> Fs<T> {
         {
             askers.fetch_add(1, Ordering::Relaxed);
         }
-        self.attr(Node::from_ino(ino)?)
+        Ok(Attr {
+            ino,
+            ..self.attr(Node::from_ino(ino)?)?
+        })
     }
 
     pub(super) fn attr(&self, node: Node) -> Result<Attr, Errno> {
@@ -206,7 +217,10 @@ impl<T: Transport> Fs<T> {
             _ => true,
         };
         if allowed {
-            self.attr(node)
+            Ok(Attr {
+                ino,
+                ..self.attr(node)?
+            })
         } else {
             Err(Errno::EPERM)
         }

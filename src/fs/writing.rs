@@ -2,10 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use super::durable::Pending;
 use super::errno::Errno;
 use super::handle::{Handle, OpenFile, lock};
 use super::tree::{FILES, Kind};
-use super::{Caller, Fs, Namespace, PoisonError, Transport, WriteReply};
+use super::{Caller, DoneReply, Fs, Namespace, PoisonError, Transport, WriteReply};
 use crate::log::Log;
 
 impl<T: Transport> Fs<T> {
@@ -20,15 +21,13 @@ impl<T: Transport> Fs<T> {
             Ok(grew) => grew,
             Err(errno) => return reply.error(errno),
         };
-        let synced = if durable {
-            handle.namespace.log.sync()
-        } else {
-            Ok(())
-        };
-        match synced {
-            Ok(()) => reply.written(data.len() as u32),
-            Err(error) => reply.error(error.into()),
+        let bytes = data.len() as u32;
+        if grew && (durable || self.settings.sync_always) {
+            self.durable
+                .push(&handle.namespace, Pending::Write { bytes, reply });
+            return;
         }
+        reply.written(bytes);
         if grew {
             self.grew(&handle.namespace);
         }
@@ -50,22 +49,25 @@ impl<T: Transport> Fs<T> {
                     );
                     return Err(Errno::EMSGSIZE);
                 }
-                log.append_batch_quiet(&[data])?;
+                log.append_batch_unsynced(&[data])?;
                 Ok(true)
             }
             OpenFile::AppendLines { lines, opener } => {
-                let before = log.state().count;
+                let mut grew = false;
+                let mut store = |batch: &[&[u8]]| {
+                    log.append_batch_unsynced(batch)?;
+                    grew = true;
+                    Ok(())
+                };
                 let mut lines = lock(lines);
-                lines.write(data, self.settings.max_record_bytes, |batch| {
-                    store(log, batch)
-                })?;
+                lines.write(data, self.settings.max_record_bytes, &mut store)?;
                 if self.closing.load(Ordering::SeqCst) {
-                    lines.finish(|batch| store(log, batch))?;
+                    lines.finish(&mut store)?;
                 }
                 if lines.has_partial() {
                     opener.resolve();
                 }
-                Ok(log.state().count > before)
+                Ok(grew)
             }
             OpenFile::Text { .. } | OpenFile::Count | OpenFile::Record { .. } => Err(Errno::EBADF),
         }
@@ -102,15 +104,14 @@ impl<T: Transport> Fs<T> {
         Ok(())
     }
 
-    /// Returns when every record appended through this handle is on the disk.
-    ///
-    /// # Errors
-    /// `EIO` when the disk fails.
-    pub fn fsync(&self, fh: u64) -> Result<(), Errno> {
-        let handle = self.handle(fh)?;
-        match handle.file {
-            OpenFile::Append | OpenFile::AppendLines { .. } => Ok(handle.namespace.log.sync()?),
-            OpenFile::Text { .. } | OpenFile::Count | OpenFile::Record { .. } => Ok(()),
+    /// Answers when every record appended through this handle is on the disk; `EIO` when the disk fails.
+    pub fn fsync(&self, fh: u64, reply: T::Done) {
+        match self.handle(fh) {
+            Ok(handle) if handle.file.takes_writes() => {
+                self.durable.push(&handle.namespace, Pending::Done(reply))
+            }
+            Ok(_) => reply.done(),
+            Err(errno) => reply.error(errno),
         }
     }
 

@@ -19,7 +19,8 @@ use fuser::{
 };
 pub(crate) use reply::Kernel;
 use reply::{
-    KernelPoll, KernelRead, KernelWrite, file_type, reply_attr, reply_empty, reply_entry, to_fuser,
+    KernelDone, KernelPoll, KernelRead, KernelWrite, file_type, reply_attr, reply_empty,
+    reply_entry, to_fuser,
 };
 
 use immuta::fs::errno::Errno;
@@ -211,7 +212,7 @@ impl Filesystem for FuseFs {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        reply_empty(reply, self.0.fsync(fh.0));
+        self.0.fsync(fh.0, KernelDone(reply));
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
