@@ -81,6 +81,24 @@ fn a_disk_full_at_any_write_refuses_the_append_whole_and_the_log_goes_on() {
     }
 }
 
+/// "The record is refused whole": also for who opens the log after a crash that comes right behind the refusal.
+#[test]
+fn a_refused_append_leaves_the_count_as_it_was() {
+    for call in 0..calls_of_the_workload(Sync::Never) {
+        let bench = Bench::new();
+        let storage = bench.open();
+        bench.disk.fail_at(call, Fault::Once(libc::ENOSPC));
+        let (done, _) = work(&storage);
+        storage.abandon();
+        drop(storage);
+        let storage = bench.open();
+        let log = storage.log("a").expect("there");
+        assert_eq!(contents(&log), expected(done), "call {call}");
+        assert_eq!(log.recovery().claimed, None, "call {call}");
+        assert_eq!(log.recovery().cut, None, "call {call}");
+    }
+}
+
 /// "After a failed write or fsync the log refuses appends (EIO) until it is reopened and verified, keeps serving committed records."
 #[test]
 fn a_disk_broken_at_any_call_leaves_what_was_acknowledged() {
