@@ -312,6 +312,22 @@ fn a_line_ends_when_its_opener_closes_the_file_and_not_when_a_child_does() {
     assert_eq!(read(&mount.file("3")), b"and three parts");
 }
 
+/// The redirections of a shell's own commands close descriptors of the file, and open them again from duplicates.
+#[test]
+fn a_line_does_not_end_while_its_opener_has_the_file_open() {
+    let mount = Mount::new();
+    let script = r#"
+        cd "$1"
+        exec 3>append-lines; printf 'one ' >&3; cat count; printf 'line\n' >&3; cat count; printf end >&3; exec 3>&-; cat count
+        { printf 'and '; echo aside >&2; printf 'another\n'; } > append-lines; cat count
+        exec 3>append-lines 4>&3; printf half >&3; exec 3>&-; cat count; printf ' a line' >&4; exec 4>&-; cat count"#;
+    assert_eq!(shell_ok(script, &[&mount.file("")]), "0\n1\n2\n3\n3\n4\n");
+    assert_eq!(
+        read(&mount.file("log")),
+        b"one line\nend\nand another\nhalf a line\n"
+    );
+}
+
 #[test]
 fn a_line_ends_when_another_thread_of_its_opener_closes_the_file() {
     let mount = Mount::new();

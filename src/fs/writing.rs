@@ -1,10 +1,11 @@
 //! Writes: bytes into records, and the news of them.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use super::durable::Pending;
 use super::errno::Errno;
-use super::handle::{Handle, OpenFile, lock};
+use super::handle::{Handle, OpenFile, Opener, lock};
 use super::tree::{FILES, Kind};
 use super::{Caller, DoneReply, Fs, Namespace, PoisonError, Transport, WriteReply};
 use crate::log::Log;
@@ -74,7 +75,7 @@ impl<T: Transport> Fs<T> {
     }
 
     /// A `close(2)` of one descriptor of the file, by a process that may have inherited it. When the one that
-    /// opened it closes it, a line that waits for its newline becomes a record.
+    /// opened it closes its last one, a line that waits for its newline becomes a record.
     ///
     /// # Errors
     /// Those of the append: `close` reports them.
@@ -82,7 +83,9 @@ impl<T: Transport> Fs<T> {
         let handle = self.handle(fh)?;
         match &handle.file {
             OpenFile::AppendLines { lines, opener }
-                if lock(lines).has_partial() && opener.is(caller.thread) =>
+                if lock(lines).has_partial()
+                    && opener.is(caller.thread)
+                    && !Opener::holds_another(caller.thread, &path_in_mount(&handle.namespace)) =>
             {
                 self.finish_lines(&handle)
             }
@@ -138,4 +141,10 @@ impl<T: Transport> Fs<T> {
 fn store(log: &Log, batch: &[&[u8]]) -> Result<(), Errno> {
     log.append_batch_quiet(batch)?;
     Ok(())
+}
+
+/// Where the `append-lines` of a namespace is, from the mount point on.
+fn path_in_mount(namespace: &Namespace) -> PathBuf {
+    let name = FILES.iter().find(|f| f.kind == Kind::AppendLines);
+    Path::new(namespace.log.namespace().as_str()).join(name.map_or("", |f| f.name))
 }
