@@ -276,7 +276,8 @@ fn an_append_file_has_no_offset() {
             for _ in 0..3 {
                 file.write_all(b"next\n").unwrap();
             }
-            // As on a pipe; so a program that wants to write somewhere else learns of it.
+            // As on a pipe. Taken at its word, an offset near the largest would have the kernel refuse the writes
+            // with O_APPEND of everybody else: it puts them behind it.
             refused(file.write_at(b"nowhere", 3), Errno::ESPIPE);
             refused(
                 std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(0)),
