@@ -54,20 +54,25 @@ impl Mount {
 
     /// With options of `immuta-fs`.
     pub fn with(options: &[&str]) -> Mount {
+        let mut mount = Mount::idle(options);
+        mount.start();
+        mount
+    }
+
+    /// With options of `immuta-fs`, its directories made, and no daemon yet.
+    pub fn idle(options: &[&str]) -> Mount {
         let directory = tempfile::Builder::new()
             .prefix("immuta-test-")
             .tempdir()
             .unwrap();
         fs::create_dir(directory.path().join("mount")).unwrap();
         let arguments = options.iter().map(|&o| o.to_owned()).collect();
-        let mut mount = Mount {
+        Mount {
             directory,
             arguments,
             daemon: None,
             stdout: None,
-        };
-        mount.start();
-        mount
+        }
     }
 
     /// The mount point.
@@ -106,7 +111,15 @@ impl Mount {
     }
 
     /// Starts the daemon and returns when it has said that the mount answers.
+    #[track_caller]
     pub fn start(&mut self) {
+        let started = self.start_under(&[]);
+        assert!(started.is_ok(), "{started:?}\n{}", self.messages());
+    }
+
+    /// As [`Mount::start`], with the daemon's command line as the last arguments of another program, which runs it as
+    /// the same process. An error is how the daemon ended instead.
+    pub fn start_under(&mut self, wrapper: &[&str]) -> Result<(), ExitStatus> {
         assert!(self.daemon.is_none(), "the daemon runs already");
         let stderr = File::options()
             .create(true)
@@ -114,6 +127,14 @@ impl Mount {
             .open(self.directory.path().join("stderr"))
             .unwrap();
         let mut command = self.command();
+        if let [program, arguments @ ..] = wrapper {
+            let mut wrapped = Command::new(program);
+            wrapped
+                .args(arguments)
+                .arg(command.get_program())
+                .args(command.get_args());
+            command = wrapped;
+        }
         let mut daemon = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -121,15 +142,15 @@ impl Mount {
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(daemon.stdout.take().unwrap());
-        self.daemon = Some(daemon);
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        assert!(
-            line.starts_with("immuta-fs: mounted "),
-            "{line:?}\n{}",
-            self.messages()
-        );
-        self.stdout = Some(stdout);
+        self.daemon = Some(daemon);
+        if line.starts_with("immuta-fs: mounted ") {
+            self.stdout = Some(stdout);
+            return Ok(());
+        }
+        assert!(line.is_empty(), "{line:?}");
+        Err(self.wait())
     }
 
     /// Sends the daemon a signal.
