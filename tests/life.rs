@@ -30,29 +30,34 @@ fn write_until_it_fails(file: &Path, name: &str, from: u64, acknowledged: &Atomi
 // > After `kill -9` of the daemon every record whose write has returned is there.
 // > A mount point left behind by a daemon that was killed is taken over by the next one.
 #[test]
-fn fifty_kills_under_load_lose_no_acknowledged_record_and_leave_no_reader_waiting() {
-    const KILLS: usize = 50;
+fn kills_under_load_lose_no_acknowledged_record_and_leave_no_reader_waiting() {
+    // A long run: IMMUTA_KILLS=1000 cargo test --release --test life kills
+    let kills = std::env::var("IMMUTA_KILLS").map_or(50, |kills| kills.parse().unwrap());
     const RECORDS_A_ROUND: u64 = 200;
     let mut mount = Mount::with(&["--log-level", "warn"]);
     let writers = [
         ("a", "append"),
         ("b", "append"),
-        ("c", "append-lines"),
-        ("d", "append-lines"),
+        ("c", "append"),
+        ("d", "append"),
+        ("e", "append-lines"),
+        ("f", "append-lines"),
+        ("g", "append-lines"),
+        ("h", "append-lines"),
     ];
     // For each writer, the number that it is to write next.
     let mut next: BTreeMap<&str, u64> = writers.iter().map(|(name, _)| (*name, 0)).collect();
     // Of each writer, the records that are in the log.
     let mut stored: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     let mut seen = 0;
-    for _ in 0..KILLS {
+    for _ in 0..kills {
         let mut reader = Command::new("cat")
             .arg(mount.file("follow"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let counters = [const { AtomicU64::new(0) }; 4];
+        let counters = [const { AtomicU64::new(0) }; 8];
         std::thread::scope(|s| {
             for ((name, file), counter) in writers.iter().zip(&counters) {
                 let (path, from) = (mount.file(file), next[name]);
