@@ -1,7 +1,7 @@
 //! Every promise of docs/semantics.md is quoted above the test that proves it, and no test quotes one that is not there.
 //!
 //! A promise is a line that begins with `- `, with the indented lines that follow it. A quotation is a run of comment
-//! lines `// > `, and may hold several promises, one after the other. White space is folded.
+//! lines `// > ` (or `/// > `), and may hold several promises, one after the other. White space is folded.
 
 #![allow(clippy::unwrap_used)]
 
@@ -34,7 +34,8 @@ fn promises(document: &str) -> BTreeSet<String> {
 fn quotations(source: &str) -> Vec<String> {
     let mut runs = vec![String::new()];
     for line in source.lines() {
-        match line.trim_start().strip_prefix("// >") {
+        let comment = line.trim_start().trim_start_matches('/');
+        match comment.strip_prefix(" > ") {
             Some(quoted) => {
                 let run = runs.last_mut().unwrap();
                 run.push(' ');
