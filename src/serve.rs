@@ -94,9 +94,6 @@ fn open_storage(cli: &Cli, logs_dir: &Path) -> Result<Storage, Box<dyn Error>> {
         .sync(cli.sync)
         .max_record_bytes(max_record_bytes);
     let storage = Storage::open(options).map_err(|e| cannot_keep_logs(logs_dir, e))?;
-    for (namespace, why) in storage.failed() {
-        log::error!("namespace '{namespace}' is not mounted: {why}");
-    }
     if storage.namespaces().is_empty() && storage.failed().is_empty() {
         storage.create(&immuta::Namespace::new(DEFAULT_NAMESPACE)?)?;
     }

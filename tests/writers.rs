@@ -79,7 +79,8 @@ fn eight_processes_append_and_every_record_is_there_once_whole_and_in_each_ones_
     mount.stop_and_verify();
 }
 
-// > `log` of lines written with `append-lines` is byte for byte what was written.
+// > `log` of lines written with `append-lines` is byte for byte what was written; a last line without a newline is
+// > shown with one.
 // > One line written to `append-lines` is one record with its newline, however the writer's buffers cut it.
 // > A byte's offset in `follow` and `log` never changes, also after more appends and after a remount.
 // > A numbered file holds exactly the bytes of its record.
@@ -151,7 +152,8 @@ fn cat_of_a_large_file_into_append_lines_gives_the_same_file() {
     assert_eq!(mount.count(), lines);
 }
 
-// > One `write(2)` or `writev(2)` to `append` is one record, byte for byte, newlines and NULs included.
+// > One `write(2)` to `append` is one record, byte for byte, newlines and NULs included; so is one `writev(2)` whose
+// > pieces lie in no more than 255 pages of memory.
 #[test]
 fn one_write_to_append_is_one_record_whatever_is_in_it() {
     let mut mount = Mount::new();
@@ -262,7 +264,7 @@ fn truncating_an_append_file_to_nothing_changes_nothing() {
     assert_eq!(fs::read_to_string(mount.file("log")).unwrap(), expected);
 }
 
-// > Offsets are ignored on append files.
+// > Append files have no offset: `lseek` and `pwrite` are ESPIPE.
 #[test]
 fn an_append_file_has_no_offset() {
     let mount = Mount::new();
