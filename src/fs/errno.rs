@@ -17,6 +17,8 @@ impl Errno {
     pub const EINTR: Errno = Errno(libc::EINTR);
     /// The disk failed, or the record is damaged.
     pub const EIO: Errno = Errno(libc::EIO);
+    /// No such place in the file.
+    pub const ENXIO: Errno = Errno(libc::ENXIO);
     /// No such open file.
     pub const EBADF: Errno = Errno(libc::EBADF);
     /// Would wait.

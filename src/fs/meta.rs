@@ -112,6 +112,21 @@ impl<T: Transport> Fs<T> {
         })
     }
 
+    /// Where data (`SEEK_DATA`) or a hole (`SEEK_HOLE`) is next, from `offset` on: a file is data up to its end, and
+    /// the rest is a hole. Not a question for the end: `grep` asks it in the middle of a long file and reads on.
+    ///
+    /// # Errors
+    /// `ENXIO` from the end on; `EINVAL` for another `whence`; `ESTALE`.
+    pub fn seek_data_or_hole(&self, ino: u64, offset: i64, whence: i32) -> Result<i64, Errno> {
+        let size = self.attr(Node::from_ino(ino)?)?.size as i64;
+        match whence {
+            libc::SEEK_DATA | libc::SEEK_HOLE if !(0..size).contains(&offset) => Err(Errno::ENXIO),
+            libc::SEEK_DATA => Ok(offset),
+            libc::SEEK_HOLE => Ok(size),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
     pub(super) fn attr(&self, node: Node) -> Result<Attr, Errno> {
         match node {
             Node::Root => self.directory_attr(node, self.root_links(), self.started),

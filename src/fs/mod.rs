@@ -35,7 +35,7 @@ use tree::Kind;
 pub use directory::DirEntry;
 pub use meta::{Attr, DiskSpace, NodeType, SetAttr};
 pub use opening::{Access, Opened};
-pub use reading::PollState;
+pub use reading::{PollState, ReadMode};
 
 /// What carries calls to the file system and answers back: FUSE, or a test.
 pub trait Transport: 'static {

@@ -313,6 +313,42 @@ impl Reader {
         Pid::from_raw(self.child.id() as i32)
     }
 
+    /// Starts a Python program with its standard output, unbuffered, in a pipe; `sys.argv[1:]` are the arguments.
+    pub fn python(script: &str, arguments: &[&dyn AsRef<OsStr>]) -> Reader {
+        let mut command = Command::new("python3");
+        command
+            .args(["-u", "-c", script])
+            .args(arguments.iter().map(|a| a.as_ref()));
+        Reader::from(command)
+    }
+
+    /// Waits for the next line, which has to be this one. A failure names the program, `who`.
+    #[track_caller]
+    pub fn expect(&mut self, who: &str, line: &str) {
+        match self.lines.recv_timeout(DEADLINE) {
+            Ok(got) => assert_eq!(String::from_utf8_lossy(&got.unwrap()), line, "{who}"),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                panic!("{who}: it ended before it printed {line:?}")
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("{who}: it did not print {line:?}"),
+        }
+    }
+
+    /// Kills the program. What it had printed beyond the lines that were taken.
+    pub fn rest(mut self) -> Vec<String> {
+        let _ = self.child.kill();
+        std::iter::from_fn(|| self.line()).collect()
+    }
+
+    /// Waits until the program has ended by itself, having printed nothing more, and returns how.
+    #[track_caller]
+    pub fn end(mut self, who: &str) -> ExitStatus {
+        if let Some(line) = self.line() {
+            panic!("{who}: it printed {line:?} as well");
+        }
+        wait(&mut self.child)
+    }
+
     /// Waits until the program (or, of a shell, the program it has started) waits in the kernel for an answer from
     /// the mount.
     #[track_caller]
@@ -342,6 +378,18 @@ pub fn state(pid: Pid) -> char {
         .next()
         .and_then(|rest| rest.chars().next())
         .unwrap_or('?')
+}
+
+/// A program that mount-scripts/test.sh installs for the tests. A test that needs one fails without it.
+pub fn installed_tool(name: &str) -> PathBuf {
+    let tool = std::env::var_os("IMMUTA_TEST_TOOLS")
+        .map(|tools| PathBuf::from(tools).join("bin").join(name))
+        .filter(|tool| tool.exists());
+    tool.unwrap_or_else(|| {
+        panic!(
+            "no '{name}' in $IMMUTA_TEST_TOOLS/bin (run mount-scripts/test.sh, which installs it)"
+        )
+    })
 }
 
 /// Reads all of a file.
