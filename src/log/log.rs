@@ -196,6 +196,25 @@ impl Log {
     /// # Errors
     /// As [`Log::append_batch`].
     pub fn append_batch_quiet(&self, payloads: &[&[u8]]) -> Result<Appended> {
+        let (appended, end) = self.write_batch(payloads)?;
+        if self.sync == Sync::Always {
+            self.sync_through(end)?;
+        }
+        Ok(appended)
+    }
+
+    /// As [`Log::append_batch_quiet`], but never waits for the disk. With [`Sync::Always`] the records are written and have
+    /// their place, but readers do not see them, and they are not promised, until a [`Log::sync`] has returned: one
+    /// for as many appends as came meanwhile.
+    ///
+    /// # Errors
+    /// As [`Log::append_batch`].
+    pub fn append_batch_unsynced(&self, payloads: &[&[u8]]) -> Result<Appended> {
+        self.write_batch(payloads).map(|(appended, _)| appended)
+    }
+
+    /// Writes a batch; unless each is to be synced first, commits it. Returns where it is, and the count behind it.
+    fn write_batch(&self, payloads: &[&[u8]]) -> Result<(Appended, u64)> {
         let mut guard = lock(&self.writer);
         let writer = &mut *guard;
         self.check_writable(writer)?;
@@ -206,7 +225,7 @@ impl Log {
             size: payloads.first().map_or(0, |payload| payload.len() as u64),
         };
         if payloads.is_empty() {
-            return Ok(appended);
+            return Ok((appended, 0));
         }
         self.check_sizes(writer, payloads)?;
         self.mark_unclean(writer)?;
@@ -215,7 +234,7 @@ impl Log {
             Err(e) => return Err(self.roll_back(writer, e, false)),
         };
         self.finish(guard, tail)?;
-        Ok(appended)
+        Ok((appended, tail.count))
     }
 
     /// Appends one record of any size, read to its end from `reader` at constant memory. Nothing is visible before that.
@@ -277,6 +296,9 @@ impl Log {
             return Err(self.roll_back(writer, e, false));
         }
         self.finish(guard, tail)?;
+        if self.sync == Sync::Always {
+            self.sync_through(tail.count)?;
+        }
         Ok(appended)
     }
 
@@ -365,7 +387,7 @@ impl Log {
         Ok(tail)
     }
 
-    /// The second half of an append: index entries, count, sync where it is due, commit.
+    /// The second half of an append: index entries, count, and the commit, unless a sync has to come before it.
     ///
     /// The index is written before the count, so that after a crash of this process every counted record has its entry; the
     /// count is written with each append, so that the log alone, its index deleted, opens with every acknowledged record.
@@ -382,8 +404,7 @@ impl Log {
             writer.entries = Vec::new();
         }
         if self.sync == Sync::Always {
-            drop(guard);
-            return self.sync_through(tail.count);
+            return Ok(()); // What syncs it commits it.
         }
         // Still under the writer's lock, so that commits are in order.
         self.signal.update(|state| tail.write_to(state));
