@@ -20,7 +20,7 @@
 //!        12 namespace id: u32  16 sequence: u64    24 synced count: u64
 //!        32 log end: u64       40 boot id: u64     48 rebuilt: u64   56 zeros   60 CRC-32C of bytes 0..60
 //!
-//! entry   0 log offset: 56 bits, flags: 8 bits (bit 0 of the flags: time unknown)
+//! entry   0 log offset: 56 bits, flags: 8 bits (bit 0 of the flags: time unknown, bit 1: the batch goes on)
 //!         8 text offset: u64   16 time: i64, ns since 1970            24 CRC-32C of the payload
 //!        28 CRC-32C of the record number (u64), bytes 0..28 of this entry, the namespace id (u32)
 //! ```
@@ -50,6 +50,7 @@ const MAGIC: [u8; 8] = *b"immutaIX";
 const VERSION: u16 = 1;
 const CLEAN: u8 = 1;
 const TIME_UNKNOWN: u64 = 1 << 56;
+const BATCH_GOES_ON: u64 = 1 << 57;
 
 /// How a log lies on disk. A log keeps the format that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -253,6 +254,8 @@ pub(crate) struct IndexEntry {
     pub(crate) log_offset: u64,
     /// The time is not the record's own: its entry was rebuilt from the log. `time_ns` then repeats the previous record's.
     pub(crate) time_unknown: bool,
+    /// The next record was appended with this one: a crash leaves both or none.
+    pub(crate) batch_goes_on: bool,
     /// Where the record's text starts in the text view.
     pub(crate) text_offset: u64,
     /// Nanoseconds since 1970, never smaller than the previous record's.
@@ -264,7 +267,8 @@ pub(crate) struct IndexEntry {
 impl IndexEntry {
     pub(crate) fn encode(&self, n: u64, id: u32) -> [u8; ENTRY_BYTES] {
         let mut bytes = [0; ENTRY_BYTES];
-        let flags = if self.time_unknown { TIME_UNKNOWN } else { 0 };
+        let flag = |set: bool, flag: u64| if set { flag } else { 0 };
+        let flags = flag(self.time_unknown, TIME_UNKNOWN) | flag(self.batch_goes_on, BATCH_GOES_ON);
         bytes[0..8].copy_from_slice(&(self.log_offset | flags).to_le_bytes());
         bytes[8..16].copy_from_slice(&self.text_offset.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.time_ns.to_le_bytes());
@@ -284,6 +288,7 @@ impl IndexEntry {
         Some(IndexEntry {
             log_offset: first & MAX_LOG_BYTES,
             time_unknown: first & TIME_UNKNOWN != 0,
+            batch_goes_on: first & BATCH_GOES_ON != 0,
             text_offset: u64_at(bytes, 8),
             time_ns: u64_at(bytes, 16).cast_signed(),
             checksum: u32_at(bytes, 24),
@@ -342,6 +347,7 @@ mod tests {
     const ENTRY: IndexEntry = IndexEntry {
         log_offset: MAX_LOG_BYTES,
         time_unknown: true,
+        batch_goes_on: true,
         text_offset: 77,
         time_ns: -5,
         checksum: 0x1234_5678,

@@ -19,9 +19,9 @@ use super::{ByteIndex, Error, Format, Namespace, RecordNo, Recovery, Result, Syn
 
 /// Payloads up to this size are copied behind their size fields, which costs less than the kernel's walk over many small buffers;
 /// larger ones are written from where they are.
-const COPY_BYTES: usize = 64 << 10;
+pub(crate) const COPY_BYTES: usize = 64 << 10;
 /// A batch is written in pieces of about this size: what the second-level cache holds.
-const WRITE_BYTES: usize = 256 << 10;
+pub(crate) const WRITE_BYTES: usize = 256 << 10;
 /// What [`Log::append_from`] reads and writes at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 /// A buffer that a huge batch has grown beyond this is given back.
@@ -36,7 +36,8 @@ pub(crate) struct Writer {
     pub(crate) unclean: bool,
     pub(crate) closed: bool,
     bytes: Vec<u8>,
-    entries: Vec<u8>,
+    /// The index entries of what is being appended.
+    pub(crate) entries: Vec<u8>,
 }
 
 /// How far the log is on the disk, and whether somebody is bringing it further.
@@ -255,7 +256,7 @@ impl Log {
         let start = writer.tail.log_end;
         let (mut size, mut crc, mut last) = (0u64, 0, None);
         loop {
-            let n = match read_full(reader, &mut chunk) {
+            let n = match disk::read_full(reader, &mut chunk) {
                 Ok(0) => break,
                 Ok(n) => n,
                 Err(source) => {
@@ -307,7 +308,7 @@ impl Log {
         self.signal.notify_observers();
     }
 
-    fn check_writable(&self, writer: &Writer) -> Result<()> {
+    pub(crate) fn check_writable(&self, writer: &Writer) -> Result<()> {
         if self.read_only {
             return Err(Error::ReadOnly);
         }
@@ -361,8 +362,11 @@ impl Log {
         let (mut tail, mut written) = (*start, start.log_end);
         bytes.clear();
         entries.clear();
-        for payload in payloads {
-            let entry = entry_at(&tail, time_ns, checksum(payload));
+        for (n, payload) in payloads.iter().enumerate() {
+            let entry = IndexEntry {
+                batch_goes_on: n + 1 < payloads.len(),
+                ..entry_at(&tail, time_ns, checksum(payload))
+            };
             entries.extend_from_slice(&entry.encode(tail.count, self.index.id));
             tail = tail
                 .with(payload.len() as u64, payload.last().copied(), time_ns, true)
@@ -391,7 +395,11 @@ impl Log {
     ///
     /// The index is written before the count, so that after a crash of this process every counted record has its entry; the
     /// count is written with each append, so that the log alone, its index deleted, opens with every acknowledged record.
-    fn finish(&self, mut guard: std::sync::MutexGuard<'_, Writer>, tail: Tail) -> Result<()> {
+    pub(crate) fn finish(
+        &self,
+        mut guard: std::sync::MutexGuard<'_, Writer>,
+        tail: Tail,
+    ) -> Result<()> {
         let writer = &mut *guard;
         if let Err(e) = self.index.write(writer.tail.count, &writer.entries) {
             return Err(self.roll_back(writer, e, false));
@@ -421,28 +429,15 @@ impl Log {
 }
 
 /// The index entry of the record that comes at `tail`.
-fn entry_at(tail: &Tail, time_ns: i64, checksum: u32) -> IndexEntry {
+pub(crate) fn entry_at(tail: &Tail, time_ns: i64, checksum: u32) -> IndexEntry {
     IndexEntry {
         log_offset: tail.log_end,
         time_unknown: false,
+        batch_goes_on: false,
         text_offset: tail.text_end,
         time_ns,
         checksum,
     }
-}
-
-/// Fills `buf` unless the reader ends before.
-fn read_full(reader: &mut dyn Read, buf: &mut [u8]) -> io::Result<usize> {
-    let mut done = 0;
-    while done < buf.len() {
-        match reader.read(&mut buf[done..]) {
-            Ok(0) => break,
-            Ok(n) => done += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(done)
 }
 
 impl fmt::Debug for Log {

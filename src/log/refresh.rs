@@ -5,7 +5,7 @@
 
 use super::detect::read_header;
 use super::disk;
-use super::format::{SIZE_FIELD_BYTES, Slot, decode_length, text_bytes};
+use super::format::{IndexEntry, SIZE_FIELD_BYTES, Slot, decode_length, text_bytes};
 use super::index::read_slot;
 use super::recovery::Survey;
 use super::signal::lock;
@@ -38,7 +38,7 @@ impl Log {
     /// so; who needs certainty follows another format.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Damaged`] if what the writer has counted is not there.
+    /// [`Error::Io`](super::Error::Io); [`Error::Damaged`](super::Error::Damaged) if what the writer has counted is not there.
     pub fn refresh(&self) -> Result<State> {
         if !self.read_only {
             return Ok(self.state());
@@ -53,7 +53,7 @@ impl Log {
     /// a log opened for writing.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`](super::Error::Io).
     pub fn has_grown(&self) -> Result<bool> {
         if !self.read_only {
             return Ok(false);
@@ -146,7 +146,9 @@ impl Log {
             .index
             .entry(news.count - 1)
             .map_err(|e| self.index_error(e))?;
-        let Some(entry) = entry.filter(|entry| entry.log_offset >= from.log_end) else {
+        // In a bare log nothing but the entries says that a batch is whole.
+        let counts = |entry: &IndexEntry| entry.log_offset >= from.log_end && !entry.batch_goes_on;
+        let Some(entry) = entry.filter(counts) else {
             return Ok(None);
         };
         let mut field = [0; 8];
@@ -211,7 +213,8 @@ impl Log {
         let walked = survey.walk(&claims, from, |_, _| Ok(()))?;
         let tail = walked.tail;
         let half_done = tail.log_end < length || tail.log_end == tail.last_index + SIZE_FIELD_BYTES;
-        if news.every_whole && half_done {
+        let two_moments = news.last_index.is_some_and(|last| last != tail.last_index);
+        if two_moments || (news.every_whole && half_done) {
             return Ok(from);
         }
         if let Some(stale) = walked.stale {

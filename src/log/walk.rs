@@ -31,6 +31,7 @@ pub(crate) struct Claims {
 }
 
 /// Where a walk along the log ended.
+#[derive(Clone, Copy)]
 pub(crate) struct Walked {
     pub(crate) tail: Tail,
     /// The first record whose entry has to be written, and the tail before it.
@@ -74,9 +75,16 @@ impl Survey<'_> {
             damaged: 0,
             what: "",
         };
+        // Where the last whole batch ended, and what was found up to there.
+        let mut whole = walked;
         loop {
             let tail = walked.tail;
             match self.step(claims, &tail, &mut log, &mut index)? {
+                // A crash left a part of a batch: nobody was told that it is there.
+                Step::End(_) if whole.tail.count < tail.count && !self.repair => {
+                    whole.what = "a batch that was not appended whole";
+                    return Ok(whole);
+                }
                 Step::End(what) => {
                     walked.what = what;
                     return Ok(walked);
@@ -104,6 +112,9 @@ impl Survey<'_> {
                     walked.damaged += u64::from(damaged);
                     each(tail.count, &entry)?;
                     walked.tail = next;
+                    if !entry.batch_goes_on {
+                        whole = walked;
+                    }
                 }
             }
         }
@@ -162,6 +173,7 @@ impl Survey<'_> {
             let entry = IndexEntry {
                 log_offset: at,
                 time_unknown: true,
+                batch_goes_on: false,
                 text_offset: tail.text_end,
                 time_ns: tail.time_ns,
                 checksum,
