@@ -3,8 +3,10 @@
 //! What is committed, and whether the log is closed, lie under one lock. A waiter looks and waits under that lock, so a commit
 //! between its look and its wait is not lost.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 /// A log at one moment.
@@ -52,6 +54,9 @@ struct Observers {
 struct Shared {
     state: State,
     waiting: usize,
+    /// Of those who wait without a thread, by the number that each was given.
+    wakers: BTreeMap<u64, Waker>,
+    next_waker: u64,
 }
 
 /// The committed state of one log, and who waits for it to change.
@@ -70,7 +75,10 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Signal {
     pub(crate) fn new(state: State) -> Self {
         Signal {
-            shared: Mutex::new(Shared { state, waiting: 0 }),
+            shared: Mutex::new(Shared {
+                state,
+                ..Shared::default()
+            }),
             ..Signal::default()
         }
     }
@@ -116,6 +124,38 @@ impl Signal {
         }
     }
 
+    /// As [`Signal::wait`], for async code: looks, and if there is nothing yet, has `waker` woken by the next change. `place` is the caller's
+    /// own, `None` at first; it is to be given back to [`Signal::leave`].
+    pub(crate) fn poll_above(
+        &self,
+        count: u64,
+        place: &mut Option<u64>,
+        waker: &Waker,
+    ) -> Poll<WaitOutcome> {
+        let mut guard = lock(&self.shared);
+        let shared = &mut *guard;
+        if shared.state.count > count {
+            return Poll::Ready(WaitOutcome::Ready);
+        }
+        if shared.state.closed {
+            return Poll::Ready(WaitOutcome::Closed);
+        }
+        let place = *place.get_or_insert_with(|| {
+            shared.next_waker += 1;
+            shared.next_waker
+        });
+        let replaced = shared.wakers.insert(place, waker.clone());
+        drop(guard);
+        drop(replaced); // not under the lock: it may be anything
+        Poll::Pending
+    }
+
+    /// Nobody waits at `place` any more.
+    pub(crate) fn leave(&self, place: u64) {
+        let gone = lock(&self.shared).wakers.remove(&place);
+        drop(gone);
+    }
+
     /// Has `observer` called after every commit and after the close, until the subscription is dropped.
     ///
     /// It is called on the writer's thread with no lock of the engine held, so it may call the engine; it should be quick, for
@@ -157,7 +197,9 @@ impl Signal {
         let mut shared = lock(&self.shared);
         change(&mut shared.state);
         let anybody = shared.waiting > 0;
+        let wakers = std::mem::take(&mut shared.wakers);
         drop(shared);
+        wakers.into_values().for_each(Waker::wake);
         if anybody {
             self.changed.notify_all();
         }
