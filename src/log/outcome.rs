@@ -6,6 +6,7 @@ use super::RecordNo;
 
 /// What opening a log found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Recovery {
     /// The log was closed in order and nobody has touched it since: nothing was looked at but its end.
     pub clean: bool,
@@ -26,6 +27,7 @@ pub struct Recovery {
 
 /// What recovery cut off the end of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Cut {
     /// Where the log ends now, in bytes from its start.
     pub offset: u64,

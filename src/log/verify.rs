@@ -40,6 +40,7 @@ pub struct Details {
 
 /// A place that is not as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Damage {
     /// The record; `None`: the log's header.
     pub record: Option<RecordNo>,
