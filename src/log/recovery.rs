@@ -199,6 +199,7 @@ impl Survey<'_> {
         let end = tail.log_end;
         if self.format == Format::Count16
             && !self.repair
+            && claims.unsynced_from == u64::MAX // else a crash of ours may have parted the two
             && length > end
             && u64::try_from(header.count()) == Ok(tail.count)
             && header.last_index() != tail.last_index
