@@ -291,7 +291,7 @@ impl Survey<'_> {
         if let Some(from) = stale {
             self.rewrite(&claims, from, walked.tail.count, id)?;
         }
-        let sequence = self.settle(&claims, &walked.tail, claimed, index_length, id)?;
+        let sequence = self.settle(&claims, &walked.tail, index_length, id)?;
         Ok((walked.tail, recovery, sequence))
     }
 
@@ -386,14 +386,7 @@ impl Survey<'_> {
 
     /// Brings both files to `tail`, on the disk, and marks them so. In this order, a second crash anywhere in it finds nothing worse:
     /// entries before the cut they account for, the slot that vouches for all of it last.
-    fn settle(
-        &self,
-        claims: &Claims,
-        tail: &Tail,
-        claimed: i64,
-        index_length: u64,
-        id: u32,
-    ) -> Result<u64> {
+    fn settle(&self, claims: &Claims, tail: &Tail, index_length: u64, id: u32) -> Result<u64> {
         let written = |path| move |e| Error::io("mend", path, e);
         let whole = entry_offset(tail.count).unwrap_or(u64::MAX);
         if index_length != whole {
@@ -401,16 +394,23 @@ impl Survey<'_> {
                 .set_len(whole)
                 .map_err(written(self.index_path))?;
         }
+        // What was not known to be on the disk may be in memory only, if it was a sync that failed. The system has told so once and counts it as
+        // written since: the next sync would succeed and bring nothing of it to the disk.
+        if let Some(slot) = self.slot {
+            let from = entry_offset(slot.synced_count).unwrap_or(u64::MAX);
+            disk::write_again(self.index, from, whole).map_err(written(self.index_path))?;
+        }
         self.index.sync_data().map_err(written(self.index_path))?;
         if claims.length > tail.log_end || claims.length < Format::Count8.header_bytes() {
             self.log
                 .set_len(tail.log_end)
                 .map_err(written(self.log_path))?;
         }
-        if claimed != tail.count.cast_signed() {
-            disk::write_all(self.log, &encode_length(tail.count), 0)
+        if let Some(slot) = self.slot {
+            disk::write_again(self.log, slot.log_end, tail.log_end)
                 .map_err(written(self.log_path))?;
         }
+        disk::write_all(self.log, &encode_length(tail.count), 0).map_err(written(self.log_path))?;
         self.log.sync_data().map_err(written(self.log_path))?;
         let slot = Slot {
             format: Format::Count8,
