@@ -40,6 +40,14 @@ pub(crate) struct Writer {
     entries: Vec<u8>,
 }
 
+/// How far an append has come: what of it may be in the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wrote {
+    Records,
+    Entries,
+    Count,
+}
+
 /// How far the log is on the disk, and whether somebody is bringing it further.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Synced {
@@ -213,7 +221,7 @@ impl Log {
         self.mark_unclean(writer)?;
         let tail = match self.write_records(writer, payloads) {
             Ok(tail) => tail,
-            Err(e) => return Err(self.roll_back(writer, e, false)),
+            Err(e) => return Err(self.roll_back(writer, e, Wrote::Records)),
         };
         self.finish(guard, tail)?;
         Ok(appended)
@@ -242,7 +250,7 @@ impl Log {
                 Ok(n) => n,
                 Err(source) => {
                     // The log is as it was, unless taking back what was written fails: that error is the graver one.
-                    return Err(match self.cut_back(writer, false) {
+                    return Err(match self.cut_back(writer, Wrote::Records) {
                         Ok(()) => Error::Input { source },
                         Err(e) => self.fail("cannot undo an append", &self.log_path, e),
                     });
@@ -251,10 +259,10 @@ impl Log {
             let at = start + SIZE_FIELD_BYTES + size;
             if at + n as u64 > MAX_LOG_BYTES {
                 let e = io::ErrorKind::FileTooLarge.into();
-                return Err(self.roll_back(writer, e, false));
+                return Err(self.roll_back(writer, e, Wrote::Records));
             }
             if let Err(e) = disk::write_all(&*self.file, &chunk[..n], at) {
-                return Err(self.roll_back(writer, e, false));
+                return Err(self.roll_back(writer, e, Wrote::Records));
             }
             crc = checksum_append(crc, &chunk[..n]);
             last = Some(chunk[n - 1]);
@@ -262,7 +270,7 @@ impl Log {
         }
         let time_ns = to_ns(SystemTime::now()).max(writer.tail.time_ns);
         let Some(tail) = writer.tail.with(size, last, time_ns, true) else {
-            return Err(self.roll_back(writer, io::ErrorKind::FileTooLarge.into(), false));
+            return Err(self.roll_back(writer, io::ErrorKind::FileTooLarge.into(), Wrote::Records));
         };
         writer.entries.clear();
         writer.entries.extend_from_slice(
@@ -275,7 +283,7 @@ impl Log {
         };
         // The size field last: until then the bytes behind the log's end cannot be taken for a record.
         if let Err(e) = disk::write_all(&*self.file, &encode_length(size), start) {
-            return Err(self.roll_back(writer, e, false));
+            return Err(self.roll_back(writer, e, Wrote::Records));
         }
         self.finish(guard, tail)?;
         Ok(appended)
@@ -373,10 +381,10 @@ impl Log {
     fn finish(&self, mut guard: std::sync::MutexGuard<'_, Writer>, tail: Tail) -> Result<()> {
         let writer = &mut *guard;
         if let Err(e) = self.index.write(writer.tail.count, &writer.entries) {
-            return Err(self.roll_back(writer, e, false));
+            return Err(self.roll_back(writer, e, Wrote::Entries));
         }
         if let Err(e) = self.write_count(tail.count) {
-            return Err(self.roll_back(writer, e, true));
+            return Err(self.roll_back(writer, e, Wrote::Count));
         }
         writer.tail = tail;
         if writer.entries.capacity() > KEEP_BYTES {
