@@ -5,7 +5,7 @@
 //! it writes at; `commit` brings it to the disk, closes it, and stops it when the disk fails; `syncer` is the thread that does so at an
 //! interval. Readers use `scan` for entries and `run`s of records, `search` to find one by text offset or time, `stream` to follow; `refresh` is
 //! for those in another process. `recovery` opens a log whatever has happened to it, by a `walk` along it where it must; `verify` looks
-//! at every byte. `storage` is the directory, with its `lock` and what it takes to `create` a log.
+//! at every byte. `sync` names the locks. `storage` is the directory, with its `lock` and what it takes to `create` a log.
 
 mod commit;
 mod create;
@@ -26,6 +26,7 @@ mod search;
 mod signal;
 mod storage;
 mod stream;
+mod sync;
 mod syncer;
 mod tail;
 mod verify;
