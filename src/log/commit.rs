@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use super::disk;
-use super::log::{Synced, Writer};
+use super::log::{Synced, Writer, Wrote};
 use super::signal::lock;
 use super::tail::Tail;
 use super::{Error, Format, Log, Result, Sync};
@@ -58,22 +58,25 @@ impl Log {
     }
 
     /// Takes a failed append back, and says what it failed with. A full disk leaves the log as it was; anything else leaves it failed.
-    pub(crate) fn roll_back(
-        &self,
-        writer: &mut Writer,
-        cause: io::Error,
-        count_touched: bool,
-    ) -> Error {
-        match self.cut_back(writer, count_touched) {
-            Err(e) => self.fail("undo an append in", &self.log_path, e),
-            Ok(()) if is_no_space(&cause) => self.no_space(cause),
-            Ok(()) => self.fail("append to", &self.log_path, cause),
+    pub(crate) fn roll_back(&self, writer: &mut Writer, cause: io::Error, wrote: Wrote) -> Error {
+        if let Err(e) = self.cut_back(writer, wrote) {
+            return self.fail("undo an append in", &self.log_path, e);
         }
+        if !is_no_space(&cause) {
+            return self.fail("append to", &self.log_path, cause);
+        }
+        // With an entry that vouches for it, a record that was refused could be found whole after a power cut.
+        if wrote >= Wrote::Entries
+            && let Err(e) = self.index.file.sync_data()
+        {
+            return self.fail("sync", &self.index_path, e);
+        }
+        self.no_space(cause)
     }
 
     /// Puts the files back to `writer.tail`. The count first: it must never be larger than what is there.
-    pub(crate) fn cut_back(&self, writer: &Writer, count_touched: bool) -> io::Result<()> {
-        if count_touched {
+    pub(crate) fn cut_back(&self, writer: &Writer, wrote: Wrote) -> io::Result<()> {
+        if wrote >= Wrote::Count {
             self.write_header(&writer.tail)?;
         }
         self.file.set_len(writer.tail.log_end)?;

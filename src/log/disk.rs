@@ -69,6 +69,8 @@ pub trait DiskFile: Send + Sync + Debug {
 
 /// The most buffers one write takes (`IOV_MAX` on Linux).
 pub(crate) const MAX_BUFFERS: usize = 1024;
+/// What [`write_again`] holds in memory.
+const AGAIN_BYTES: u64 = 256 << 10;
 
 /// Reads until `buf` is full or the file ends, and says how much there was.
 pub(crate) fn read_up_to(file: &dyn DiskFile, buf: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -131,6 +133,19 @@ pub(crate) fn read_full(reader: &mut dyn Read, buf: &mut [u8]) -> io::Result<usi
         }
     }
     Ok(done)
+}
+
+/// Writes the bytes from `from` to `to` once more, as they are.
+pub(crate) fn write_again(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    let piece = to.saturating_sub(from).min(AGAIN_BYTES);
+    let (mut bytes, mut at) = (vec![0; piece as usize], from);
+    while at < to {
+        let wanted = (to - at).min(piece) as usize;
+        read_exact(file, &mut bytes[..wanted], at)?;
+        write_all(file, &bytes[..wanted], at)?;
+        at += wanted as u64;
+    }
+    Ok(())
 }
 
 /// The machine's own disk.

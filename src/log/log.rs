@@ -40,6 +40,14 @@ pub(crate) struct Writer {
     pub(crate) entries: Vec<u8>,
 }
 
+/// How far an append has come: what of it may be in the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wrote {
+    Records,
+    Entries,
+    Count,
+}
+
 /// How far the log is on the disk, and whether somebody is bringing it further.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Synced {
@@ -232,7 +240,7 @@ impl Log {
         self.mark_unclean(writer)?;
         let tail = match self.write_records(writer, payloads) {
             Ok(tail) => tail,
-            Err(e) => return Err(self.roll_back(writer, e, false)),
+            Err(e) => return Err(self.roll_back(writer, e, Wrote::Records)),
         };
         self.finish(guard, tail)?;
         Ok((appended, tail.count))
@@ -261,7 +269,7 @@ impl Log {
                 Ok(n) => n,
                 Err(source) => {
                     // The log is as it was, unless taking back what was written fails: that error is the graver one.
-                    return Err(match self.cut_back(writer, false) {
+                    return Err(match self.cut_back(writer, Wrote::Records) {
                         Ok(()) => Error::Input { source },
                         Err(e) => self.fail("cannot undo an append", &self.log_path, e),
                     });
@@ -270,10 +278,10 @@ impl Log {
             let at = start + SIZE_FIELD_BYTES + size;
             if at + n as u64 > MAX_LOG_BYTES {
                 let e = io::ErrorKind::FileTooLarge.into();
-                return Err(self.roll_back(writer, e, false));
+                return Err(self.roll_back(writer, e, Wrote::Records));
             }
             if let Err(e) = disk::write_all(&*self.file, &chunk[..n], at) {
-                return Err(self.roll_back(writer, e, false));
+                return Err(self.roll_back(writer, e, Wrote::Records));
             }
             crc = checksum_append(crc, &chunk[..n]);
             last = Some(chunk[n - 1]);
@@ -281,7 +289,7 @@ impl Log {
         }
         let time_ns = to_ns(SystemTime::now()).max(writer.tail.time_ns);
         let Some(tail) = writer.tail.with(size, last, time_ns, true) else {
-            return Err(self.roll_back(writer, io::ErrorKind::FileTooLarge.into(), false));
+            return Err(self.roll_back(writer, io::ErrorKind::FileTooLarge.into(), Wrote::Records));
         };
         writer.entries.clear();
         writer.entries.extend_from_slice(
@@ -294,7 +302,7 @@ impl Log {
         };
         // The size field last: until then the bytes behind the log's end cannot be taken for a record.
         if let Err(e) = disk::write_all(&*self.file, &encode_length(size), start) {
-            return Err(self.roll_back(writer, e, false));
+            return Err(self.roll_back(writer, e, Wrote::Records));
         }
         self.finish(guard, tail)?;
         if self.sync == Sync::Always {
@@ -402,10 +410,10 @@ impl Log {
     ) -> Result<()> {
         let writer = &mut *guard;
         if let Err(e) = self.index.write(writer.tail.count, &writer.entries) {
-            return Err(self.roll_back(writer, e, false));
+            return Err(self.roll_back(writer, e, Wrote::Entries));
         }
         if let Err(e) = self.write_header(&tail) {
-            return Err(self.roll_back(writer, e, true));
+            return Err(self.roll_back(writer, e, Wrote::Count));
         }
         writer.tail = tail;
         if writer.entries.capacity() > KEEP_BYTES {

@@ -8,7 +8,7 @@
 //! for those in another process. `recovery` opens a log whatever has happened to it, by a `walk` along it where it must, and says its `outcome`; `detect` tells a log's format
 //! where no index does, once `files` has found
 //! them; `repair` is the way out of what they refuse. `verify` looks
-//! at every byte. `storage` is the directory, with its `lock` and what it takes to `create` a log.
+//! at every byte. `sync` names the locks. `storage` is the directory, with its `lock` and what it takes to `create` a log.
 
 mod commit;
 mod create;
@@ -33,6 +33,7 @@ mod search;
 mod signal;
 mod storage;
 mod stream;
+mod sync;
 mod syncer;
 mod tail;
 mod transaction;

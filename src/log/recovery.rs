@@ -119,7 +119,6 @@ pub(crate) struct Decision {
     claims: Claims,
     /// The first record whose entry has to be written, and the tail before it.
     stale: Option<Tail>,
-    header: Header,
     index_length: u64,
 }
 
@@ -186,7 +185,6 @@ impl Survey<'_> {
                 recovery,
                 claims,
                 stale: None,
-                header,
                 index_length,
             });
         }
@@ -240,7 +238,6 @@ impl Survey<'_> {
             },
             claims,
             stale: walked.stale,
-            header,
             index_length,
         })
     }
@@ -376,14 +373,24 @@ impl Survey<'_> {
                 .set_len(whole)
                 .map_err(written(self.index_path))?;
         }
+        // What was not known to be on the disk may be in memory only, if it was a sync that failed. The system has told so once and counts it as
+        // written since: the next sync would succeed and bring nothing of it to the disk.
+        if let Some(slot) = self.slot {
+            let from = entry_offset(slot.synced_count).unwrap_or(u64::MAX);
+            disk::write_again(self.index, from, whole).map_err(written(self.index_path))?;
+        }
         self.index.sync_data().map_err(written(self.index_path))?;
         if length > tail.log_end || length < self.format.header_bytes() {
             self.log
                 .set_len(tail.log_end)
                 .map_err(written(self.log_path))?;
         }
+        if let Some(slot) = self.slot {
+            disk::write_again(self.log, slot.log_end, tail.log_end)
+                .map_err(written(self.log_path))?;
+        }
         let header = self.format.header(tail.count, tail.last_index);
-        if decision.header != header {
+        if self.format != Format::Bare {
             disk::write_all(self.log, header.as_bytes(), 0).map_err(written(self.log_path))?;
         }
         self.log.sync_data().map_err(written(self.log_path))?;

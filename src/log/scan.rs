@@ -212,6 +212,8 @@ impl Log {
         state: &State,
     ) -> Result<Entry> {
         let (log_end, text_end) = match next {
+            // Nobody is to make room for a record that ends behind the log, whatever an index says.
+            Some(next) if next.log_offset > state.log_end => return Err(self.bad_entry(n)),
             Some(next) => (next.log_offset, next.text_offset),
             None if n.0 + 1 == state.count => (state.log_end, state.text_end),
             None => self.end_from_log(n, raw, state)?,

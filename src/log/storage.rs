@@ -85,6 +85,10 @@ impl Storage {
                 storage.create(&namespace)?;
             }
         }
+        if !storage.options.read_only {
+            // A process that was killed while it made a namespace has left names that nobody has synced.
+            storage.sync_dir()?;
+        }
         Ok(storage)
     }
 

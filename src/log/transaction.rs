@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::disk;
 use super::format::{IndexEntry, SIZE_FIELD_BYTES, checksum, encode_length};
-use super::log::{COPY_BYTES, WRITE_BYTES, Writer, entry_at};
+use super::log::{COPY_BYTES, WRITE_BYTES, Writer, Wrote, entry_at};
 use super::signal::lock;
 use super::tail::{Tail, to_ns};
 use super::{Appended, ByteIndex, Error, Log, RecordNo, Result, Sync};
@@ -174,7 +174,7 @@ impl Transaction<'_> {
     /// Takes everything back after a failed write.
     fn give_up(&mut self, cause: io::Error) -> Error {
         match self.writer.take() {
-            Some(mut writer) => self.log.roll_back(&mut writer, cause, false),
+            Some(mut writer) => self.log.roll_back(&mut writer, cause, Wrote::Records),
             None => Error::Closed,
         }
     }
@@ -184,7 +184,7 @@ impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if let Some(writer) = self.writer.take()
             && self.written > writer.tail.log_end
-            && let Err(e) = self.log.cut_back(&writer, false)
+            && let Err(e) = self.log.cut_back(&writer, Wrote::Records)
         {
             // Nobody is there to be told but the log: it refuses appends from now on, and says so.
             self.log.fail("undo an append in", &self.log.log_path, e);

@@ -2,7 +2,8 @@
 
 use super::disk;
 use super::format::{
-    ENTRY_BYTES, IndexEntry, SIZE_FIELD_BYTES, checksum_append, decode_length, entry_offset, u64_at,
+    ENTRY_BYTES, IndexEntry, SIZE_FIELD_BYTES, checksum_append, decode_length, entry_offset,
+    text_bytes, u64_at,
 };
 use super::recovery::Survey;
 use super::tail::Tail;
@@ -138,14 +139,25 @@ impl Survey<'_> {
             // A reader beside a writer: what is not counted yet may still be taken back.
             return Ok(Step::End("an append that was under way"));
         }
-        let size = if claims.length.saturating_sub(at) < SIZE_FIELD_BYTES {
+        let payload = at + SIZE_FIELD_BYTES;
+        let field = if claims.length.saturating_sub(at) < SIZE_FIELD_BYTES {
             None
         } else {
             let field = log.get(at, 8).map_err(|e| self.log_error(e))?;
-            let room = claims.length - at - SIZE_FIELD_BYTES;
+            let room = claims.length - payload;
             decode_length(u64_at(field, 0).to_le_bytes()).filter(|size| *size <= room)
         };
-        let Some(size) = size else {
+        let found = self
+            .entry(index, n)?
+            .filter(|entry| entry.log_offset == at && entry.text_offset == tail.text_end);
+        // Where nothing can have been lost, the index knows the record's end, whatever has become of its size field.
+        let known = match &found {
+            Some(entry) if counted && !(unsynced && claims.lossy) => {
+                self.known_end(claims, tail, entry, field, log, index)?
+            }
+            _ => None,
+        };
+        let Some(size) = known.map(|(size, _)| size).or(field) else {
             // Beside a writer of a bare log, it may be the append that is under way.
             if counted && !unsynced && !self.repair && (promised || !self.read_only) {
                 return Err(self.damaged(
@@ -156,10 +168,6 @@ impl Survey<'_> {
             }
             return Ok(Step::End("a torn record"));
         };
-        let payload = at + SIZE_FIELD_BYTES;
-        let found = self
-            .entry(index, n)?
-            .filter(|entry| entry.log_offset == at && entry.text_offset == tail.text_end);
         let Some(mut entry) = found else {
             if !counted {
                 return Ok(Step::End("an append that was under way"));
@@ -190,7 +198,10 @@ impl Survey<'_> {
         let changed = entry.time_ns < tail.time_ns;
         entry.time_ns = entry.time_ns.max(tail.time_ns);
         if counted && self.slot.is_some_and(|slot| n < slot.synced_count) {
-            let last = self.last_byte(log, payload, size)?;
+            let last = match known {
+                Some((_, last)) => last,
+                None => self.last_byte(log, payload, size)?,
+            };
             return Ok(Step::Record {
                 entry,
                 size,
@@ -201,7 +212,8 @@ impl Survey<'_> {
             });
         }
         let (crc, last) = self.checksum_of(log, payload, size)?;
-        let damaged = crc != entry.checksum;
+        let last = known.map_or(last, |(_, last)| last);
+        let damaged = crc != entry.checksum || field != Some(size);
         // The entry is written after the record, so that it is what counts one in a bare log, unless the disk may have lost a part.
         let counted = counted || (bare && !claims.lossy);
         if damaged && (!counted || (unsynced && claims.lossy)) {
@@ -216,6 +228,37 @@ impl Survey<'_> {
             changed,
             damaged,
         })
+    }
+
+    /// Size and last byte (if it is a newline) of the counted record at `tail`, without believing its size field: by the next entry; for
+    /// the last record by the end of the file, if its checksum agrees.
+    fn known_end(
+        &self,
+        claims: &Claims,
+        tail: &Tail,
+        entry: &IndexEntry,
+        field: Option<u64>,
+        log: &mut Window<'_>,
+        index: &mut Window<'_>,
+    ) -> Result<Option<(u64, Option<u8>)>> {
+        let payload = tail.log_end + SIZE_FIELD_BYTES;
+        if let Some(next) = self.entry(index, tail.count + 1)? {
+            let size = next.log_offset.checked_sub(payload);
+            let text = next.text_offset.checked_sub(tail.text_end);
+            return Ok(size.zip(text).and_then(|(size, text)| {
+                let last = (size > 0 && text == size).then_some(b'\n');
+                let fits = next.log_offset <= claims.length && text == text_bytes(size, last);
+                fits.then_some((size, last))
+            }));
+        }
+        let rest = claims.length.checked_sub(payload);
+        match rest {
+            Some(size) if tail.count + 1 == claims.count && field != rest => {
+                let (crc, last) = self.checksum_of(log, payload, size)?;
+                Ok((crc == entry.checksum).then_some((size, last)))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Writes the entries from `from` on, up to record `count`, by walking there again: at constant memory, and only once it is known
