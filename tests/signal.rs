@@ -1,6 +1,7 @@
 //! What readers wait on: first by itself, then explored by loom in every order in which its threads can run.
 
 #![allow(missing_docs)]
+#![allow(clippy::duplicate_mod)] // once with each kind of lock
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
