@@ -2,6 +2,7 @@
 
 #![allow(clippy::duplicate_mod)] // Once with each kind of locks.
 #![allow(missing_docs)]
+#![allow(clippy::duplicate_mod)] // once with each kind of lock
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -2,12 +2,11 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::thread;
 
 use super::disk;
-use super::log::{Synced, Writer, Wrote};
+use super::log::{Writer, Wrote};
 use super::signal::lock;
 use super::tail::Tail;
 use super::{Error, Format, Log, Result, Sync};
@@ -110,39 +109,17 @@ impl Log {
         let _ = self.sync();
     }
 
-    /// Returns when the first `target` records are on the disk. One caller syncs, for all that is written by then; those who come meanwhile
-    /// wait without holding anything, and the first of them that is still not served does the next sync, for all of them.
+    /// Returns when the first `target` records are on the disk. Writers that come at the same time share syncs.
     pub(crate) fn sync_through(&self, target: u64) -> Result<()> {
-        let mut synced = lock(&self.synced);
-        loop {
-            if synced.count >= target {
-                return Ok(());
+        let sync = || {
+            let tail = lock(&self.writer).tail;
+            self.sync_files(&tail)?;
+            if self.sync == Sync::Always {
+                self.signal.update(|state| tail.write_to(state));
             }
-            self.check_failed()?;
-            if !synced.running {
-                break;
-            }
-            synced = self
-                .sync_ended
-                .wait(synced)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        synced.running = true;
-        drop(synced);
-
-        let tail = lock(&self.writer).tail;
-        let result = self.sync_files(&tail);
-        if result.is_ok() && self.sync == Sync::Always {
-            self.signal.update(|state| tail.write_to(state));
-        }
-        let mut synced = lock(&self.synced);
-        if result.is_ok() {
-            (synced.count, synced.log_end) = (tail.count, tail.log_end);
-        }
-        synced.running = false;
-        drop(synced);
-        self.sync_ended.notify_all();
-        result
+            Ok(tail.count)
+        };
+        self.group.through(target, || self.check_failed(), sync)
     }
 
     /// Brings both files to the disk, then notes how far: a hint that bounds the work of recovery. If it is lost, recovery checks more.
@@ -180,35 +157,32 @@ impl Log {
 
     /// Syncs, says on disk that all is in order, and tells everybody that there will be no more records. The second time does nothing.
     pub(crate) fn close(&self) -> Result<()> {
-        let mut synced = lock(&self.synced);
-        while synced.running {
-            synced = self
-                .sync_ended
-                .wait(synced)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        let mut writer = lock(&self.writer);
-        if writer.closed {
+        let closed = self.group.alone(|synced| {
+            let mut writer = lock(&self.writer);
+            if writer.closed {
+                return None;
+            }
+            writer.closed = true;
+            Some(self.close_files(synced, &writer))
+        });
+        let Some(result) = closed else {
             return Ok(());
-        }
-        writer.closed = true;
-        let result = self.close_files(&mut synced, &writer);
-        drop((writer, synced));
-        self.sync_ended.notify_all();
+        };
         self.end();
         result
     }
 
-    fn close_files(&self, synced: &mut Synced, writer: &Writer) -> Result<()> {
+    fn close_files(&self, synced: &mut u64, writer: &Writer) -> Result<()> {
         self.check_failed()?;
         if !writer.unclean {
             return Ok(());
         }
-        self.sync_files(&writer.tail)?;
-        (synced.count, synced.log_end) = (writer.tail.count, writer.tail.log_end);
-        self.signal.update(|state| writer.tail.write_to(state));
+        let tail = &writer.tail;
+        self.sync_files(tail)?;
+        *synced = tail.count;
+        self.signal.update(|state| tail.write_to(state));
         self.index
-            .write_slot(true, synced.count, synced.log_end, self.boot)
+            .write_slot(true, tail.count, tail.log_end, self.boot)
             .and_then(|()| self.index.file.sync_data())
             .map_err(|e| self.fail("sync", &self.index_path, e))
     }

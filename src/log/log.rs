@@ -4,13 +4,14 @@ use std::fmt;
 use std::io::{self, IoSlice, Read};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::SystemTime;
 
 use super::disk::{self, DiskFile};
 use super::format::{
     IndexEntry, MAX_LOG_BYTES, SIZE_FIELD_BYTES, checksum, checksum_append, encode_length,
 };
+use super::group::Group;
 use super::index::Index;
 use super::signal::{Signal, State, lock};
 use super::syncer::SyncQueue;
@@ -48,19 +49,11 @@ pub(crate) enum Wrote {
     Count,
 }
 
-/// How far the log is on the disk, and whether somebody is bringing it further.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Synced {
-    pub(crate) count: u64,
-    pub(crate) log_end: u64,
-    pub(crate) running: bool,
-}
-
 /// One namespace: an append-only log with one writer at a time and any number of readers.
 ///
 /// All methods can be called from any thread. Readers never wait for a writer.
 //
-// Locks, outer to inner: `synced`, `writer`, the index's slot, the signal's state. Observers are called with none of them.
+// Locks, outer to inner: the group's, `writer`, the index's slot, the signal's state. Observers are called with none of them.
 pub struct Log {
     pub(crate) namespace: Namespace,
     pub(crate) format: Format,
@@ -75,8 +68,7 @@ pub struct Log {
     pub(crate) signal: Signal,
     pub(crate) recovery: Recovery,
     pub(crate) writer: Mutex<Writer>,
-    pub(crate) synced: Mutex<Synced>,
-    pub(crate) sync_ended: Condvar,
+    pub(crate) group: Group,
     pub(crate) failed: OnceLock<String>,
     /// Set while the log is in the queue of those to be synced.
     pub(crate) dirty: AtomicBool,
@@ -127,12 +119,7 @@ impl Log {
                 bytes: Vec::new(),
                 entries: Vec::new(),
             }),
-            synced: Mutex::new(Synced {
-                count: tail.count,
-                log_end: tail.log_end,
-                running: false,
-            }),
-            sync_ended: Condvar::new(),
+            group: Group::new(tail.count),
             failed: OnceLock::new(),
             dirty: AtomicBool::new(false),
             queue: parts.queue,

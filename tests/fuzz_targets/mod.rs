@@ -173,6 +173,9 @@ pub(crate) fn recovery(data: &[u8]) {
         storage.abandon();
     }
     let storage = open();
+    if how & 1 != 0 {
+        return; // an index that lies with right checksums may lie about its last record too
+    }
     let log = storage.log("a").expect("opened again");
     assert_eq!(log.state().count, before + 1, "{}", log.recovery());
     let mut scratch = Scratch::default();
