@@ -1,6 +1,5 @@
 //! What readers wait on: first by itself, then explored by loom in every order in which its threads can run.
 
-#![allow(clippy::duplicate_mod)] // Once with each kind of locks.
 #![allow(missing_docs)]
 #![allow(clippy::duplicate_mod)] // once with each kind of lock
 
