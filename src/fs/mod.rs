@@ -13,9 +13,10 @@ mod meta;
 mod opening;
 pub mod parked;
 mod reading;
+mod start;
 mod sync;
-pub mod text;
 pub mod tree;
+pub mod view;
 mod writing;
 
 use std::collections::HashMap;
@@ -30,7 +31,7 @@ use durable::Line;
 use errno::Errno;
 use handle::{Handle, Handles, lock};
 use parked::Parked;
-use tree::Kind;
+use start::Starts;
 
 pub use directory::DirEntry;
 pub use meta::{Attr, DiskSpace, NodeType, SetAttr};
@@ -89,7 +90,7 @@ pub struct Caller {
 /// Told that a file has grown which somebody reads who would learn of it only through inotify.
 pub trait Nudge: Send + Sync {
     /// `file` of `namespace` has grown. Must not block.
-    fn grew(&self, namespace: &str, file: &'static str);
+    fn grew(&self, namespace: &str, file: &str);
 }
 
 /// Settings of a file system.
@@ -121,6 +122,7 @@ pub struct Fs<T: Transport> {
     nudge: RwLock<Option<Arc<dyn Nudge>>>,
     /// The one thread whose change of times is an inotify nudge; 0: none.
     nudging_thread: AtomicU32,
+    starts: Mutex<Starts>,
     /// Numbers the lookups that get an inode of their own.
     lookups: AtomicU32,
     /// The mount is on its way out: no line waits for its newline any more.
@@ -140,27 +142,52 @@ struct Directories {
 #[derive(Debug)]
 struct Namespace {
     log: Arc<Log>,
-    /// Open handles of `follow` and of `log` that asked for the end.
-    end_askers: [AtomicUsize; 2],
+    /// Open files that asked for the end, by their path in the namespace.
+    end_askers: Askers,
 }
 
 impl Namespace {
     fn new(log: Arc<Log>) -> Namespace {
         Namespace {
             log,
-            end_askers: Default::default(),
+            end_askers: Askers::default(),
         }
     }
 
     fn id(&self) -> u32 {
         self.log.id()
     }
+}
 
-    fn end_askers(&self, kind: Kind) -> Option<&AtomicUsize> {
-        match kind {
-            Kind::Follow => Some(&self.end_askers[0]),
-            Kind::Log => Some(&self.end_askers[1]),
-            Kind::Append | Kind::AppendLines | Kind::Count => None,
+/// How many open files of each path asked for the end.
+#[derive(Debug, Default)]
+struct Askers {
+    /// All of them: most writes find none, and look no further.
+    all: AtomicUsize,
+    by_path: Mutex<HashMap<String, usize>>,
+}
+
+impl Askers {
+    fn add(&self, path: &str) {
+        *lock(&self.by_path).entry(path.to_owned()).or_default() += 1;
+        self.all.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn remove(&self, path: &str) {
+        let mut by_path = lock(&self.by_path);
+        if let Some(count) = by_path.get_mut(path) {
+            *count -= 1;
+            self.all.fetch_sub(1, Ordering::Relaxed);
+            if *count == 0 {
+                by_path.remove(path);
+            }
+        }
+    }
+
+    fn paths(&self) -> Vec<String> {
+        match self.all.load(Ordering::Relaxed) {
+            0 => Vec::new(),
+            _ => lock(&self.by_path).keys().cloned().collect(),
         }
     }
 }
@@ -203,6 +230,7 @@ impl<T: Transport> Fs<T> {
             pollers: Mutex::default(),
             nudge: RwLock::new(None),
             nudging_thread: AtomicU32::new(0),
+            starts: Mutex::default(),
             lookups: AtomicU32::new(0),
             closing: AtomicBool::new(false),
             started: SystemTime::now(),
