@@ -110,6 +110,7 @@ impl Tree {
             gid: 2,
             split_write_bytes: 1 << 20,
             sync_always: sync == Sync::Always,
+            read_only: false,
             max_record_bytes: 64 << 20,
         };
         let (answer, answers) = channel();

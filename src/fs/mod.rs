@@ -105,6 +105,8 @@ pub struct Settings {
     /// Each write is answered, and its records are seen, when they are on the disk: the storage's
     /// [`Sync::Always`](crate::Sync::Always).
     pub sync_always: bool,
+    /// Nothing can be written: the storage is open for reading only, beside somebody who writes.
+    pub read_only: bool,
     /// No record through `append-lines` is longer.
     pub max_record_bytes: u64,
 }
@@ -246,6 +248,49 @@ impl<T: Transport> Fs<T> {
     pub fn set_nudge(&self, nudge: Arc<dyn Nudge>, thread: u32) {
         self.nudging_thread.store(thread, Ordering::Relaxed);
         *self.nudge.write().unwrap_or_else(PoisonError::into_inner) = Some(nudge);
+    }
+
+    /// Another process may have written to the log of this name, or made it; `None`: to any. Shows what is new to
+    /// whoever waits for it. Only of use when the storage is open for reading only.
+    pub fn refresh(&self, name: Option<&str>) {
+        let known = name.and_then(|name| self.namespace_named(name).ok());
+        if known.is_none() {
+            match self.storage.rescan() {
+                Ok(new) => {
+                    let mut namespaces = self
+                        .namespaces
+                        .write()
+                        .unwrap_or_else(PoisonError::into_inner);
+                    namespaces.extend(
+                        new.into_iter()
+                            .map(|log| (log.id(), Arc::new(Namespace::new(log)))),
+                    );
+                }
+                Err(e) => ::log::error!("cannot look for new logs: {e}"),
+            }
+        }
+        let namespaces = match (known, name) {
+            (Some(known), _) => vec![known],
+            (None, Some(_)) => Vec::new(),
+            (None, None) => {
+                let namespaces = self
+                    .namespaces
+                    .read()
+                    .unwrap_or_else(PoisonError::into_inner);
+                namespaces.values().cloned().collect()
+            }
+        };
+        for namespace in namespaces {
+            let before = namespace.log.state().count;
+            match namespace.log.refresh() {
+                Ok(state) if state.count > before => self.grew(&namespace),
+                Ok(_) => {}
+                Err(e) => ::log::error!(
+                    "cannot follow namespace '{}': {e}",
+                    namespace.log.namespace()
+                ),
+            }
+        }
     }
 
     /// How many reads wait.

@@ -50,6 +50,7 @@ impl<T: Transport> Fs<T> {
             Node::Record(id, n) => (id, OpenFile::record(n), Direction::Out),
         };
         match (direction, access) {
+            (Direction::In, Access::Write) if self.settings.read_only => return Err(Errno::EROFS),
             (Direction::In, Access::Write) | (Direction::Out, Access::Read) => {}
             (Direction::In | Direction::Out, _) => return Err(Errno::EACCES),
         }
