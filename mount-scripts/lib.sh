@@ -231,8 +231,9 @@ mounted_as() (
 
 is_mounted() { mounted_as "$1" >/dev/null; }
 
-# True while the mount's daemon answers; false after it died (ENOTCONN).
-answers() { ls -d -- "$1/." >/dev/null 2>&1; }
+# True while the mount's daemon answers; false after it died (ENOTCONN). Asked with statfs(2): stat(2) is answered from
+# the kernel's cache for a second after the death.
+answers() { stat -f -- "$1" >/dev/null 2>&1; }
 
 mounted_and_answers() { is_mounted "$1" && answers "$1"; }
 

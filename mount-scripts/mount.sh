@@ -53,7 +53,14 @@ check_device() {
     fi
 }
 
-started_or_ended() { has_ended "$pid" || mounted_and_answers "$mountpoint"; }
+# What the daemon has said since this start.
+messages() { tail -c "+$log_start" "$log_file"; }
+
+# The table and an answer are not enough while a dead mount is taken over: the table still shows the dead one, it goes,
+# and the bare directory answers. So the daemon's own word is heard first.
+started() { messages | grep -q "^immuta-fs: mounted '" && mounted_and_answers "$mountpoint"; }
+
+started_or_ended() { has_ended "$pid" || started; }
 
 # Starts the daemon away from this terminal and waits for its mount.
 start_daemon() {
@@ -65,16 +72,17 @@ start_daemon() {
     pid=$!
     printf '%s\n' "$pid" >"$(state_file "$mountpoint" pid)"
 
-    until_deadline "$mount_deadline_seconds" started_or_ended || true
-    if ! mounted_and_answers "$mountpoint" || has_ended "$pid"; then
-        # What it said since this start is the reason.
-        tail -c "+$log_start" "$log_file" >&2 || true
-        rm -f -- "$(state_file "$mountpoint" pid)"
-        if has_ended "$pid"; then
-            die "cannot mount on '$mountpoint': immuta-fs ended, its reason is above (all its messages: '$log_file')"
-        fi
+    reason=
+    until_deadline "$mount_deadline_seconds" started_or_ended ||
+        reason="no answer within $mount_deadline_seconds s, so immuta-fs was stopped (all its messages: '$log_file')"
+    if has_ended "$pid"; then
+        reason="immuta-fs ended, its reason is above (all its messages: '$log_file')"
+    fi
+    if [ -n "$reason" ]; then
+        messages >&2
         kill "$pid" 2>/dev/null || true
-        die "cannot mount on '$mountpoint': no answer within $mount_deadline_seconds s, so immuta-fs was stopped (its messages: '$log_file')"
+        rm -f -- "$(state_file "$mountpoint" pid)"
+        die "cannot mount on '$mountpoint': $reason"
     fi
 }
 

@@ -25,11 +25,9 @@ want_build_tools
 want_fusermount
 want busybox 'its tail and cat are among the programs that have to work on a mount'
 want python3 'tests ask the kernel from it what no shell command asks'
+want strace 'makes one system call fail at a time, as a bad disk would'
 want shellcheck 'checks these scripts'
 install_wanted
-if ! command -v strace >/dev/null 2>&1; then
-    say "${0##*/}: 'strace' is not here: tests that watch system calls may skip themselves"
-fi
 
 IMMUTA_TEST_TOOLS=$(target_dir)/tools
 export IMMUTA_TEST_TOOLS

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Parser;
+use clap::error::ErrorKind;
 use immuta::Sync;
 
 /// Append-only logs as files: mounts a directory of logs.
@@ -16,12 +17,13 @@ use immuta::Sync;
     name = "immuta-fs",
     version,
     override_usage = "immuta-fs [OPTIONS] [LOGS_DIR] MOUNTPOINT",
-    after_help = "Example:\n  immuta-fs /mnt/log &\n  echo hello > /mnt/log/default/append\n  tail -f /mnt/log/default/follow"
+    after_help = "Arguments:\n  [LOGS_DIR]  where the logs are kept, made when it is missing (default: /var/lib/immuta for root,\n              \
+        $XDG_DATA_HOME/immuta or ~/.local/share/immuta for a user)\n  MOUNTPOINT  the empty directory to mount them on\n\n\
+        Example:\n  immuta-fs /mnt/log &\n  echo hello > /mnt/log/default/append\n  tail -f /mnt/log/default/follow"
 )]
 pub(crate) struct Cli {
-    /// Where the logs are kept, made when it is missing (default: /var/lib/immuta for root,
-    /// $XDG_DATA_HOME/immuta or ~/.local/share/immuta for a user), and the empty directory to mount them on
-    #[arg(num_args = 1..=2, required = true, value_names = ["LOGS_DIR", "MOUNTPOINT"])]
+    // Which is which depends on how many there are, so the help above says it.
+    #[arg(num_args = 1..=2, required = true, value_name = "MOUNTPOINT", hide = true)]
     paths: Vec<PathBuf>,
 
     /// When a record is on the disk: `always` (before the write returns), an interval such as `1s` or `200ms`
@@ -30,12 +32,28 @@ pub(crate) struct Cli {
     pub(crate) sync: Sync,
 
     /// Longest record that `append-lines` takes, such as `64MiB`: a longer line is refused (EMSGSIZE)
-    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     pub(crate) max_record: ByteSize,
 
     /// What is told on standard error: off, error, warn, info, debug or trace. RUST_LOG says it in more detail
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = parse_level)]
     pub(crate) log_level: log::LevelFilter,
+}
+
+/// What is wrong with a command line, in one line.
+pub(crate) fn usage_error(error: &clap::Error) -> String {
+    let what = match error.kind() {
+        ErrorKind::MissingRequiredArgument => "no mount point is given".to_owned(),
+        ErrorKind::TooManyValues => {
+            "more is given than a directory of logs and a mount point".to_owned()
+        }
+        _ => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            first.strip_prefix("error: ").unwrap_or(first).to_owned()
+        }
+    };
+    format!("{what} (immuta-fs --help tells how)")
 }
 
 impl Cli {
@@ -85,4 +103,17 @@ fn parse_sync(text: &str) -> Result<Sync, String> {
             }
         },
     }
+}
+
+fn parse_size(text: &str) -> Result<ByteSize, String> {
+    match text.parse() {
+        Ok(ByteSize(0)) => Err("no line would fit".into()),
+        Ok(size) => Ok(size),
+        Err(_) => Err("not a size such as 64MiB".into()),
+    }
+}
+
+fn parse_level(text: &str) -> Result<log::LevelFilter, String> {
+    text.parse()
+        .map_err(|_| "none of off, error, warn, info, debug, trace".into())
 }

@@ -38,15 +38,16 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
     let logs_dir = cli.logs_dir()?;
     let path = mount::prepare(&cli.mountpoint(), &logs_dir)?;
     let storage = Arc::new(open_storage(cli, &logs_dir)?);
-    let fs = Arc::new(Fs::<Kernel>::new(
+    let fs = Fs::<Kernel>::new(
         storage.clone(),
         Settings {
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             split_write_bytes: split_write_bytes(),
+            sync_always: cli.sync == immuta::Sync::Always,
             max_record_bytes: cli.max_record.as_u64(),
         },
-    ));
+    )?;
     let n_threads =
         std::thread::available_parallelism().map_or(MIN_THREADS, |n| n.get().max(MIN_THREADS));
     let (session, mountpoint) = mount::mount_at(&path, &logs_dir, FuseFs(fs.clone()), n_threads)?;
@@ -75,7 +76,11 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
     let in_time = wait_readable(&ended, GRACE);
     interrupt::unwatch();
     storage.close()?;
-    if in_time && let Ok(Err(e)) = session.join() {
+    if in_time
+        && let Ok(Err(e)) = session.join()
+        // What a thread gets, instead of ENODEV, that was about to take a request when the mount ended.
+        && e.raw_os_error() != Some(libc::ECONNABORTED)
+    {
         return Err(format!("the session with the kernel broke off: {e}").into());
     }
     log::info!("unmounted '{}'", mountpoint.path().display());
@@ -88,14 +93,23 @@ fn open_storage(cli: &Cli, logs_dir: &Path) -> Result<Storage, Box<dyn Error>> {
     let options = Options::new(logs_dir)
         .sync(cli.sync)
         .max_record_bytes(max_record_bytes);
-    let storage = Storage::open(options)?;
-    for (namespace, why) in storage.failed() {
-        log::error!("namespace '{namespace}' is not mounted: {why}");
-    }
+    let storage = Storage::open(options).map_err(|e| cannot_keep_logs(logs_dir, e))?;
     if storage.namespaces().is_empty() && storage.failed().is_empty() {
         storage.create(&immuta::Namespace::new(DEFAULT_NAMESPACE)?)?;
     }
     Ok(storage)
+}
+
+/// What the system said about the directory, with the way out.
+fn cannot_keep_logs(logs_dir: &Path, error: immuta::Error) -> Box<dyn Error> {
+    if !matches!(error, immuta::Error::Io { .. }) {
+        return error.into();
+    }
+    let logs = logs_dir.display();
+    if logs_dir.exists() && !logs_dir.is_dir() {
+        return format!("cannot keep logs in '{logs}': not a directory (give a directory)").into();
+    }
+    format!("cannot keep logs in '{logs}': {error} (give a directory that you may write to)").into()
 }
 
 fn announce(mountpoint: &MountPoint, logs_dir: &Path) {

@@ -3,7 +3,7 @@
 mod engine_support;
 
 use engine_support::{Bench, Fault, contents};
-use immuta::{Error, Storage, Sync};
+use immuta::{Error, Format, Storage, Sync};
 
 const RECORDS: [&str; 7] = [
     "one",
@@ -39,11 +39,15 @@ fn expected(count: usize) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn calls_of_the_workload(sync: Sync) -> u64 {
-    let bench = Bench {
+fn bench(format: Format, sync: Sync) -> Bench {
+    Bench {
         sync,
-        ..Bench::new()
-    };
+        ..Bench::with_format(format)
+    }
+}
+
+fn calls_of_the_workload(format: Format, sync: Sync) -> u64 {
+    let bench = bench(format, sync);
     let storage = bench.open();
     let before = bench.disk.calls();
     assert_eq!(work(&storage).0, RECORDS.len());
@@ -53,9 +57,11 @@ fn calls_of_the_workload(sync: Sync) -> u64 {
 /// "ENOSPC and EDQUOT are not that: the record is refused whole, appends work again when there is room."
 #[test]
 fn a_disk_full_at_any_write_refuses_the_append_whole_and_the_log_goes_on() {
-    for errno in [libc::ENOSPC, libc::EDQUOT] {
-        for call in 0..calls_of_the_workload(Sync::Never) {
-            let bench = Bench::new();
+    let all = Format::ALL.into_iter();
+    let cases = all.flat_map(|format| [(format, libc::ENOSPC), (format, libc::EDQUOT)]);
+    for (format, errno) in cases {
+        for call in 0..calls_of_the_workload(format, Sync::Never) {
+            let bench = bench(format, Sync::Never);
             let storage = bench.open();
             bench.disk.fail_at(call, Fault::Once(errno));
             let (done, why) = work(&storage);
@@ -84,8 +90,14 @@ fn a_disk_full_at_any_write_refuses_the_append_whole_and_the_log_goes_on() {
 /// "The record is refused whole": also for who opens the log after a crash that comes right behind the refusal.
 #[test]
 fn a_refused_append_leaves_the_count_as_it_was() {
-    for call in 0..calls_of_the_workload(Sync::Never) {
-        let bench = Bench::new();
+    for format in Format::ALL {
+        refuse_at_every_call(format);
+    }
+}
+
+fn refuse_at_every_call(format: Format) {
+    for call in 0..calls_of_the_workload(format, Sync::Never) {
+        let bench = bench(format, Sync::Never);
         let storage = bench.open();
         bench.disk.fail_at(call, Fault::Once(libc::ENOSPC));
         let (done, _) = work(&storage);
@@ -102,12 +114,10 @@ fn a_refused_append_leaves_the_count_as_it_was() {
 /// "After a failed write or fsync the log refuses appends (EIO) until it is reopened and verified, keeps serving committed records."
 #[test]
 fn a_disk_broken_at_any_call_leaves_what_was_acknowledged() {
-    for sync in [Sync::Never, Sync::Always] {
-        for call in 0..calls_of_the_workload(sync) {
-            let bench = Bench {
-                sync,
-                ..Bench::new()
-            };
+    let all = Format::ALL.into_iter();
+    for (format, sync) in all.flat_map(|format| [(format, Sync::Never), (format, Sync::Always)]) {
+        for call in 0..calls_of_the_workload(format, sync) {
+            let bench = bench(format, sync);
             let storage = bench.open();
             bench.disk.fail_at(call, Fault::Once(libc::EIO));
             let (done, why) = work(&storage);
@@ -141,13 +151,11 @@ fn a_disk_broken_at_any_call_leaves_what_was_acknowledged() {
 /// never garbage, never a gap." And the same for a power cut during the recovery from a power cut.
 #[test]
 fn a_power_cut_at_any_call_keeps_what_was_promised_and_no_garbage() {
-    for sync in [Sync::Always, Sync::Never] {
-        for call in 0..=calls_of_the_workload(sync) {
-            for luck in 0..40 {
-                let mut bench = Bench {
-                    sync,
-                    ..Bench::new()
-                };
+    let all = Format::ALL.into_iter();
+    for (format, sync) in all.flat_map(|format| [(format, Sync::Always), (format, Sync::Never)]) {
+        for call in 0..=calls_of_the_workload(format, sync) {
+            for luck in 0..24 {
+                let mut bench = bench(format, sync);
                 let storage = bench.open();
                 bench.disk.fail_at(call, Fault::Off);
                 let (done, _) = work(&storage);

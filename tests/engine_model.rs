@@ -5,7 +5,7 @@ mod engine_support;
 use std::time::Duration;
 
 use engine_support::{Bench, contents};
-use immuta::{Error, RecordNo, Storage};
+use immuta::{Error, Format, RecordNo, Storage};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -102,8 +102,11 @@ fn act(bench: &Bench, storage: Storage, model: &mut Vec<Vec<u8>>, op: Op) -> Sto
             bench.disk.with(&bench.index_path(), |bytes| {
                 let at = at.index(bytes.len());
                 bytes[at] ^= flip;
-                // As a writer that crashed would have left it, so that the damage is looked for.
-                bytes.truncate(bytes.len() - at % 3);
+                // As a writer that crashed would have left it, so that the damage is looked for. In a bare log the entry is what counts a
+                // record: there, one damage is enough.
+                if bench.format != Format::Bare {
+                    bytes.truncate(bytes.len() - at % 3);
+                }
             });
             bench.disk.with(&bench.index_path(), |bytes| bytes.push(0));
             let storage = bench.open();
@@ -120,7 +123,7 @@ fn act(bench: &Bench, storage: Storage, model: &mut Vec<Vec<u8>>, op: Op) -> Sto
             bench
                 .disk
                 .with(&bench.log_path(), |bytes| bytes.extend_from_slice(&torn));
-            return bench.open();
+            return bench.open_torn();
         }
         Op::Kill => {
             storage.abandon();
@@ -131,7 +134,7 @@ fn act(bench: &Bench, storage: Storage, model: &mut Vec<Vec<u8>>, op: Op) -> Sto
             bench
                 .disk
                 .with(&bench.log_path(), |bytes| bytes.extend_from_slice(&torn));
-            return bench.open();
+            return bench.open_torn();
         }
         Op::FindText(at) => {
             let end = log.state().text_end;
@@ -173,12 +176,15 @@ fn act(bench: &Bench, storage: Storage, model: &mut Vec<Vec<u8>>, op: Op) -> Sto
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 4000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 120, max_shrink_iters: 4000, ..ProptestConfig::default() })]
 
     /// "A record is visible when, and only when, it is whole and in order; numbers are dense; a record once read is there for ever."
     #[test]
-    fn a_log_is_the_list_of_what_was_appended(ops in prop::collection::vec(op(), 1..25)) {
-        let bench = Bench::new();
+    fn a_log_is_the_list_of_what_was_appended(
+        format in prop::sample::select(&Format::ALL[..]),
+        ops in prop::collection::vec(op(), 1..25),
+    ) {
+        let bench = Bench::with_format(format);
         let mut storage = bench.open();
         let mut model = Vec::new();
         for op in ops {

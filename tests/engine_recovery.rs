@@ -3,7 +3,7 @@
 mod engine_support;
 
 use engine_support::{Bench, contents};
-use immuta::{Error, Options, RecordNo, Storage};
+use immuta::{Error, Format, Options, RecordNo, Storage};
 
 const RECORDS: [&[u8]; 6] = [
     b"first\n",
@@ -20,7 +20,11 @@ fn owned(records: &[&[u8]]) -> Vec<Vec<u8>> {
 
 /// A log with `RECORDS`, whose writer was killed, and the bytes of both of its files.
 fn killed() -> (Bench, Vec<u8>, Vec<u8>) {
-    let bench = Bench::new();
+    killed_as(Format::Count8)
+}
+
+fn killed_as(format: Format) -> (Bench, Vec<u8>, Vec<u8>) {
+    let bench = Bench::with_format(format);
     let storage = bench.open();
     for record in RECORDS {
         storage.append("a", record).expect("appended");
@@ -41,6 +45,15 @@ fn put(bench: &Bench, log: &[u8], index: &[u8]) {
         .with(&bench.index_path(), |bytes| *bytes = index.to_vec());
 }
 
+/// Puts a header into a log that counts `count` of `RECORDS`.
+fn set_count(format: Format, log: &mut [u8], count: usize) {
+    let bytes: usize = RECORDS[..count - 1].iter().map(|r| r.len() + 8).sum();
+    let last = format.header_bytes() + bytes as u64;
+    let header = [(count as u64).to_le_bytes(), last.to_le_bytes()].concat();
+    let length = format.header_bytes() as usize;
+    log[..length].copy_from_slice(&header[..length]);
+}
+
 fn read(storage: &Storage) -> Vec<Vec<u8>> {
     contents(&storage.log("a").expect("there"))
 }
@@ -49,14 +62,21 @@ fn read(storage: &Storage) -> Vec<Vec<u8>> {
 /// one: the tail is cut before anything is appended."
 #[test]
 fn a_tail_torn_at_any_byte_of_the_last_two_records_is_cut_to_whole_records() {
-    let (bench, log, index) = killed();
+    for format in Format::ALL {
+        tear_the_last_two_records_of(format);
+    }
+}
+
+fn tear_the_last_two_records_of(format: Format) {
+    let (bench, log, index) = killed_as(format);
+    let start = format.header_bytes() as usize;
     let ends = [log.len() - 16 - 24, log.len() - 16, log.len()];
     for cut in ends[0]..=log.len() {
         let kept = RECORDS.len() - 2 + ends[1..].iter().filter(|end| **end <= cut).count();
         // The count may have reached the disk or not.
         for count in [RECORDS.len() - 2, RECORDS.len()] {
             let mut torn = log[..cut].to_vec();
-            torn[..8].copy_from_slice(&(count as i64).to_le_bytes());
+            set_count(format, &mut torn, count);
             put(&bench, &torn, &index);
             let storage = bench.open();
             let mut expected = owned(&RECORDS[..kept]);
@@ -75,7 +95,7 @@ fn a_tail_torn_at_any_byte_of_the_last_two_records_is_cut_to_whole_records() {
             storage.abandon();
             drop(storage);
             let again = bench.disk.with(&bench.log_path(), |bytes| {
-                bytes.extend_from_slice(&log[8..20]);
+                bytes.extend_from_slice(&log[start..start + 12]);
                 bytes.len()
             });
             let storage = bench.open();
@@ -111,7 +131,13 @@ fn a_log_cut_inside_its_header_is_an_empty_log_again() {
 
 #[test]
 fn a_log_that_lost_records_its_index_vouches_for_is_refused_and_not_changed() {
-    let (bench, log, _) = killed();
+    for format in Format::ALL {
+        lose_records_of(format);
+    }
+}
+
+fn lose_records_of(format: Format) {
+    let (bench, log, _) = killed_as(format);
     drop(bench.open()); // closes it in order
     let index = bench.disk.with(&bench.index_path(), |bytes| bytes.clone());
     for length in 0..log.len() {
@@ -175,10 +201,16 @@ fn an_index_lost_behind_or_garbage_is_made_again() {
 /// "Damage in the middle (a flipped bit) is found on read by CRC: that record is EIO, all others are served; `verify` lists them."
 #[test]
 fn a_flipped_bit_in_a_payload_or_size_damages_that_record_alone() {
-    let (bench, log, _) = killed();
+    for format in Format::ALL {
+        flip_bits_of(format);
+    }
+}
+
+fn flip_bits_of(format: Format) {
+    let (bench, log, _) = killed_as(format);
     drop(bench.open());
     let index = bench.disk.with(&bench.index_path(), |bytes| bytes.clone());
-    let mut at = 8;
+    let mut at = format.header_bytes() as usize;
     for (n, record) in RECORDS.iter().enumerate() {
         for byte in at..at + 8 + record.len() {
             let mut flipped = log.clone();
@@ -213,11 +245,17 @@ fn a_flipped_bit_in_a_payload_or_size_damages_that_record_alone() {
 }
 
 #[test]
-fn a_flipped_bit_in_the_count_is_mended_from_the_index() {
-    let (bench, log, _) = killed();
+fn a_flipped_bit_in_the_header_is_mended_from_the_index() {
+    for format in [Format::Count8, Format::Count16] {
+        flip_header_bits_of(format);
+    }
+}
+
+fn flip_header_bits_of(format: Format) {
+    let (bench, log, _) = killed_as(format);
     drop(bench.open());
     let index = bench.disk.with(&bench.index_path(), |bytes| bytes.clone());
-    for bit in 0..64 {
+    for bit in 0..format.header_bytes() as usize * 8 {
         let mut flipped = log.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         put(&bench, &flipped, &index);
@@ -265,7 +303,7 @@ fn no_count_and_no_size_is_believed_beyond_the_file() {
 fn garbage_of_any_kind_is_opened_or_refused_but_never_a_panic() {
     let mut random = engine_support::Random(42);
     for round in 0..3000 {
-        let bench = Bench::new();
+        let bench = Bench::with_format(Format::ALL[round / 3 % 3]);
         drop(bench.open());
         let mut garbage = |most: u64| -> Vec<u8> {
             let length = random.next() % most;
@@ -354,75 +392,5 @@ fn odd_things_in_the_directory_are_left_alone() {
     assert!(
         !outside.path().join("new.idx").exists(),
         "it left the directory"
-    );
-}
-
-#[test]
-fn a_reader_beside_a_writer_changes_nothing_and_sees_what_was_counted() {
-    let bench = Bench::new();
-    let storage = bench.open();
-    storage.append("a", &b"one"[..]).expect("appended");
-    let reader = Storage::open(bench.options().read_only(true)).expect("no lock needed");
-    let log = reader.log("a").expect("there");
-    assert_eq!(contents(&log), owned(&[b"one"]));
-    let calls = bench.disk.calls();
-    storage
-        .append_batch("a", &["two", "three\n"])
-        .expect("appended");
-    let by_writer = bench.disk.calls() - calls;
-    assert_eq!(log.state().count, 1);
-    assert_eq!(log.refresh().expect("read").count, 3);
-    assert_eq!(contents(&log), owned(&[b"one", b"two", b"three\n"]));
-    assert!(matches!(log.append(b"x"), Err(Error::ReadOnly)));
-    assert!(matches!(reader.remove("a"), Err(Error::ReadOnly)));
-    // Without an index it makes one in memory.
-    let index = bench.disk.with(&bench.index_path(), std::mem::take);
-    let blind = Storage::open(bench.options().read_only(true)).expect("opened");
-    assert_eq!(
-        contents(&blind.log("a").expect("there")),
-        owned(&[b"one", b"two", b"three\n"])
-    );
-    assert!(
-        bench
-            .disk
-            .with(&bench.index_path(), |bytes| bytes.is_empty())
-    );
-    drop((blind, reader));
-    assert_eq!(bench.disk.calls(), calls + by_writer, "a reader wrote");
-    bench.disk.with(&bench.index_path(), |bytes| *bytes = index);
-    drop(storage);
-}
-
-/// "Read-only opening needs no lock and sees, live, what another process writes, a Go program included."
-#[test]
-fn a_reader_beside_a_program_that_keeps_no_index_makes_one_in_memory() {
-    let bench = Bench::new();
-    let storage = bench.open();
-    storage.append("a", &b"ours"[..]).expect("appended");
-    storage.close().expect("closed");
-    let index = bench.disk.with(&bench.index_path(), |bytes| bytes.clone());
-    let reader = Storage::open(bench.options().read_only(true)).expect("opened");
-    let log = reader.log("a").expect("there");
-    let mut expected = owned(&[b"ours"]);
-    for n in 2..6i64 {
-        bench.disk.with(&bench.log_path(), |bytes| {
-            bytes.extend_from_slice(&6i64.to_le_bytes());
-            bytes.extend_from_slice(b"theirs");
-        });
-        assert_eq!(
-            log.refresh().expect("read").count,
-            n as u64 - 1,
-            "it is not counted yet"
-        );
-        bench.disk.with(&bench.log_path(), |bytes| {
-            bytes[..8].copy_from_slice(&n.to_le_bytes())
-        });
-        assert_eq!(log.refresh().expect("read").count, n as u64);
-        expected.push(b"theirs".to_vec());
-        assert_eq!(contents(&log), expected);
-    }
-    assert_eq!(
-        bench.disk.with(&bench.index_path(), |bytes| bytes.clone()),
-        index
     );
 }

@@ -65,18 +65,29 @@ fn namespaces_come_and_go_and_come_again() {
     );
 }
 
+/// "Chosen per namespace, detected on open. A log keeps the format it has."
 #[test]
-fn a_format_of_tomorrow_is_refused_in_plain_words() {
+fn a_format_is_chosen_when_a_namespace_is_made_and_kept() {
     let dir = tempfile::tempdir().expect("a directory");
-    let refused = Storage::open(
-        Options::new(dir.path())
-            .format(Format::Count16)
-            .namespaces(["a"]),
-    );
-    assert_eq!(
-        refused.map(drop).map_err(|e| e.to_string()),
-        Err("namespace 'a': this version cannot open or create a log in the format 'count16' (only 'count8')".into())
-    );
+    for format in Format::ALL {
+        let options = Options::new(dir.path())
+            .format(format)
+            .namespaces([format.to_string()]);
+        let storage = Storage::open(options).expect("opened");
+        for there in storage.namespaces() {
+            let log = storage.log(there.as_str()).expect("there");
+            assert_eq!(log.format().to_string(), there.as_str());
+            let first = log.append(b"x").expect("appended");
+            assert!(first.index.0 >= log.format().header_bytes());
+        }
+        assert!(
+            matches!(storage.log("bare").expect("there").entry(RecordNo(0)), Ok(entry) if entry.index.0 == 0)
+        );
+    }
+    let one = Storage::open(Options::new(dir.path()).only(["bare"])).expect("opened");
+    assert_eq!(one.namespaces().len(), 1);
+    let other = Namespace::new("count8").expect("a name");
+    assert!(matches!(one.create(&other), Err(Error::NotFound { .. })));
 }
 
 #[test]

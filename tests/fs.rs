@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use immuta::fs::errno::Errno;
 use immuta::fs::{
-    Access, Caller, Fs, PollWaker, ReadReply, SetAttr, Settings, Transport, WriteReply,
+    Access, Caller, DoneReply, Fs, PollWaker, ReadMode, ReadReply, SetAttr, Settings, Transport,
+    WriteReply,
 };
-use immuta::{Options, Storage};
+use immuta::{Options, Storage, Sync};
 use proptest::prelude::*;
 
 /// What was answered, in the order in which it was.
@@ -19,6 +20,7 @@ enum Answer {
     Written(u32),
     Refused(Errno),
     Woken,
+    Done,
 }
 
 struct Channels;
@@ -26,6 +28,7 @@ struct Channels;
 impl Transport for Channels {
     type Read = Reply;
     type Write = Reply;
+    type Done = Reply;
     type Poll = Reply;
 }
 
@@ -57,17 +60,35 @@ impl WriteReply for Reply {
     }
 }
 
+impl DoneReply for Reply {
+    fn done(self) {
+        self.send(Answer::Done);
+    }
+
+    fn error(self, errno: Errno) {
+        self.send(Answer::Refused(errno));
+    }
+}
+
 impl PollWaker for Reply {
     fn wake(self) {
         self.send(Answer::Woken);
     }
 }
 
+const WAIT: ReadMode = ReadMode {
+    nonblock: false,
+    for_page_cache: false,
+};
+const NOW: ReadMode = ReadMode {
+    nonblock: true,
+    for_page_cache: false,
+};
 const ME: Caller = Caller { thread: 0 };
 const ROOT: u64 = 1;
 
 struct Tree {
-    fs: Fs<Channels>,
+    fs: Arc<Fs<Channels>>,
     storage: Arc<Storage>,
     answers: Receiver<(&'static str, Answer)>,
     answer: Mutex<Sender<(&'static str, Answer)>>,
@@ -76,17 +97,23 @@ struct Tree {
 
 impl Tree {
     fn new() -> Tree {
+        Tree::with(Sync::Never)
+    }
+
+    fn with(sync: Sync) -> Tree {
         let directory = tempfile::tempdir().unwrap();
-        let storage =
-            Arc::new(Storage::open(Options::new(directory.path()).namespaces(["ns"])).unwrap());
+        let storage = Arc::new(
+            Storage::open(Options::new(directory.path()).namespaces(["ns"]).sync(sync)).unwrap(),
+        );
         let settings = Settings {
             uid: 1,
             gid: 2,
             split_write_bytes: 1 << 20,
+            sync_always: sync == Sync::Always,
             max_record_bytes: 64 << 20,
         };
         let (answer, answers) = channel();
-        let fs = Fs::new(storage.clone(), settings);
+        let fs = Fs::new(storage.clone(), settings).unwrap();
         Tree {
             fs,
             storage,
@@ -122,8 +149,14 @@ impl Tree {
         self.answers.try_recv().ok()
     }
 
+    fn wait(&self) -> (&'static str, Answer) {
+        self.answers
+            .recv_timeout(std::time::Duration::from_secs(60))
+            .unwrap()
+    }
+
     fn read(&self, fh: u64, offset: u64, size: u32) -> Option<Answer> {
-        self.fs.read(fh, 0, offset, size, true, self.reply("read"));
+        self.fs.read(fh, 0, offset, size, NOW, self.reply("read"));
         self.next().map(|(_, answer)| answer)
     }
 }
@@ -136,8 +169,8 @@ fn data(bytes: &[u8]) -> Answer {
 fn the_writer_is_answered_before_the_readers_and_the_first_to_wait_is_the_first_to_be_answered() {
     let tree = Tree::new();
     let (follow, zero, append) = (tree.open("follow"), tree.open("0"), tree.open("append"));
-    tree.fs.read(zero, 30, 0, 100, false, tree.reply("second"));
-    tree.fs.read(follow, 20, 0, 100, false, tree.reply("first"));
+    tree.fs.read(zero, 30, 0, 100, WAIT, tree.reply("second"));
+    tree.fs.read(follow, 20, 0, 100, WAIT, tree.reply("first"));
     assert_eq!((tree.next(), tree.fs.parked_reads()), (None, 2));
     tree.fs.write(append, b"hello", false, tree.reply("writer"));
     assert_eq!(tree.next(), Some(("writer", Answer::Written(5))));
@@ -150,7 +183,7 @@ fn the_writer_is_answered_before_the_readers_and_the_first_to_wait_is_the_first_
 fn a_read_beyond_the_end_waits_for_that_byte() {
     let tree = Tree::new();
     let (follow, append) = (tree.open("follow"), tree.open("append"));
-    tree.fs.read(follow, 2, 3, 100, false, tree.reply("reader"));
+    tree.fs.read(follow, 2, 3, 100, WAIT, tree.reply("reader"));
     tree.fs.write(append, b"ab", false, tree.reply("writer"));
     assert_eq!(tree.next(), Some(("writer", Answer::Written(2))));
     assert_eq!(
@@ -168,7 +201,7 @@ fn each_door_out_of_the_wait_gives_its_answer() {
     let tree = Tree::new();
     let follow = tree.open("follow");
     tree.fs
-        .read(follow, 2, 0, 100, false, tree.reply("interrupted"));
+        .read(follow, 2, 0, 100, WAIT, tree.reply("interrupted"));
     tree.fs.interrupt(2);
     assert_eq!(
         tree.next(),
@@ -181,13 +214,12 @@ fn each_door_out_of_the_wait_gives_its_answer() {
         4,
         0,
         100,
-        false,
+        WAIT,
         tree.reply("interrupted before it was parked"),
     );
     assert_eq!(tree.next().unwrap().1, Answer::Refused(Errno::EINTR));
 
-    tree.fs
-        .read(follow, 6, 0, 100, false, tree.reply("removed"));
+    tree.fs.read(follow, 6, 0, 100, WAIT, tree.reply("removed"));
     tree.fs.rmdir(ROOT, "ns").unwrap();
     assert_eq!(tree.next(), Some(("removed", data(b""))));
     assert_eq!(
@@ -199,10 +231,10 @@ fn each_door_out_of_the_wait_gives_its_answer() {
     tree.fs.mkdir(ROOT, "ns").unwrap();
     let follow = tree.open("follow");
     tree.fs
-        .read(follow, 8, 0, 100, false, tree.reply("unmounted"));
+        .read(follow, 8, 0, 100, WAIT, tree.reply("unmounted"));
     tree.fs.close();
     assert_eq!(tree.next(), Some(("unmounted", data(b""))));
-    tree.fs.read(follow, 10, 0, 100, false, tree.reply("late"));
+    tree.fs.read(follow, 10, 0, 100, WAIT, tree.reply("late"));
     assert_eq!(tree.next(), Some(("late", data(b""))));
     assert_eq!(tree.fs.parked_reads(), 0);
 }
@@ -253,6 +285,37 @@ fn a_poller_is_woken_once_by_the_record_it_waits_for() {
     tree.fs.write(append, b"y", false, tree.reply("writer"));
     assert_eq!(tree.next(), Some(("writer", Answer::Written(1))));
     assert_eq!(tree.next(), None);
+}
+
+#[test]
+fn with_sync_always_no_answer_comes_before_the_disk_and_the_writers_come_before_the_readers() {
+    let tree = Tree::with(Sync::Always);
+    let (follow, append) = (tree.open("follow"), tree.open("append"));
+    tree.fs.read(follow, 2, 0, 100, WAIT, tree.reply("reader"));
+    tree.fs.write(append, b"x", false, tree.reply("writer"));
+    assert_eq!(tree.wait(), ("writer", Answer::Written(1)));
+    assert_eq!(tree.wait(), ("reader", data(b"x\n")));
+    tree.fs.fsync(append, tree.reply("fsync"));
+    assert_eq!(tree.wait(), ("fsync", Answer::Done));
+    let (one, other) = (tree.ino("append"), tree.ino("append"));
+    assert_ne!(
+        one, other,
+        "each lookup has an inode of its own, so that the kernel lets writers in together"
+    );
+    assert_eq!(tree.fs.getattr(one, None).unwrap().ino, one);
+}
+
+#[test]
+fn a_durable_write_and_an_fsync_are_answered_after_the_sync_in_any_mode() {
+    let tree = Tree::new();
+    let append = tree.open("append");
+    tree.fs.write(append, b"x", true, tree.reply("writer"));
+    assert_eq!(tree.wait(), ("writer", Answer::Written(1)));
+    tree.fs.fsync(append, tree.reply("fsync"));
+    assert_eq!(tree.wait(), ("fsync", Answer::Done));
+    tree.fs
+        .fsync(tree.open("follow"), tree.reply("nothing to sync"));
+    assert_eq!(tree.wait(), ("nothing to sync", Answer::Done));
 }
 
 #[test]
@@ -433,7 +496,7 @@ proptest! {
                 5 => drop(fs.opendir(ino)),
                 6 => drop(fs.readdir(ino, fh, c, |entry| entry.next_offset % 7 == 0)),
                 7 => drop(fs.open(ME, ino, if c % 2 == 0 { Access::Read } else { Access::Write })),
-                8 => fs.read(fh, a, c, b as u32, c % 2 == 0, tree.reply("read")),
+                8 => fs.read(fh, a, c, b as u32, ReadMode { nonblock: c % 2 == 0, for_page_cache: c % 3 == 0 }, tree.reply("read")),
                 9 => fs.write(fh, name.as_bytes(), c % 2 == 0, tree.reply("write")),
                 10 => drop(fs.flush(ME, fh)),
                 11 => fs.release(fh),

@@ -156,8 +156,8 @@ fn no_directory_is_made_below_a_namespace_or_removed_with_records_in_it() {
     kept.check();
 }
 
-// > `truncate` and `fallocate` of any file but an append file, and `chmod`, `chown` and `utimes` of any file, are
-// > EPERM, for root too.
+// > `truncate`, `fallocate`, `chmod`, `chown` and `utimes` of any file are refused, for root too: with EPERM, unless
+// > the kernel finds a fault of its own first.
 #[test]
 fn no_size_mode_owner_or_time_is_changed() {
     let mut kept = Unchanged::new();

@@ -79,7 +79,8 @@ fn eight_processes_append_and_every_record_is_there_once_whole_and_in_each_ones_
     mount.stop_and_verify();
 }
 
-// > `log` of lines written with `append-lines` is byte for byte what was written.
+// > `log` of lines written with `append-lines` is byte for byte what was written; a last line without a newline is
+// > shown with one.
 // > One line written to `append-lines` is one record with its newline, however the writer's buffers cut it.
 // > A byte's offset in `follow` and `log` never changes, also after more appends and after a remount.
 // > A numbered file holds exactly the bytes of its record.
@@ -151,7 +152,8 @@ fn cat_of_a_large_file_into_append_lines_gives_the_same_file() {
     assert_eq!(mount.count(), lines);
 }
 
-// > One `write(2)` or `writev(2)` to `append` is one record, byte for byte, newlines and NULs included.
+// > One `write(2)` to `append` is one record, byte for byte, newlines and NULs included; so is one `writev(2)` whose
+// > pieces lie in no more than 255 pages of memory.
 #[test]
 fn one_write_to_append_is_one_record_whatever_is_in_it() {
     let mut mount = Mount::new();
@@ -262,7 +264,7 @@ fn truncating_an_append_file_to_nothing_changes_nothing() {
     assert_eq!(fs::read_to_string(mount.file("log")).unwrap(), expected);
 }
 
-// > Offsets are ignored on append files.
+// > Append files have no offset: `lseek` and `pwrite` are ESPIPE.
 #[test]
 fn an_append_file_has_no_offset() {
     let mount = Mount::new();
@@ -276,7 +278,8 @@ fn an_append_file_has_no_offset() {
             for _ in 0..3 {
                 file.write_all(b"next\n").unwrap();
             }
-            // As on a pipe; so a program that wants to write somewhere else learns of it.
+            // As on a pipe. Taken at its word, an offset near the largest would have the kernel refuse the writes
+            // with O_APPEND of everybody else: it puts them behind it.
             refused(file.write_at(b"nowhere", 3), Errno::ESPIPE);
             refused(
                 std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(0)),
@@ -310,6 +313,22 @@ fn a_line_ends_when_its_opener_closes_the_file_and_not_when_a_child_does() {
     );
     assert_eq!(read(&mount.file("0")), b"par");
     assert_eq!(read(&mount.file("3")), b"and three parts");
+}
+
+/// The redirections of a shell's own commands close descriptors of the file, and open them again from duplicates.
+#[test]
+fn a_line_does_not_end_while_its_opener_has_the_file_open() {
+    let mount = Mount::new();
+    let script = r#"
+        cd "$1"
+        exec 3>append-lines; printf 'one ' >&3; cat count; printf 'line\n' >&3; cat count; printf end >&3; exec 3>&-; cat count
+        { printf 'and '; echo aside >&2; printf 'another\n'; } > append-lines; cat count
+        exec 3>append-lines 4>&3; printf half >&3; exec 3>&-; cat count; printf ' a line' >&4; exec 4>&-; cat count"#;
+    assert_eq!(shell_ok(script, &[&mount.file("")]), "0\n1\n2\n3\n3\n4\n");
+    assert_eq!(
+        read(&mount.file("log")),
+        b"one line\nend\nand another\nhalf a line\n"
+    );
 }
 
 #[test]
@@ -436,6 +455,7 @@ fn an_orderly_end_of_the_daemon_stores_a_line_that_is_open() {
 }
 
 // > `fsync` and `fdatasync` on an append file return when every record appended through it is on the disk.
+// > With O_SYNC or O_DSYNC a write to an append file returns when its records are on the disk.
 #[test]
 fn fsync_and_fdatasync_succeed_on_append_files() {
     for sync in ["always", "1h", "never"] {
@@ -447,21 +467,23 @@ fn fsync_and_fdatasync_succeed_on_append_files() {
             file.sync_all().unwrap();
             file.write_all(b"two\n").unwrap();
             file.sync_data().unwrap();
-            let mut file = File::options()
-                .append(true)
-                .custom_flags(libc::O_DSYNC)
-                .open(mount.file(name))
-                .unwrap();
-            file.write_all(b"three\n").unwrap();
+            for flag in [libc::O_DSYNC, libc::O_SYNC] {
+                let mut file = File::options()
+                    .append(true)
+                    .custom_flags(flag)
+                    .open(mount.file(name))
+                    .unwrap();
+                file.write_all(b"more\n").unwrap();
+            }
         }
-        // What fsync returned for is in the log file, past any buffer of the daemon's.
+        // In the log file, past any buffer of the daemon's. What the disk has is for the engine's tests.
         let disk = fs::read(mount.logs().join("default.log")).unwrap();
-        assert_eq!(disk[..8], 6u64.to_le_bytes());
+        assert_eq!(disk[..8], 8u64.to_le_bytes());
         mount.kill();
         mount.start();
         assert_eq!(
             fs::read_to_string(mount.file("log")).unwrap(),
-            "one\ntwo\nthree\n".repeat(2)
+            "one\ntwo\nmore\nmore\n".repeat(2)
         );
     }
 }

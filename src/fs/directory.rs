@@ -1,11 +1,16 @@
 //! Listing directories: streamed, at constant memory, however many records there are.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::errno::Errno;
 use super::handle::lock;
 use super::tree::{FILES, Node};
 use super::{Fs, NodeType, Transport};
+use crate::log::Namespace;
+
+/// The places of `.` and `..` in a listing, before every other name's.
+const DOTS: u64 = 2;
 
 /// One name of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +50,7 @@ impl<T: Transport> Fs<T> {
         }
     }
 
-    /// Lists a directory from `offset` on (0 at first, then the last name's `next_offset`), until `add` says
+    /// Lists a directory from `offset` on (0 at first, then the last name's `next_offset`), until `list` says
     /// that it is full. The records are those that were there when the listing began: it ends, however fast
     /// the log grows. Memory is constant.
     ///
@@ -56,7 +61,7 @@ impl<T: Transport> Fs<T> {
         ino: u64,
         fh: u64,
         offset: u64,
-        mut add: impl FnMut(DirEntry<'_>) -> bool,
+        mut list: impl FnMut(DirEntry<'_>) -> bool,
     ) -> Result<(), Errno> {
         let node = Node::from_ino(ino)?;
         let listed = match offset {
@@ -74,7 +79,7 @@ impl<T: Transport> Fs<T> {
         let mut at = offset;
         let mut add = |node: Node, node_type: NodeType, name: &str| -> Result<bool, Errno> {
             at += 1;
-            Ok(add(DirEntry {
+            Ok(list(DirEntry {
                 ino: node.ino()?,
                 next_offset: at,
                 node_type,
@@ -87,19 +92,18 @@ impl<T: Transport> Fs<T> {
                 return Ok(());
             }
         }
-        let first = usize::try_from(offset.saturating_sub(2)).unwrap_or(usize::MAX);
+        let first = usize::try_from(offset.saturating_sub(DOTS)).unwrap_or(usize::MAX);
         match node {
             Node::Root => {
-                for name in self.storage.namespaces().into_iter().skip(first) {
-                    // Removed since it was listed: its place in the order is kept, its name is not shown.
-                    let Ok(namespace) = self.namespace_named(name.as_str()) else {
-                        continue;
-                    };
-                    if add(
-                        Node::Namespace(namespace.id()),
-                        NodeType::Directory,
-                        name.as_str(),
-                    )? {
+                for (id, name) in self.namespaces_from(first as u64) {
+                    // Its own id is its place: it does not move when another one comes or goes.
+                    let full = list(DirEntry {
+                        ino: Node::Namespace(id).ino()?,
+                        next_offset: u64::from(id) + DOTS + 1,
+                        node_type: NodeType::Directory,
+                        name: name.as_str(),
+                    });
+                    if full {
                         return Ok(());
                     }
                 }
@@ -120,6 +124,22 @@ impl<T: Transport> Fs<T> {
             Node::File(..) | Node::Record(..) => return Err(Errno::ENOTDIR),
         }
         Ok(())
+    }
+
+    /// The namespaces whose id is `first` or above, in the order of their ids.
+    fn namespaces_from(&self, first: u64) -> Vec<(u32, Namespace)> {
+        let namespaces = self
+            .namespaces
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut listed: Vec<_> = namespaces
+            .iter()
+            .filter(|(id, _)| u64::from(**id) >= first)
+            .map(|(id, namespace)| (*id, namespace.log.namespace().clone()))
+            .collect();
+        drop(namespaces);
+        listed.sort_unstable_by_key(|(id, _)| *id);
+        listed
     }
 }
 

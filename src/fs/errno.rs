@@ -17,6 +17,8 @@ impl Errno {
     pub const EINTR: Errno = Errno(libc::EINTR);
     /// The disk failed, or the record is damaged.
     pub const EIO: Errno = Errno(libc::EIO);
+    /// No such place in the file.
+    pub const ENXIO: Errno = Errno(libc::ENXIO);
     /// No such open file.
     pub const EBADF: Errno = Errno(libc::EBADF);
     /// Would wait.
@@ -59,13 +61,12 @@ impl From<Error> for Errno {
             // The namespace was removed, or the daemon is ending, under an open file.
             Error::Closed => Errno::ESTALE,
             // Cannot come from a call on the tree; if it does, the daemon's log says what it was.
-            Error::Locked { .. } | Error::UnsupportedFormat { .. } | Error::Input { .. } => {
-                Errno::EIO
-            }
+            Error::Locked { .. } | Error::UnclearFormat { .. } | Error::Input { .. } => Errno::EIO,
             Error::Failed { .. } | Error::Damaged { .. } | Error::Io { .. } => Errno::EIO,
         };
-        // An errno is a poor message, and this one names neither record nor file: the daemon's log does.
-        if errno == Errno::EIO {
+        // An errno is a poor message, and this one names neither record nor file: the daemon's log does. Of a log
+        // that has failed it has said so, once.
+        if errno == Errno::EIO && !matches!(error, Error::Failed { .. }) {
             log::error!("{error}");
         }
         errno

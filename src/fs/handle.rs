@@ -1,6 +1,7 @@
 //! Open files: what each remembers between calls.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -42,6 +43,10 @@ pub(super) enum OpenFile {
 }
 
 impl OpenFile {
+    pub(super) fn takes_writes(&self) -> bool {
+        matches!(self, OpenFile::Append | OpenFile::AppendLines { .. })
+    }
+
     pub(super) fn lines(opener_thread: u32) -> OpenFile {
         OpenFile::AppendLines {
             lines: Mutex::default(),
@@ -162,6 +167,19 @@ impl Opener {
         thread == self.thread
             || process_of(thread)
                 .is_some_and(|p| u64::from(p) == self.process.load(Ordering::Relaxed))
+    }
+
+    /// Whether the process of a thread that closes a descriptor of a file has another one of it: a shell that
+    /// runs `echo done >&2` closes its standard output for as long as that takes, after it has kept a duplicate.
+    /// `path` is the end of the file's path; another open of the same file counts as well.
+    pub(super) fn holds_another(thread: u32, path: &Path) -> bool {
+        let Ok(descriptors) = std::fs::read_dir(format!("/proc/{thread}/fd")) else {
+            return false;
+        };
+        descriptors
+            .flatten()
+            .filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok())
+            .any(|target| target.ends_with(path))
     }
 }
 

@@ -79,10 +79,18 @@ impl<T: Transport> Fs<T> {
             },
             Node::File(..) | Node::Record(..) => return Err(Errno::ENOTDIR),
         };
-        match self.attr(node) {
-            Err(Errno::ESTALE) => Err(Errno::ENOENT),
-            other => other,
+        let mut attr = match self.attr(node) {
+            Err(Errno::ESTALE) => return Err(Errno::ENOENT),
+            other => other?,
+        };
+        if let Node::File(id, file) = node
+            && file.direction == Direction::In
+            && self.settings.sync_always
+        {
+            attr.ino = tree::ino_of_lookup(id, file, self.lookups.fetch_add(1, Ordering::Relaxed))?;
+            attr.entry_ttl = Duration::ZERO;
         }
+        Ok(attr)
     }
 
     /// A node's attributes. With the handle of a reader this is how the kernel asks where the end is, on
@@ -98,7 +106,25 @@ impl<T: Transport> Fs<T> {
         {
             askers.fetch_add(1, Ordering::Relaxed);
         }
-        self.attr(Node::from_ino(ino)?)
+        Ok(Attr {
+            ino,
+            ..self.attr(Node::from_ino(ino)?)?
+        })
+    }
+
+    /// Where data (`SEEK_DATA`) or a hole (`SEEK_HOLE`) is next, from `offset` on: a file is data up to its end, and
+    /// the rest is a hole. Not a question for the end: `grep` asks it in the middle of a long file and reads on.
+    ///
+    /// # Errors
+    /// `ENXIO` from the end on; `EINVAL` for another `whence`; `ESTALE`.
+    pub fn seek_data_or_hole(&self, ino: u64, offset: i64, whence: i32) -> Result<i64, Errno> {
+        let size = self.attr(Node::from_ino(ino)?)?.size as i64;
+        match whence {
+            libc::SEEK_DATA | libc::SEEK_HOLE if !(0..size).contains(&offset) => Err(Errno::ENXIO),
+            libc::SEEK_DATA => Ok(offset),
+            libc::SEEK_HOLE => Ok(size),
+            _ => Err(Errno::EINVAL),
+        }
     }
 
     pub(super) fn attr(&self, node: Node) -> Result<Attr, Errno> {
@@ -206,7 +232,10 @@ impl<T: Transport> Fs<T> {
             _ => true,
         };
         if allowed {
-            self.attr(node)
+            Ok(Attr {
+                ino,
+                ..self.attr(node)?
+            })
         } else {
             Err(Errno::EPERM)
         }

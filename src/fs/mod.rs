@@ -5,6 +5,7 @@
 //! the bytes, [`parked`] holds the reads that wait for a record.
 
 mod directory;
+mod durable;
 pub mod errno;
 mod handle;
 pub mod lines;
@@ -18,11 +19,14 @@ pub mod tree;
 mod writing;
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread;
 use std::time::SystemTime;
 
 use crate::log::{Log, Storage};
+use durable::Line;
 use errno::Errno;
 use handle::{Handle, Handles, lock};
 use parked::Parked;
@@ -31,7 +35,7 @@ use tree::Kind;
 pub use directory::DirEntry;
 pub use meta::{Attr, DiskSpace, NodeType, SetAttr};
 pub use opening::{Access, Opened};
-pub use reading::PollState;
+pub use reading::{PollState, ReadMode};
 
 /// What carries calls to the file system and answers back: FUSE, or a test.
 pub trait Transport: 'static {
@@ -39,6 +43,8 @@ pub trait Transport: 'static {
     type Read: ReadReply;
     /// Answers one write.
     type Write: WriteReply;
+    /// Answers one call that gives nothing back.
+    type Done: DoneReply;
     /// Tells a poller once that something changed.
     type Poll: PollWaker;
 }
@@ -56,6 +62,14 @@ pub trait WriteReply: Send + 'static {
     /// All `bytes` bytes were taken.
     fn written(self, bytes: u32);
     /// Nothing was taken.
+    fn error(self, errno: Errno);
+}
+
+/// The answer to a call that gives nothing back.
+pub trait DoneReply: Send + 'static {
+    /// It is done.
+    fn done(self);
+    /// Refuses, or says what failed.
     fn error(self, errno: Errno);
 }
 
@@ -87,6 +101,9 @@ pub struct Settings {
     pub gid: u32,
     /// A write of at least so many bytes may be part of a larger one that the kernel has split.
     pub split_write_bytes: usize,
+    /// Each write is answered, and its records are seen, when they are on the disk: the storage's
+    /// [`Sync::Always`](crate::Sync::Always).
+    pub sync_always: bool,
     /// No record through `append-lines` is longer.
     pub max_record_bytes: u64,
 }
@@ -99,10 +116,13 @@ pub struct Fs<T: Transport> {
     handles: Handles,
     directories: Directories,
     parked: Parked<Waiter<T>>,
+    durable: Arc<Line<T>>,
     pollers: Mutex<HashMap<u64, Poller<T>>>,
     nudge: RwLock<Option<Arc<dyn Nudge>>>,
     /// The one thread whose change of times is an inotify nudge; 0: none.
     nudging_thread: AtomicU32,
+    /// Numbers the lookups that get an inode of their own.
+    lookups: AtomicU32,
     /// The mount is on its way out: no line waits for its newline any more.
     closing: AtomicBool,
     started: SystemTime,
@@ -160,8 +180,11 @@ struct Waiter<T: Transport> {
 }
 
 impl<T: Transport> Fs<T> {
-    /// A tree over the namespaces that `storage` has open.
-    pub fn new(storage: Arc<Storage>, settings: Settings) -> Fs<T> {
+    /// A tree over the namespaces that `storage` has open. Starts the thread that syncs.
+    ///
+    /// # Errors
+    /// When there can be no more threads.
+    pub fn new(storage: Arc<Storage>, settings: Settings) -> io::Result<Arc<Fs<T>>> {
         let open = storage
             .namespaces()
             .into_iter()
@@ -169,19 +192,26 @@ impl<T: Transport> Fs<T> {
         let namespaces = open
             .map(|log| (log.id(), Arc::new(Namespace::new(log))))
             .collect();
-        Fs {
+        let fs = Arc::new(Fs {
             storage,
             settings,
             namespaces: RwLock::new(namespaces),
             handles: Handles::default(),
             directories: Directories::default(),
             parked: Parked::default(),
+            durable: Arc::default(),
             pollers: Mutex::default(),
             nudge: RwLock::new(None),
             nudging_thread: AtomicU32::new(0),
+            lookups: AtomicU32::new(0),
             closing: AtomicBool::new(false),
             started: SystemTime::now(),
-        }
+        });
+        let (line, weak) = (fs.durable.clone(), Arc::downgrade(&fs));
+        thread::Builder::new()
+            .name("durable".into())
+            .spawn(move || line.serve(&weak))?;
+        Ok(fs)
     }
 
     /// From now on, tells `nudge` of growth; a change of times by `thread` is its echo and is let through.
@@ -231,5 +261,11 @@ impl<T: Transport> Fs<T> {
 
     fn handle(&self, fh: u64) -> Result<Arc<Handle>, Errno> {
         self.handles.get(fh).ok_or(Errno::EBADF)
+    }
+}
+
+impl<T: Transport> Drop for Fs<T> {
+    fn drop(&mut self) {
+        self.durable.close();
     }
 }

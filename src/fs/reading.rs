@@ -41,23 +41,47 @@ pub struct PollState {
     pub writable: bool,
 }
 
+/// How a read comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadMode {
+    /// It must not wait.
+    pub nonblock: bool,
+    /// It fills the kernel's page cache, for `sendfile(2)`, `splice(2)` or a mapping.
+    pub for_page_cache: bool,
+}
+
 impl<T: Transport> Fs<T> {
     /// Reads up to `size` bytes at `offset`. Where the log ends: a handle that has asked for the end gets end
-    /// of file, one with `nonblock` gets `EAGAIN`, any other is parked under `unique`, the kernel's number of
-    /// its request, and answered when there is something.
+    /// of file, one in non-blocking mode gets `EAGAIN`, any other is parked under `unique`, the kernel's number
+    /// of its request, and answered when there is something.
+    ///
+    /// For the page cache a file that waits is not read at all, but `EINVAL`: the kernel would end it where it
+    /// ends now. So `sendfile` and `splice` fail, and the programs that try them first (`cat` of BusyBox and of
+    /// the Rust coreutils, `io::copy`) read instead, and wait.
     pub fn read(
         &self,
         fh: u64,
         unique: u64,
         offset: u64,
         size: u32,
-        nonblock: bool,
+        mode: ReadMode,
         reply: T::Read,
     ) {
         let handle = match self.handle(fh) {
             Ok(handle) => handle,
             Err(errno) => return reply.error(errno),
         };
+        if mode.for_page_cache
+            && matches!(
+                handle.file,
+                OpenFile::Text {
+                    kind: Kind::Follow,
+                    ..
+                }
+            )
+        {
+            return reply.error(Errno::EINVAL);
+        }
         let waiter = Waiter {
             handle,
             offset,
@@ -67,7 +91,7 @@ impl<T: Transport> Fs<T> {
         if let Some(waiter) = self.answer(waiter) {
             if waiter.handle.has_asked_end() {
                 waiter.reply.data(&[]);
-            } else if nonblock {
+            } else if mode.nonblock {
                 waiter.reply.error(Errno::EAGAIN);
             } else {
                 self.park(unique, waiter);
@@ -186,7 +210,9 @@ impl<T: Transport> Fs<T> {
                 writable: true,
             },
             OpenFile::Text { .. } | OpenFile::Count | OpenFile::Record { .. } => PollState {
-                readable: would_not_wait(&handle, handle.read_end()),
+                // Once the mount is on its way out a read gets end of file.
+                readable: would_not_wait(&handle, handle.read_end())
+                    || self.closing.load(Ordering::SeqCst),
                 writable: false,
             },
         })

@@ -5,9 +5,10 @@
 //! memory:
 //!
 //! ```text
-//! bit 63        0 (kept for nodes made per lookup)
+//! bit 63        0, or 1 for a number that one lookup was given
 //! bits 62..40   id of the namespace, 1 to 2^23 - 1, kept in its index file; 0: the root, whose inode is 1
 //! bits 39..0    0: the directory; 1 to 255: position in FILES + 1; 256 + N: record N
+//!               with bit 63: bits 39..32 the position in FILES + 1, bits 31..0 a running number
 //! ```
 
 use super::errno::Errno;
@@ -124,6 +125,7 @@ impl Eq for File {}
 
 const ROOT_INO: u64 = 1;
 const LOW_BITS: u32 = 40;
+const RUNNING_BITS: u32 = 32;
 const FIRST_RECORD: u64 = 256;
 /// Records above this have no inode number: 1.1 x 10^12 in one namespace.
 const MAX_RECORD: u64 = (1 << LOW_BITS) - 1 - FIRST_RECORD;
@@ -156,7 +158,18 @@ impl Node {
         }
         let ns = (ino >> LOW_BITS) as u32;
         let low = ino & ((1 << LOW_BITS) - 1);
-        if ns == 0 || ino >> 63 != 0 {
+        if ino >> 63 != 0 {
+            let low = low >> RUNNING_BITS;
+            let ns = ns & (u32::MAX >> 9);
+            return match usize::try_from(low)
+                .ok()
+                .and_then(|n| FILES.get(n.checked_sub(1)?))
+            {
+                Some(file) if ns != 0 => Ok(Node::File(ns, file)),
+                _ => Err(Errno::ESTALE),
+            };
+        }
+        if ns == 0 {
             return Err(Errno::ESTALE);
         }
         match low {
@@ -168,6 +181,16 @@ impl Node {
                 .ok_or(Errno::ESTALE),
         }
     }
+}
+
+/// An inode number for one lookup of a fixed file. The kernel lets one write at a time into an inode; writers
+/// that each have their own can wait for the disk together.
+///
+/// # Errors
+/// Those of [`Node::ino`].
+pub fn ino_of_lookup(ns: u32, file: &'static File, running: u32) -> Result<u64, Errno> {
+    let low = (Node::File(ns, file).ino()? & u64::from(u8::MAX)) << RUNNING_BITS;
+    Ok(1 << 63 | u64::from(ns) << LOW_BITS | low | u64::from(running))
 }
 
 #[cfg(test)]
@@ -186,6 +209,21 @@ mod tests {
         nodes.extend([0, 1, 1 << 39, MAX_RECORD].map(|n| Node::Record(77, n)));
         for node in nodes {
             assert_eq!(Node::from_ino(node.ino().unwrap()), Ok(node));
+        }
+    }
+
+    #[test]
+    fn every_lookups_number_is_its_own_and_stands_for_its_file() {
+        for file in FILES {
+            for ns in [1, (1 << 23) - 1] {
+                let (a, b) = (
+                    ino_of_lookup(ns, file, 0).unwrap(),
+                    ino_of_lookup(ns, file, u32::MAX).unwrap(),
+                );
+                assert_ne!(a, b);
+                assert_eq!(Node::from_ino(a), Ok(Node::File(ns, file)));
+                assert_eq!(Node::from_ino(b), Ok(Node::File(ns, file)));
+            }
         }
     }
 

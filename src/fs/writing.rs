@@ -1,11 +1,13 @@
 //! Writes: bytes into records, and the news of them.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use super::durable::Pending;
 use super::errno::Errno;
-use super::handle::{Handle, OpenFile, lock};
+use super::handle::{Handle, OpenFile, Opener, lock};
 use super::tree::{FILES, Kind};
-use super::{Caller, Fs, Namespace, PoisonError, Transport, WriteReply};
+use super::{Caller, DoneReply, Fs, Namespace, PoisonError, Transport, WriteReply};
 use crate::log::Log;
 
 impl<T: Transport> Fs<T> {
@@ -20,15 +22,13 @@ impl<T: Transport> Fs<T> {
             Ok(grew) => grew,
             Err(errno) => return reply.error(errno),
         };
-        let synced = if durable {
-            handle.namespace.log.sync()
-        } else {
-            Ok(())
-        };
-        match synced {
-            Ok(()) => reply.written(data.len() as u32),
-            Err(error) => reply.error(error.into()),
+        let bytes = data.len() as u32;
+        if grew && (durable || self.settings.sync_always) {
+            self.durable
+                .push(&handle.namespace, Pending::Write { bytes, reply });
+            return;
         }
+        reply.written(bytes);
         if grew {
             self.grew(&handle.namespace);
         }
@@ -50,29 +50,32 @@ impl<T: Transport> Fs<T> {
                     );
                     return Err(Errno::EMSGSIZE);
                 }
-                log.append_batch_quiet(&[data])?;
+                log.append_batch_unsynced(&[data])?;
                 Ok(true)
             }
             OpenFile::AppendLines { lines, opener } => {
-                let before = log.state().count;
+                let mut grew = false;
+                let mut store = |batch: &[&[u8]]| {
+                    log.append_batch_unsynced(batch)?;
+                    grew = true;
+                    Ok(())
+                };
                 let mut lines = lock(lines);
-                lines.write(data, self.settings.max_record_bytes, |batch| {
-                    store(log, batch)
-                })?;
+                lines.write(data, self.settings.max_record_bytes, &mut store)?;
                 if self.closing.load(Ordering::SeqCst) {
-                    lines.finish(|batch| store(log, batch))?;
+                    lines.finish(&mut store)?;
                 }
                 if lines.has_partial() {
                     opener.resolve();
                 }
-                Ok(log.state().count > before)
+                Ok(grew)
             }
             OpenFile::Text { .. } | OpenFile::Count | OpenFile::Record { .. } => Err(Errno::EBADF),
         }
     }
 
     /// A `close(2)` of one descriptor of the file, by a process that may have inherited it. When the one that
-    /// opened it closes it, a line that waits for its newline becomes a record.
+    /// opened it closes its last one, a line that waits for its newline becomes a record.
     ///
     /// # Errors
     /// Those of the append: `close` reports them.
@@ -80,7 +83,9 @@ impl<T: Transport> Fs<T> {
         let handle = self.handle(fh)?;
         match &handle.file {
             OpenFile::AppendLines { lines, opener }
-                if lock(lines).has_partial() && opener.is(caller.thread) =>
+                if lock(lines).has_partial()
+                    && opener.is(caller.thread)
+                    && !Opener::holds_another(caller.thread, &path_in_mount(&handle.namespace)) =>
             {
                 self.finish_lines(&handle)
             }
@@ -102,15 +107,14 @@ impl<T: Transport> Fs<T> {
         Ok(())
     }
 
-    /// Returns when every record appended through this handle is on the disk.
-    ///
-    /// # Errors
-    /// `EIO` when the disk fails.
-    pub fn fsync(&self, fh: u64) -> Result<(), Errno> {
-        let handle = self.handle(fh)?;
-        match handle.file {
-            OpenFile::Append | OpenFile::AppendLines { .. } => Ok(handle.namespace.log.sync()?),
-            OpenFile::Text { .. } | OpenFile::Count | OpenFile::Record { .. } => Ok(()),
+    /// Answers when every record appended through this handle is on the disk; `EIO` when the disk fails.
+    pub fn fsync(&self, fh: u64, reply: T::Done) {
+        match self.handle(fh) {
+            Ok(handle) if handle.file.takes_writes() => {
+                self.durable.push(&handle.namespace, Pending::Done(reply))
+            }
+            Ok(_) => reply.done(),
+            Err(errno) => reply.error(errno),
         }
     }
 
@@ -137,4 +141,10 @@ impl<T: Transport> Fs<T> {
 fn store(log: &Log, batch: &[&[u8]]) -> Result<(), Errno> {
     log.append_batch_quiet(batch)?;
     Ok(())
+}
+
+/// Where the `append-lines` of a namespace is, from the mount point on.
+fn path_in_mount(namespace: &Namespace) -> PathBuf {
+    let name = FILES.iter().find(|f| f.kind == Kind::AppendLines);
+    Path::new(namespace.log.namespace().as_str()).join(name.map_or("", |f| f.name))
 }

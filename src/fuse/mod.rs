@@ -19,11 +19,12 @@ use fuser::{
 };
 pub(crate) use reply::Kernel;
 use reply::{
-    KernelPoll, KernelRead, KernelWrite, file_type, reply_attr, reply_empty, reply_entry, to_fuser,
+    KernelDone, KernelPoll, KernelRead, KernelWrite, file_type, reply_attr, reply_empty,
+    reply_entry, to_fuser,
 };
 
 use immuta::fs::errno::Errno;
-use immuta::fs::{Access, Caller, Fs, SetAttr};
+use immuta::fs::{Access, Caller, Fs, ReadMode, SetAttr};
 
 /// The largest write in one message: what the kernel sends at most with its default page limit.
 pub(crate) const MAX_WRITE_BYTES: u32 = 1 << 20;
@@ -148,18 +149,16 @@ impl Filesystem for FuseFs {
         offset: u64,
         size: u32,
         flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
+        lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let nonblock = flags.0 & libc::O_NONBLOCK != 0;
-        self.0.read(
-            fh.0,
-            req.unique().0,
-            offset,
-            size,
-            nonblock,
-            KernelRead(reply),
-        );
+        let mode = ReadMode {
+            nonblock: flags.0 & libc::O_NONBLOCK != 0,
+            // A read that a program has called has an owner; the page cache reads on nobody's behalf.
+            for_page_cache: lock_owner.is_none(),
+        };
+        self.0
+            .read(fh.0, req.unique().0, offset, size, mode, KernelRead(reply));
     }
 
     fn write(
@@ -211,7 +210,7 @@ impl Filesystem for FuseFs {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        reply_empty(reply, self.0.fsync(fh.0));
+        self.0.fsync(fh.0, KernelDone(reply));
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -307,6 +306,21 @@ impl Filesystem for FuseFs {
         }
     }
 
+    fn lseek(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        match self.0.seek_data_or_hole(ino.0, offset, whence) {
+            Ok(offset) => reply.offset(offset),
+            Err(errno) => reply.error(to_fuser(errno)),
+        }
+    }
+
     // What would change what is written, or make anything but a namespace: refused at once, to root too.
 
     fn create(
@@ -366,10 +380,6 @@ impl Filesystem for FuseFs {
 
     // What the tree does not have. Answered without the warning that fuser's defaults print.
 
-    fn lseek(&self, _: &Request, _: INodeNo, _: FileHandle, _: i64, _: i32, reply: ReplyLseek) {
-        reply.error(fuser::Errno::ENOSYS); // SEEK_DATA and SEEK_HOLE: the kernel answers them itself.
-    }
-
     fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
         reply.error(fuser::Errno::ENOSYS);
     }
@@ -422,6 +432,8 @@ impl Filesystem for FuseFs {
         _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        reply.error(fuser::Errno::ENOSYS); // The kernel copies through read and write.
+        // The program is to read and write itself, as it does on every error here. After ENOSYS the kernel would do
+        // it, up to the size of the moment: `cat follow > ../other/append-lines` would not wait.
+        reply.error(fuser::Errno::EINVAL);
     }
 }

@@ -135,7 +135,7 @@ pub(crate) fn prepare(mountpoint: &Path, logs_dir: &Path) -> Result<PathBuf, Mou
         let way_out = "logs are mounted there already (use them, or unmount them first)";
         return Err(cannot(mountpoint, way_out));
     }
-    if fs::canonicalize(logs_dir).is_ok_and(|logs| logs.starts_with(&path)) {
+    if existing_part(logs_dir).is_some_and(|logs| logs.starts_with(&path)) {
         let why = format!(
             "it would hide the logs in '{}' (give another directory)",
             logs_dir.display()
@@ -156,6 +156,14 @@ pub(crate) fn prepare(mountpoint: &Path, logs_dir: &Path) -> Result<PathBuf, Mou
         return Err(cannot(mountpoint, "not empty (give an empty directory)"));
     }
     Ok(path)
+}
+
+/// The real path of a directory, or of the nearest one above it that is there: what is missing will be made there.
+fn existing_part(directory: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(directory).ok()?;
+    absolute
+        .ancestors()
+        .find_map(|path| fs::canonicalize(path).ok())
 }
 
 /// Clears away a mount whose daemon is gone. Only one of ours: another program's is not ours to take.

@@ -5,7 +5,7 @@ use fuser::{
     ReplyEntry, ReplyWrite,
 };
 use immuta::fs::errno::Errno;
-use immuta::fs::{Attr, NodeType, PollWaker, ReadReply, Transport, WriteReply};
+use immuta::fs::{Attr, DoneReply, NodeType, PollWaker, ReadReply, Transport, WriteReply};
 
 /// Unit of `st_blksize`: what `cat` and its like then read at a time.
 const PREFERRED_READ_BYTES: u32 = 128 << 10;
@@ -16,6 +16,7 @@ pub(crate) struct Kernel;
 impl Transport for Kernel {
     type Read = KernelRead;
     type Write = KernelWrite;
+    type Done = KernelDone;
     type Poll = KernelPoll;
 }
 
@@ -36,6 +37,18 @@ pub(crate) struct KernelWrite(pub(super) ReplyWrite);
 impl WriteReply for KernelWrite {
     fn written(self, bytes: u32) {
         self.0.written(bytes);
+    }
+
+    fn error(self, errno: Errno) {
+        self.0.error(to_fuser(errno));
+    }
+}
+
+pub(crate) struct KernelDone(pub(super) ReplyEmpty);
+
+impl DoneReply for KernelDone {
+    fn done(self) {
+        self.0.ok();
     }
 
     fn error(self, errno: Errno) {
@@ -87,7 +100,7 @@ fn file_attr(attr: &Attr) -> FileAttr {
 
 pub(super) fn reply_entry(reply: ReplyEntry, result: Result<Attr, Errno>) {
     match result {
-        Ok(a) => reply.entry_with_ttls(&a.entry_ttl, &a.attr_ttl, &file_attr(&a), Generation(0)),
+        Ok(a) => reply.entry_with_ttls(&a.attr_ttl, &a.entry_ttl, &file_attr(&a), Generation(0)),
         Err(errno) => reply.error(to_fuser(errno)),
     }
 }

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::thread;
 
+use super::disk;
 use super::log::{Writer, Wrote};
 use super::signal::lock;
 use super::tail::Tail;
-use super::{Error, Log, Result, Sync};
+use super::{Error, Format, Log, Result, Sync};
 
 impl Log {
     /// Returns when every record that was appended before the call is on the disk, with its index entry. Cheap when it is already.
@@ -44,6 +45,17 @@ impl Log {
         }
     }
 
+    /// Says in the log how many records there are, in one write. A `bare` log says nothing.
+    pub(crate) fn write_header(&self, tail: &Tail) -> io::Result<()> {
+        match self.format {
+            Format::Bare => Ok(()),
+            Format::Count8 | Format::Count16 => {
+                let header = self.format.header(tail.count, tail.last_index);
+                disk::write_all(&*self.file, header.as_bytes(), 0)
+            }
+        }
+    }
+
     /// Takes a failed append back, and says what it failed with. A full disk leaves the log as it was; anything else leaves it failed.
     pub(crate) fn roll_back(&self, writer: &mut Writer, cause: io::Error, wrote: Wrote) -> Error {
         if let Err(e) = self.cut_back(writer, wrote) {
@@ -64,7 +76,7 @@ impl Log {
     /// Puts the files back to `writer.tail`. The count first: it must never be larger than what is there.
     pub(crate) fn cut_back(&self, writer: &Writer, wrote: Wrote) -> io::Result<()> {
         if wrote >= Wrote::Count {
-            self.write_count(writer.tail.count)?;
+            self.write_header(&writer.tail)?;
         }
         self.file.set_len(writer.tail.log_end)?;
         self.index.cut(writer.tail.count)

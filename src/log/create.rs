@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::disk::{self, OpenMode};
-use super::format::{Slot, encode_length};
-use super::index::Index;
-use super::recovery::{Opened, Recovery, new_index_header};
+use super::format::Slot;
+use super::index::{Index, new_index_header};
+use super::recovery::Opened;
 use super::tail::Tail;
-use super::{Error, Log, Namespace, Options, Result};
+use super::{Error, Log, Namespace, Options, Recovery, Result};
 
 /// Ids of namespaces are below this, so that an inode number can hold one beside a record's number.
 pub(crate) const MAX_ID: u32 = 1 << 23;
@@ -59,10 +59,11 @@ pub(crate) fn create_files(options: &Options, namespace: &Namespace, id: u32) ->
             synced_count: 0,
             log_end: options.format.header_bytes(),
             boot: disk.boot_id(),
+            rebuilt: 0,
         };
         let index = disk.open(&index_path, OpenMode::Create)?;
         disk::write_all(&*index, &new_index_header(&slot), 0)?;
-        disk::write_all(&*file, &encode_length(0), 0)?;
+        disk::write_all(&*file, options.format.header(0, 0).as_bytes(), 0)?;
         index.sync_data()?;
         file.sync_data()?;
         disk.sync_dir(&options.logs_dir)?;

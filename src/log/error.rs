@@ -87,12 +87,13 @@ pub enum Error {
         /// What is wrong there, and the way out where there is one.
         what: String,
     },
-    /// The log is in a format that this version can name, but not open or create.
-    UnsupportedFormat {
+    /// The log has no index of ours, and its bytes alone do not say which format it is in. No byte of it was changed.
+    /// [`Options::assume_format`](super::Options::assume_format) decides.
+    UnclearFormat {
         /// The namespace.
         namespace: String,
-        /// The format it is in.
-        format: Format,
+        /// The formats that it could be in, and how many records it would have. None: it is whole in none of them.
+        could_be: Vec<(Format, u64)>,
     },
     /// The caller's own reader failed; nothing was stored.
     Input {
@@ -190,10 +191,21 @@ impl fmt::Display for Error {
                     "'{namespace}' is damaged at byte {offset} of the log: {what}"
                 )
             }
-            Error::UnsupportedFormat { namespace, format } => write!(
-                f,
-                "namespace '{namespace}': this version cannot open or create a log in the format '{format}' (only 'count8')"
-            ),
+            Error::UnclearFormat {
+                namespace,
+                could_be,
+            } => {
+                write!(f, "cannot tell the format of '{namespace}': ")?;
+                if could_be.is_empty() {
+                    f.write_str("it is whole in none of bare, count8, count16")?;
+                }
+                for (at, (format, records)) in could_be.iter().enumerate() {
+                    let between = if at == 0 { "it could be " } else { " or " };
+                    let s = if *records == 1 { "" } else { "s" };
+                    write!(f, "{between}{format} with {records} record{s}")?;
+                }
+                f.write_str(" (no byte was changed; name the format with --assume-format)")
+            }
             Error::Input { source } => write!(
                 f,
                 "cannot read the record to append: {source} (nothing was stored)"

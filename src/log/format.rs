@@ -18,9 +18,9 @@
 //!
 //! slot    0 magic "immutaIX"    8 version: u16     10 format: u8      11 flags: u8 (bit 0: clean)
 //!        12 namespace id: u32  16 sequence: u64    24 synced count: u64
-//!        32 log end: u64       40 boot id: u64     48 zeros           60 CRC-32C of bytes 0..60
+//!        32 log end: u64       40 boot id: u64     48 rebuilt: u64   56 zeros   60 CRC-32C of bytes 0..60
 //!
-//! entry   0 log offset: 56 bits, flags: 8 bits (bit 0 of the flags: time unknown)
+//! entry   0 log offset: 56 bits, flags: 8 bits (bit 0 of the flags: time unknown, bit 1: the batch goes on)
 //!         8 text offset: u64   16 time: i64, ns since 1970            24 CRC-32C of the payload
 //!        28 CRC-32C of the record number (u64), bytes 0..28 of this entry, the namespace id (u32)
 //! ```
@@ -28,6 +28,7 @@
 //! The CRC of an entry covers its own number and the namespace, so that a stale, moved or foreign entry cannot pass.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crc32c::{crc32c, crc32c_append};
 
@@ -42,24 +43,32 @@ pub(crate) const ENTRY_BYTES: usize = 32;
 /// A log's offsets have 56 bits: 64 PiB, more than any file system of today holds in one file.
 pub(crate) const MAX_LOG_BYTES: u64 = (1 << 56) - 1;
 
+/// The longest header before the records.
+pub(crate) const MAX_HEADER_BYTES: usize = 16;
+
 const MAGIC: [u8; 8] = *b"immutaIX";
 const VERSION: u16 = 1;
 const CLEAN: u8 = 1;
 const TIME_UNKNOWN: u64 = 1 << 56;
+const BATCH_GOES_ON: u64 = 1 << 57;
 
 /// How a log lies on disk. A log keeps the format that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Format {
-    /// Records only, as the first releases of the Go library wrote them. Not yet opened by this version.
+    /// Records only, as the first releases of the Go library wrote them. Nothing in the file says which of them are committed: that
+    /// is in the index.
     Bare,
     /// A count of 8 bytes, then the records.
     #[default]
     Count8,
-    /// A count and the last record's byte index, as released Go programs write today. Not yet opened by this version.
+    /// A count and the last record's byte index, as released Go programs write today.
     Count16,
 }
 
 impl Format {
+    /// All formats there are.
+    pub const ALL: [Format; 3] = [Format::Bare, Format::Count8, Format::Count16];
+
     /// Bytes before the first record's size field: 0, 8 or 16.
     pub const fn header_bytes(self) -> u64 {
         match self {
@@ -78,9 +87,60 @@ impl Format {
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        [Format::Bare, Format::Count8, Format::Count16]
+        Format::ALL.into_iter().find(|f| f.to_byte() == byte)
+    }
+
+    /// The bytes before the first record of a log with `count` records, the last of which is at `last_index`.
+    pub(crate) fn header(self, count: u64, last_index: u64) -> Header {
+        let mut bytes = [0; MAX_HEADER_BYTES];
+        bytes[..8].copy_from_slice(&encode_length(count));
+        bytes[8..].copy_from_slice(&encode_length(last_index));
+        let length = self.header_bytes() as usize;
+        bytes[length..].fill(0);
+        Header { bytes, length }
+    }
+}
+
+/// The bytes of a log before its first record, as many as its format has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    bytes: [u8; MAX_HEADER_BYTES],
+    length: usize,
+}
+
+impl Header {
+    /// From the first bytes of a file, which may have more of them, or fewer.
+    pub(crate) fn of(format: Format, file: &[u8]) -> Self {
+        let mut bytes = [0; MAX_HEADER_BYTES];
+        let length = file.len().min(format.header_bytes() as usize);
+        bytes[..length].copy_from_slice(&file[..length]);
+        Header { bytes, length }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// The count as it is there; 0 where there is none.
+    pub(crate) fn count(&self) -> i64 {
+        u64_at(&self.bytes, 0).cast_signed()
+    }
+
+    /// The last record's index; 0 where there is none.
+    pub(crate) fn last_index(&self) -> u64 {
+        u64_at(&self.bytes, 8)
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    /// `bare`, `count8` or `count16`.
+    fn from_str(name: &str) -> Result<Self, String> {
+        Format::ALL
             .into_iter()
-            .find(|f| f.to_byte() == byte)
+            .find(|format| format.to_string() == name)
+            .ok_or_else(|| format!("'{}' is none of bare, count8, count16", name.escape_debug()))
     }
 }
 
@@ -133,6 +193,8 @@ pub(crate) struct Slot {
     pub(crate) log_end: u64,
     /// Which boot of the machine wrote it; 0: not known.
     pub(crate) boot: u64,
+    /// How many of the records have an entry that was made from the log, and not by who wrote the record.
+    pub(crate) rebuilt: u64,
 }
 
 impl Slot {
@@ -147,6 +209,7 @@ impl Slot {
         bytes[24..32].copy_from_slice(&self.synced_count.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.log_end.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.boot.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.rebuilt.to_le_bytes());
         let crc = crc32c(&bytes[..60]);
         bytes[60..64].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -171,6 +234,7 @@ impl Slot {
             synced_count: u64_at(bytes, 24),
             log_end: u64_at(bytes, 32),
             boot: u64_at(bytes, 40),
+            rebuilt: u64_at(bytes, 48),
         })
     }
 
@@ -190,6 +254,8 @@ pub(crate) struct IndexEntry {
     pub(crate) log_offset: u64,
     /// The time is not the record's own: its entry was rebuilt from the log. `time_ns` then repeats the previous record's.
     pub(crate) time_unknown: bool,
+    /// The next record was appended with this one: a crash leaves both or none.
+    pub(crate) batch_goes_on: bool,
     /// Where the record's text starts in the text view.
     pub(crate) text_offset: u64,
     /// Nanoseconds since 1970, never smaller than the previous record's.
@@ -201,7 +267,8 @@ pub(crate) struct IndexEntry {
 impl IndexEntry {
     pub(crate) fn encode(&self, n: u64, id: u32) -> [u8; ENTRY_BYTES] {
         let mut bytes = [0; ENTRY_BYTES];
-        let flags = if self.time_unknown { TIME_UNKNOWN } else { 0 };
+        let flag = |set: bool, flag: u64| if set { flag } else { 0 };
+        let flags = flag(self.time_unknown, TIME_UNKNOWN) | flag(self.batch_goes_on, BATCH_GOES_ON);
         bytes[0..8].copy_from_slice(&(self.log_offset | flags).to_le_bytes());
         bytes[8..16].copy_from_slice(&self.text_offset.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.time_ns.to_le_bytes());
@@ -221,6 +288,7 @@ impl IndexEntry {
         Some(IndexEntry {
             log_offset: first & MAX_LOG_BYTES,
             time_unknown: first & TIME_UNKNOWN != 0,
+            batch_goes_on: first & BATCH_GOES_ON != 0,
             text_offset: u64_at(bytes, 8),
             time_ns: u64_at(bytes, 16).cast_signed(),
             checksum: u32_at(bytes, 24),
@@ -274,10 +342,12 @@ mod tests {
         synced_count: 12,
         log_end: 3456,
         boot: 0xdead_beef_0bad_cafe,
+        rebuilt: 5,
     };
     const ENTRY: IndexEntry = IndexEntry {
         log_offset: MAX_LOG_BYTES,
         time_unknown: true,
+        batch_goes_on: true,
         text_offset: 77,
         time_ns: -5,
         checksum: 0x1234_5678,
@@ -332,6 +402,25 @@ mod tests {
             assert_eq!(start / 512, (start + ENTRY_BYTES as u64 - 1) / 512);
         }
         assert_eq!(entry_offset(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_header_has_as_many_fields_as_its_format() {
+        assert_eq!(Format::Bare.header(7, 100).as_bytes(), b"");
+        assert_eq!(Format::Count8.header(7, 100).as_bytes(), 7i64.to_le_bytes());
+        let both = Format::Count16.header(7, 100);
+        assert_eq!(both.as_bytes()[8..], 100i64.to_le_bytes());
+        assert_eq!((both.count(), both.last_index()), (7, 100));
+        assert_eq!(Header::of(Format::Count16, both.as_bytes()), both);
+        for format in Format::ALL {
+            assert_eq!(format.to_string().parse(), Ok(format));
+            let length = format.header(0, 0).as_bytes().len() as u64;
+            assert_eq!(length, format.header_bytes());
+        }
+        assert_eq!(
+            "count".parse::<Format>(),
+            Err("'count' is none of bare, count8, count16".to_owned())
+        );
     }
 
     #[test]

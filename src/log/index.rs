@@ -52,6 +52,12 @@ impl Index {
         disk::write_all(&*self.file, entries, offset)
     }
 
+    /// How many entries there is room for in the file as it is now.
+    pub(crate) fn entries(&self) -> io::Result<u64> {
+        let bytes = self.file.len()?.saturating_sub(INDEX_HEADER_BYTES);
+        Ok(bytes / ENTRY_BYTES as u64)
+    }
+
     /// Cuts the index to `count` entries.
     pub(crate) fn cut(&self, count: u64) -> io::Result<()> {
         self.file
@@ -84,6 +90,20 @@ impl Index {
 /// Slots take turns by the parity of their sequence number.
 pub(crate) fn slot_offset(sequence: u64) -> u64 {
     (sequence & 1) * SLOT_BYTES as u64
+}
+
+/// The header of a new index, both slots, so that neither is left to chance.
+pub(crate) fn new_index_header(slot: &Slot) -> Vec<u8> {
+    let other = Slot {
+        sequence: slot.sequence + 1,
+        ..*slot
+    };
+    let mut header = vec![0; INDEX_HEADER_BYTES as usize];
+    for slot in [slot, &other] {
+        let at = slot_offset(slot.sequence) as usize;
+        header[at..at + SLOT_BYTES].copy_from_slice(&slot.encode());
+    }
+    header
 }
 
 /// Reads an index file's header; `None` when neither slot is valid.
@@ -163,7 +183,18 @@ impl DiskFile for Overlay {
         Ok(bufs.iter().map(|buf| buf.len()).sum())
     }
 
-    fn set_len(&self, _: u64) -> io::Result<()> {
+    /// Forgets what is in memory from `bytes` on; the file is not touched.
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        let mut over = self
+            .over
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let kept = bytes.saturating_sub(over.from);
+        over.bytes
+            .truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+        if over.bytes.is_empty() {
+            over.from = u64::MAX;
+        }
         Ok(())
     }
 

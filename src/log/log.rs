@@ -13,17 +13,16 @@ use super::format::{
 };
 use super::group::Group;
 use super::index::Index;
-use super::recovery::Recovery;
 use super::signal::{Signal, State, lock};
 use super::syncer::SyncQueue;
 use super::tail::{Appended, Tail, to_ns};
-use super::{ByteIndex, Error, Format, Namespace, RecordNo, Result, Sync};
+use super::{ByteIndex, Error, Format, Namespace, RecordNo, Recovery, Result, Sync};
 
 /// Payloads up to this size are copied behind their size fields, which costs less than the kernel's walk over many small buffers;
 /// larger ones are written from where they are.
-const COPY_BYTES: usize = 64 << 10;
+pub(crate) const COPY_BYTES: usize = 64 << 10;
 /// A batch is written in pieces of about this size: what the second-level cache holds.
-const WRITE_BYTES: usize = 256 << 10;
+pub(crate) const WRITE_BYTES: usize = 256 << 10;
 /// What [`Log::append_from`] reads and writes at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 /// A buffer that a huge batch has grown beyond this is given back.
@@ -38,7 +37,8 @@ pub(crate) struct Writer {
     pub(crate) unclean: bool,
     pub(crate) closed: bool,
     bytes: Vec<u8>,
-    entries: Vec<u8>,
+    /// The index entries of what is being appended.
+    pub(crate) entries: Vec<u8>,
 }
 
 /// How far an append has come: what of it may be in the files.
@@ -192,6 +192,25 @@ impl Log {
     /// # Errors
     /// As [`Log::append_batch`].
     pub fn append_batch_quiet(&self, payloads: &[&[u8]]) -> Result<Appended> {
+        let (appended, end) = self.write_batch(payloads)?;
+        if self.sync == Sync::Always {
+            self.sync_through(end)?;
+        }
+        Ok(appended)
+    }
+
+    /// As [`Log::append_batch_quiet`], but never waits for the disk. With [`Sync::Always`] the records are written and have
+    /// their place, but readers do not see them, and they are not promised, until a [`Log::sync`] has returned: one
+    /// for as many appends as came meanwhile.
+    ///
+    /// # Errors
+    /// As [`Log::append_batch`].
+    pub fn append_batch_unsynced(&self, payloads: &[&[u8]]) -> Result<Appended> {
+        self.write_batch(payloads).map(|(appended, _)| appended)
+    }
+
+    /// Writes a batch; unless each is to be synced first, commits it. Returns where it is, and the count behind it.
+    fn write_batch(&self, payloads: &[&[u8]]) -> Result<(Appended, u64)> {
         let mut guard = lock(&self.writer);
         let writer = &mut *guard;
         self.check_writable(writer)?;
@@ -202,7 +221,7 @@ impl Log {
             size: payloads.first().map_or(0, |payload| payload.len() as u64),
         };
         if payloads.is_empty() {
-            return Ok(appended);
+            return Ok((appended, 0));
         }
         self.check_sizes(writer, payloads)?;
         self.mark_unclean(writer)?;
@@ -211,7 +230,7 @@ impl Log {
             Err(e) => return Err(self.roll_back(writer, e, Wrote::Records)),
         };
         self.finish(guard, tail)?;
-        Ok(appended)
+        Ok((appended, tail.count))
     }
 
     /// Appends one record of any size, read to its end from `reader` at constant memory. Nothing is visible before that.
@@ -232,7 +251,7 @@ impl Log {
         let start = writer.tail.log_end;
         let (mut size, mut crc, mut last) = (0u64, 0, None);
         loop {
-            let n = match read_full(reader, &mut chunk) {
+            let n = match disk::read_full(reader, &mut chunk) {
                 Ok(0) => break,
                 Ok(n) => n,
                 Err(source) => {
@@ -273,6 +292,9 @@ impl Log {
             return Err(self.roll_back(writer, e, Wrote::Records));
         }
         self.finish(guard, tail)?;
+        if self.sync == Sync::Always {
+            self.sync_through(tail.count)?;
+        }
         Ok(appended)
     }
 
@@ -281,7 +303,7 @@ impl Log {
         self.signal.notify_observers();
     }
 
-    fn check_writable(&self, writer: &Writer) -> Result<()> {
+    pub(crate) fn check_writable(&self, writer: &Writer) -> Result<()> {
         if self.read_only {
             return Err(Error::ReadOnly);
         }
@@ -335,8 +357,11 @@ impl Log {
         let (mut tail, mut written) = (*start, start.log_end);
         bytes.clear();
         entries.clear();
-        for payload in payloads {
-            let entry = entry_at(&tail, time_ns, checksum(payload));
+        for (n, payload) in payloads.iter().enumerate() {
+            let entry = IndexEntry {
+                batch_goes_on: n + 1 < payloads.len(),
+                ..entry_at(&tail, time_ns, checksum(payload))
+            };
             entries.extend_from_slice(&entry.encode(tail.count, self.index.id));
             tail = tail
                 .with(payload.len() as u64, payload.last().copied(), time_ns, true)
@@ -361,16 +386,20 @@ impl Log {
         Ok(tail)
     }
 
-    /// The second half of an append: index entries, count, sync where it is due, commit.
+    /// The second half of an append: index entries, count, and the commit, unless a sync has to come before it.
     ///
     /// The index is written before the count, so that after a crash of this process every counted record has its entry; the
     /// count is written with each append, so that the log alone, its index deleted, opens with every acknowledged record.
-    fn finish(&self, mut guard: std::sync::MutexGuard<'_, Writer>, tail: Tail) -> Result<()> {
+    pub(crate) fn finish(
+        &self,
+        mut guard: std::sync::MutexGuard<'_, Writer>,
+        tail: Tail,
+    ) -> Result<()> {
         let writer = &mut *guard;
         if let Err(e) = self.index.write(writer.tail.count, &writer.entries) {
             return Err(self.roll_back(writer, e, Wrote::Entries));
         }
-        if let Err(e) = self.write_count(tail.count) {
+        if let Err(e) = self.write_header(&tail) {
             return Err(self.roll_back(writer, e, Wrote::Count));
         }
         writer.tail = tail;
@@ -378,8 +407,7 @@ impl Log {
             writer.entries = Vec::new();
         }
         if self.sync == Sync::Always {
-            drop(guard);
-            return self.sync_through(tail.count);
+            return Ok(()); // What syncs it commits it.
         }
         // Still under the writer's lock, so that commits are in order.
         self.signal.update(|state| tail.write_to(state));
@@ -393,40 +421,18 @@ impl Log {
         }
         Ok(())
     }
-
-    pub(crate) fn write_count(&self, count: u64) -> io::Result<()> {
-        match self.format {
-            Format::Bare => Ok(()),
-            Format::Count8 | Format::Count16 => {
-                disk::write_all(&*self.file, &encode_length(count), 0)
-            }
-        }
-    }
 }
 
 /// The index entry of the record that comes at `tail`.
-fn entry_at(tail: &Tail, time_ns: i64, checksum: u32) -> IndexEntry {
+pub(crate) fn entry_at(tail: &Tail, time_ns: i64, checksum: u32) -> IndexEntry {
     IndexEntry {
         log_offset: tail.log_end,
         time_unknown: false,
+        batch_goes_on: false,
         text_offset: tail.text_end,
         time_ns,
         checksum,
     }
-}
-
-/// Fills `buf` unless the reader ends before.
-fn read_full(reader: &mut dyn Read, buf: &mut [u8]) -> io::Result<usize> {
-    let mut done = 0;
-    while done < buf.len() {
-        match reader.read(&mut buf[done..]) {
-            Ok(0) => break,
-            Ok(n) => done += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(done)
 }
 
 impl fmt::Debug for Log {

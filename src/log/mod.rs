@@ -2,15 +2,20 @@
 //!
 //! `format` is the bytes and does no I/O; `disk` is all that the engine asks of a disk, `window` a buffer over one of its files, and `index` the
 //! file beside the log. `signal` holds what is committed, and wakes those who wait for more. `log` is the only writer, with `tail`, the end that
-//! it writes at; `commit` brings it to the disk, for a `group` of writers at once, closes it, and stops it when the disk fails; `syncer` is the thread that does so at an
+//! it writes at; `transaction` holds many appends back until they
+//! are visible at once; `commit` brings it to the disk, for a `group` of writers at once, closes it, and stops it when the disk fails; `syncer` is the thread that does so at an
 //! interval. Readers use `scan` for entries and `run`s of records, `search` to find one by text offset or time, `stream` to follow; `refresh` is
-//! for those in another process. `recovery` opens a log whatever has happened to it, by a `walk` along it where it must; `verify` looks
+//! for those in another process. `recovery` opens a log whatever has happened to it, by a `walk` along it where it must, and says its `outcome`; `detect` tells a log's format
+//! where no index does, once `files` has found
+//! them; `repair` is the way out of what they refuse. `verify` looks
 //! at every byte. `sync` names the locks. `storage` is the directory, with its `lock` and what it takes to `create` a log.
 
 mod commit;
 mod create;
+mod detect;
 mod disk;
 mod error;
+mod files;
 mod format;
 mod group;
 mod index;
@@ -19,8 +24,10 @@ mod lock;
 mod log;
 mod name;
 mod options;
+mod outcome;
 mod recovery;
 mod refresh;
+mod repair;
 mod run;
 mod scan;
 mod search;
@@ -30,6 +37,7 @@ mod stream;
 mod sync;
 mod syncer;
 mod tail;
+mod transaction;
 mod verify;
 mod walk;
 mod window;
@@ -41,10 +49,12 @@ pub use lock::LOCK_FILE;
 pub use log::Log;
 pub use name::{ByteIndex, MAX_NAMESPACE_BYTES, Namespace, RecordNo};
 pub use options::{DEFAULT_MAX_RECORD_BYTES, Options, Sync};
-pub use recovery::{Cut, Recovery};
+pub use outcome::{Cut, Recovery};
+pub use repair::{Repair, repair};
 pub use run::{Entry, MAX_RUN_BYTES, Records, Run, Scratch};
 pub use signal::{Signal, State, Subscription, WaitOutcome};
 pub use storage::Storage;
 pub use stream::{Record, Stream};
 pub use tail::Appended;
+pub use transaction::Transaction;
 pub use verify::{Damage, Details, MAX_LISTED_DAMAGES, Report};

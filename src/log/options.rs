@@ -43,7 +43,9 @@ pub const DEFAULT_MAX_RECORD_BYTES: u64 = 64 << 20;
 pub struct Options {
     pub(crate) logs_dir: PathBuf,
     pub(crate) namespaces: Vec<String>,
+    pub(crate) only: Option<Vec<String>>,
     pub(crate) format: Format,
+    pub(crate) assume_format: Option<Format>,
     pub(crate) sync: Sync,
     pub(crate) max_record_bytes: u64,
     pub(crate) read_only: bool,
@@ -57,13 +59,21 @@ impl Options {
         Options {
             logs_dir: logs_dir.into(),
             namespaces: Vec::new(),
+            only: None,
             format: Format::default(),
+            assume_format: None,
             sync: Sync::default(),
             max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
             read_only: false,
             repair: false,
             disk: Arc::new(StdDisk),
         }
+    }
+
+    pub(crate) fn opens(&self, namespace: &str) -> bool {
+        self.only
+            .as_ref()
+            .is_none_or(|only| only.iter().any(|name| name == namespace))
     }
 
     /// Namespaces to create if they are not there. All that are in the directory are opened in any case.
@@ -73,10 +83,26 @@ impl Options {
         self
     }
 
-    /// The format of the namespaces to be created; [`Format::Count8`] by default, and in this version only that.
+    /// Opens these namespaces alone, whatever else is in the directory. [`Storage::create`](super::Storage::create) refuses the others.
+    #[must_use]
+    pub fn only<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.only = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The format of the namespaces to be created; [`Format::Count8`] by default. A log that is there keeps the format that it has.
     #[must_use]
     pub fn format(mut self, format: Format) -> Self {
         self.format = format;
+        self
+    }
+
+    /// The format of a log whose format can be told neither by its index nor by its bytes, and that is therefore refused with
+    /// [`Error::UnclearFormat`](super::Error::UnclearFormat). A log whose format can be told is opened in that one all the same, so that
+    /// the option does no harm to the other logs of a directory.
+    #[must_use]
+    pub fn assume_format(mut self, format: Format) -> Self {
+        self.assume_format = Some(format);
         self
     }
 

@@ -4,80 +4,21 @@
 //! whole and right; the first that is not ends the log, and what lies behind that end is cut off before anything is appended. What
 //! cannot be explained by a crash is damage: the log is refused, and no byte of it changed.
 
-use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::detect::{Verdict, detect, read_header};
 use super::disk::{self, Disk, DiskFile, OpenMode};
+use super::files::Files;
 use super::format::{
-    ENTRY_BYTES, INDEX_HEADER_BYTES, SIZE_FIELD_BYTES, Slot, decode_length, encode_length,
-    entry_offset,
+    ENTRY_BYTES, Header, MAX_HEADER_BYTES, SIZE_FIELD_BYTES, Slot, encode_length, entry_offset,
 };
-use super::index::{Index, Overlay, read_slot, slot_offset};
+use super::index::{Index, Overlay, new_index_header, slot_offset};
 use super::tail::Tail;
 use super::walk::Claims;
 use super::window::Window;
-use super::{Error, Format, Namespace, Options, RecordNo, Result};
-
-/// What opening a log found and did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// The log was closed in order and nobody has touched it since: nothing was looked at but its end.
-    pub clean: bool,
-    /// How many records were kept.
-    pub records: u64,
-    /// Records whose index entries were made from the log, from this one on; their times are not known.
-    pub rebuilt_from: Option<RecordNo>,
-    /// How many entries were made so.
-    pub rebuilt: u64,
-    /// Records that are kept, though their bytes are not those that were written: reading them gives
-    /// [`Error::Damaged`].
-    pub damaged: u64,
-    /// What was cut off the end of the log.
-    pub cut: Option<Cut>,
-    /// The count that the log's header claimed, if it was not the number of records kept.
-    pub claimed: Option<i64>,
-}
-
-/// What recovery cut off the end of a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cut {
-    /// Where the log ends now, in bytes from its start.
-    pub offset: u64,
-    /// How many bytes were behind that.
-    pub bytes: u64,
-    /// What they were.
-    pub what: &'static str,
-}
-
-impl fmt::Display for Recovery {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "kept {} records", self.records)?;
-        if let Some(claimed) = self.claimed {
-            write!(f, " (its header said {claimed})")?;
-        }
-        if let Some(from) = self.rebuilt_from {
-            write!(
-                f,
-                ", made the index again for {} from record {from} on (their times are not known)",
-                self.rebuilt
-            )?;
-        }
-        if let Some(Cut {
-            offset,
-            bytes,
-            what,
-        }) = self.cut
-        {
-            write!(f, ", cut {bytes} bytes at byte {offset}: {what}")?;
-        }
-        if self.damaged > 0 {
-            write!(f, ", {} of them damaged", self.damaged)?;
-        }
-        Ok(())
-    }
-}
+use super::{Cut, Error, Format, Namespace, Options, RecordNo, Recovery, Result};
 
 /// A log that is in order, and what it took.
 pub(crate) struct Opened {
@@ -94,34 +35,16 @@ pub(crate) fn open(
     namespace: &Namespace,
     id: &dyn Fn(Option<u32>) -> u32,
 ) -> Result<Opened> {
-    let log_path = namespace.log_path(&options.logs_dir);
-    let index_path = namespace.index_path(&options.logs_dir);
     let disk = &*options.disk;
     let mode = if options.read_only {
         OpenMode::Read
     } else {
         OpenMode::Write
     };
-    let file = disk
-        .open(&log_path, mode)
-        .map_err(|e| Error::io("open", &log_path, e))?;
-    let on_disk = match disk.open(&index_path, mode) {
-        Ok(index) => Some(index),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        Err(e) => return Err(Error::io("open", &index_path, e)),
-    };
-    let slot = match &on_disk {
-        Some(index) => read_slot(&**index).map_err(|e| Error::io("read", &index_path, e))?,
-        None => None,
-    };
-    if let Some(Slot { format, .. }) = slot
-        && format != Format::Count8
-    {
-        return Err(Error::UnsupportedFormat {
-            namespace: namespace.to_string(),
-            format,
-        });
-    }
+    let files = Files::open(options, namespace, mode)?;
+    let (file, slot, format) = (files.log, files.slot, files.format);
+    let (log_path, index_path) = (files.log_path, files.index_path);
+    let on_disk = files.index;
     let index: Arc<dyn DiskFile> = match on_disk {
         on_disk if options.read_only => Arc::new(Overlay::new(on_disk)),
         Some(index) => index,
@@ -134,6 +57,7 @@ pub(crate) fn open(
         log: &*file,
         index: &*index,
         slot,
+        format,
         boot: disk.boot_id(),
         read_only: options.read_only,
         repair: options.repair,
@@ -148,18 +72,19 @@ pub(crate) fn open(
         log::warn!("namespace '{namespace}': {recovery}");
     }
     let last = Slot {
-        format: Format::Count8,
+        format,
         clean: true,
         id: new_id,
         sequence,
         synced_count: tail.count,
         log_end: tail.log_end,
         boot: survey.boot,
+        rebuilt: tail.rebuilt,
     };
     Ok(Opened {
         index: Index::new(index, last),
         file,
-        format: Format::Count8,
+        format,
         tail,
         recovery,
     })
@@ -173,20 +98,6 @@ fn create_index(disk: &dyn Disk, dir: &Path, path: &Path) -> Result<Arc<dyn Disk
     Ok(index)
 }
 
-/// Writes the header of a new index, both slots, so that neither is left to chance.
-pub(crate) fn new_index_header(slot: &Slot) -> Vec<u8> {
-    let other = Slot {
-        sequence: slot.sequence + 1,
-        ..*slot
-    };
-    let mut header = vec![0; INDEX_HEADER_BYTES as usize];
-    for slot in [slot, &other] {
-        let at = slot_offset(slot.sequence) as usize;
-        header[at..at + super::format::SLOT_BYTES].copy_from_slice(&slot.encode());
-    }
-    header
-}
-
 /// A log and its index as they are found.
 pub(crate) struct Survey<'a> {
     pub(crate) namespace: &'a Namespace,
@@ -195,128 +106,157 @@ pub(crate) struct Survey<'a> {
     pub(crate) log: &'a dyn DiskFile,
     pub(crate) index: &'a dyn DiskFile,
     pub(crate) slot: Option<Slot>,
+    pub(crate) format: Format,
     pub(crate) boot: u64,
     pub(crate) read_only: bool,
     pub(crate) repair: bool,
 }
 
+/// What is to become of a log: decided before anything is written.
+pub(crate) struct Decision {
+    pub(crate) tail: Tail,
+    pub(crate) recovery: Recovery,
+    claims: Claims,
+    /// The first record whose entry has to be written, and the tail before it.
+    stale: Option<Tail>,
+    index_length: u64,
+}
+
 impl Survey<'_> {
     /// Puts the log in order, and returns its tail and the sequence number of the slot that counts.
     fn run(&self, id: u32) -> Result<(Tail, Recovery, u64)> {
+        let same_id = self.slot.is_some_and(|slot| slot.id == id);
+        let decision = self.decide(same_id)?;
+        let (tail, mut recovery) = (decision.tail, decision.recovery.clone());
+        let sequence = self.slot.map_or(0, |slot| slot.sequence);
+        if recovery.clean {
+            return Ok((tail, recovery, sequence));
+        }
+        if self.read_only {
+            if let Some(from) = decision.stale {
+                self.rewrite(&decision.claims, from, tail.count, id)?;
+            }
+            recovery.cut = None;
+            return Ok((tail, recovery, sequence));
+        }
+        let stale = if same_id {
+            decision.stale
+        } else {
+            Some(Tail::empty(self.format))
+        };
+        if let Some(from) = stale {
+            self.rewrite(&decision.claims, from, tail.count, id)?;
+        }
+        let sequence = self.settle(&decision, id)?;
+        Ok((tail, recovery, sequence))
+    }
+
+    /// Looks at the log, as far as it has to, and decides what of it is kept. Writes nothing.
+    pub(crate) fn decide(&self, same_id: bool) -> Result<Decision> {
+        // Before the length: what the header counts is in the file, also beside a writer.
+        let header = read_header(self.log, self.format).map_err(|e| self.log_error(e))?;
         let length = self.log.len().map_err(|e| self.log_error(e))?;
         let index_length = self.index.len().map_err(|e| self.index_error(e))?;
-        let header = Format::Count8.header_bytes();
-        let mut field = [0; 8];
-        if length >= header {
-            disk::read_exact(self.log, &mut field, 0).map_err(|e| self.log_error(e))?;
-        } else if self.slot.is_some_and(|slot| slot.synced_count > 0) && !self.repair {
+        if length < self.format.header_bytes()
+            && self.slot.is_some_and(|slot| slot.synced_count > 0)
+            && !self.repair
+        {
             return Err(self.damaged(
                 None,
                 length,
                 "the file ends inside its header, but its index knows of records",
             ));
         }
-        let sequence = self.slot.map_or(0, |slot| slot.sequence);
-        let same_id = self.slot.is_some_and(|slot| slot.id == id);
-        if same_id && let Some(tail) = self.clean_tail(length, index_length, field)? {
+        let mut claims = Claims {
+            length,
+            count: 0,
+            every_whole: false,
+            unsynced_from: u64::MAX,
+            lossy: false,
+        };
+        if same_id && let Some(tail) = self.clean_tail(length, index_length, &header)? {
             let recovery = Recovery {
                 clean: true,
                 records: tail.count,
                 ..Recovery::default()
             };
-            return Ok((tail, recovery, sequence));
+            return Ok(Decision {
+                tail,
+                recovery,
+                claims,
+                stale: None,
+                index_length,
+            });
         }
 
         let base = self.base(length)?;
-        let claimed = i64::from_le_bytes(field);
-        let mut claims = Claims {
-            length,
-            count: self.believable_count(field, &base, length)?,
-            unsynced_from: u64::MAX,
-            lossy: false,
-        };
-        if let Some(slot) = self.slot.filter(|slot| !slot.clean) {
-            claims.unsynced_from = slot.synced_count;
-            claims.lossy = slot.boot == 0 || slot.boot != self.boot;
+        self.check_index_is_of_this_log(&base, length)?;
+        self.believe(&mut claims, &header, &base)?;
+        let walked = self.walk(&claims, base, |_, _| Ok(()))?;
+        let tail = walked.tail;
+        let end = tail.log_end;
+        if self.format == Format::Count16
+            && !self.repair
+            && claims.unsynced_from == u64::MAX // else a crash of ours may have parted the two
+            && length > end
+            && u64::try_from(header.count()) == Ok(tail.count)
+            && header.last_index() != tail.last_index
+        {
+            return Err(self.damaged(
+                None,
+                0,
+                &format!(
+                    "its header counts {} records and says that the last one is at byte {}, but it is at byte {}",
+                    tail.count,
+                    header.last_index(),
+                    tail.last_index
+                ),
+            ));
         }
-        let walked = match self.walk(&claims, base, |_, _| Ok(())) {
-            Ok(walked) => walked,
-            Err(e @ Error::Damaged { .. }) => return Err(self.other_format(length)?.unwrap_or(e)),
-            Err(e) => return Err(e),
-        };
-        let end = walked.tail.log_end;
-        if self.slot.is_none() && length > end && !self.repair {
-            // Nothing of ours vouches for the format: before bytes are cut, see if they make sense in another one.
-            if let Some(e) = self.other_format(length)? {
-                return Err(e);
-            }
-        }
-        let recovery = Recovery {
-            clean: false,
-            records: walked.tail.count,
-            rebuilt_from: walked.rebuilt_from,
-            rebuilt: walked.rebuilt,
-            damaged: walked.damaged,
-            cut: (length > end)
-                .then(|| Cut {
-                    offset: end,
-                    bytes: length - end,
-                    what: walked.what,
-                })
-                .or_else(|| {
-                    (0 < length && length < header).then_some(Cut {
-                        offset: 0,
-                        bytes: length,
-                        what: "a torn header",
-                    })
-                }),
-            claimed: (claimed != walked.tail.count.cast_signed()).then_some(claimed),
-        };
-        let stale = if same_id {
-            walked.stale
+        let cut = if length > end {
+            Some((end, length - end, walked.what))
+        } else if 0 < length && length < self.format.header_bytes() {
+            Some((0, length, "a torn header"))
         } else {
-            Some(Tail::empty(Format::Count8))
+            None
         };
-        if self.read_only {
-            let from_walk = walked
-                .stale
-                .map(|from| self.rewrite(&claims, from, walked.tail.count, id));
-            from_walk.transpose()?;
-            let recovery = Recovery {
-                cut: None,
-                ..recovery
-            };
-            return Ok((walked.tail, recovery, sequence));
-        }
-        if let Some(from) = stale {
-            self.rewrite(&claims, from, walked.tail.count, id)?;
-        }
-        let sequence = self.settle(&claims, &walked.tail, index_length, id)?;
-        Ok((walked.tail, recovery, sequence))
+        let wrong_count = self.format != Format::Bare && header.count() != tail.count.cast_signed();
+        Ok(Decision {
+            tail,
+            recovery: Recovery {
+                clean: false,
+                records: tail.count,
+                rebuilt_from: walked.rebuilt_from,
+                rebuilt: walked.rebuilt,
+                damaged: walked.damaged,
+                cut: cut.map(|(offset, bytes, what)| Cut {
+                    offset,
+                    bytes,
+                    what,
+                }),
+                claimed: wrong_count.then_some(header.count()),
+            },
+            claims,
+            stale: walked.stale,
+            index_length,
+        })
     }
 
     /// The tail of a log that was closed in order and not touched since, found without looking at anything but its end.
-    fn clean_tail(
-        &self,
-        length: u64,
-        index_length: u64,
-        count_field: [u8; 8],
-    ) -> Result<Option<Tail>> {
+    fn clean_tail(&self, length: u64, index_length: u64, header: &Header) -> Result<Option<Tail>> {
         let Some(slot) = self.slot.filter(|slot| slot.clean) else {
             return Ok(None);
         };
-        if length != slot.log_end
-            || decode_length(count_field) != Some(slot.synced_count)
-            || entry_offset(slot.synced_count) != Some(index_length)
-        {
+        if length != slot.log_end || entry_offset(slot.synced_count) != Some(index_length) {
             return Ok(None);
         }
-        self.tail_at(&slot)
+        let agrees = |tail: &Tail| self.format.header(tail.count, tail.last_index) == *header;
+        Ok(self.tail_at(&slot)?.filter(agrees))
     }
 
     /// The tail at the slot's count, if the last record before it is where the slot says.
     fn tail_at(&self, slot: &Slot) -> Result<Option<Tail>> {
-        let empty = Tail::empty(Format::Count8);
+        let empty = Tail::empty(self.format);
         let Some(n) = slot.synced_count.checked_sub(1) else {
             return Ok((slot.log_end == empty.log_end).then_some(empty));
         };
@@ -347,8 +287,10 @@ impl Survey<'_> {
             count: n,
             log_end: entry.log_offset,
             text_end: entry.text_offset,
+            last_index: 0,
             time_ns: entry.time_ns,
             time_known: false,
+            rebuilt: slot.rebuilt.saturating_sub(u64::from(entry.time_unknown)),
         };
         Ok(before.with(size, last, entry.time_ns, !entry.time_unknown))
     }
@@ -361,35 +303,72 @@ impl Survey<'_> {
         {
             return Ok(tail);
         }
-        Ok(Tail::empty(Format::Count8))
+        Ok(Tail::empty(self.format))
     }
 
-    /// The header's count, or what the index knows where the header cannot be right.
-    fn believable_count(&self, field: [u8; 8], base: &Tail, length: u64) -> Result<u64> {
-        match (decode_length(field), self.slot) {
-            // Closed in order and nothing behind it: a count that differs is a damaged count.
-            (_, Some(slot))
-                if slot.clean && base.count == slot.synced_count && length == slot.log_end =>
-            {
-                Ok(slot.synced_count)
+    /// An index that knows of records, of which the log has none, is that of another log: then the bytes have a say in the format.
+    fn check_index_is_of_this_log(&self, base: &Tail, length: u64) -> Result<()> {
+        let knows = self.slot.is_some_and(|slot| slot.synced_count > 0);
+        if !knows || base.count > 0 || self.repair {
+            return Ok(());
+        }
+        match detect(self.log, length).map_err(|e| self.log_error(e))? {
+            Verdict::Is(format) if format != self.format && length > MAX_HEADER_BYTES as u64 => {
+                Err(Error::Damaged {
+                    namespace: self.namespace.to_string(),
+                    record: None,
+                    offset: 0,
+                    what: format!(
+                        "it is a whole {format} log, but its index is that of a {} one (no byte was changed; remove '{}' if it \
+                     belongs to another log)",
+                        self.format,
+                        self.index_path.display()
+                    ),
+                })
             }
-            (Some(count), _) => Ok(count),
-            // Records behind the last sync are then kept by their checksums alone.
-            (None, Some(slot)) if base.count == slot.synced_count => Ok(slot.synced_count),
-            (None, _) if self.repair => Ok(0),
-            (None, _) => match self.other_format(length)? {
-                Some(e) => Err(e),
-                None => Err(self.damaged(None, 0, "the count is negative")),
-            },
+            _ => Ok(()),
         }
     }
 
-    /// Brings both files to `tail`, on the disk, and marks them so. In this order, a second crash anywhere in it finds nothing worse:
-    /// entries before the cut they account for, the slot that vouches for all of it last.
-    fn settle(&self, claims: &Claims, tail: &Tail, index_length: u64, id: u32) -> Result<u64> {
+    /// What the walk is to believe: the header's count, or what the index knows where the header says nothing, or cannot be right.
+    fn believe(&self, claims: &mut Claims, header: &Header, base: &Tail) -> Result<()> {
+        if let Some(slot) = self.slot.filter(|slot| !slot.clean) {
+            claims.unsynced_from = slot.synced_count;
+            claims.lossy = slot.boot == 0 || slot.boot != self.boot;
+        }
+        let synced = self.slot.map_or(0, |slot| slot.synced_count);
+        if self.format == Format::Bare {
+            // While our own writer is not known to have been stopped, what is whole was appended, by whom ever.
+            claims.every_whole = self.slot.is_none_or(|slot| slot.clean);
+            claims.count = synced;
+            return Ok(());
+        }
+        claims.count = match (u64::try_from(header.count()), self.slot) {
+            // Closed in order and nothing behind it: a count that differs is a damaged count.
+            (_, Some(slot))
+                if slot.clean && base.count == synced && claims.length == slot.log_end =>
+            {
+                synced
+            }
+            (Ok(count), _) => count,
+            // Records behind the last sync are then kept by their checksums alone.
+            (Err(_), Some(_)) if base.count == synced => synced,
+            (Err(_), _) if self.repair => {
+                claims.every_whole = true;
+                0
+            }
+            (Err(_), _) => return Err(self.damaged(None, 0, "the count is negative")),
+        };
+        Ok(())
+    }
+
+    /// Brings both files to where `decision` says, on the disk, and marks them so. In this order, a second crash anywhere in it finds nothing
+    /// worse: entries before the cut they account for, the slot that vouches for all of it last.
+    fn settle(&self, decision: &Decision, id: u32) -> Result<u64> {
         let written = |path| move |e| Error::io("mend", path, e);
+        let (tail, length) = (&decision.tail, decision.claims.length);
         let whole = entry_offset(tail.count).unwrap_or(u64::MAX);
-        if index_length != whole {
+        if decision.index_length != whole {
             self.index
                 .set_len(whole)
                 .map_err(written(self.index_path))?;
@@ -401,7 +380,7 @@ impl Survey<'_> {
             disk::write_again(self.index, from, whole).map_err(written(self.index_path))?;
         }
         self.index.sync_data().map_err(written(self.index_path))?;
-        if claims.length > tail.log_end || claims.length < Format::Count8.header_bytes() {
+        if length > tail.log_end || length < self.format.header_bytes() {
             self.log
                 .set_len(tail.log_end)
                 .map_err(written(self.log_path))?;
@@ -410,16 +389,18 @@ impl Survey<'_> {
             disk::write_again(self.log, slot.log_end, tail.log_end)
                 .map_err(written(self.log_path))?;
         }
-        disk::write_all(self.log, &encode_length(tail.count), 0).map_err(written(self.log_path))?;
+        let header = self.format.header(tail.count, tail.last_index);
+        disk::write_all(self.log, header.as_bytes(), 0).map_err(written(self.log_path))?;
         self.log.sync_data().map_err(written(self.log_path))?;
         let slot = Slot {
-            format: Format::Count8,
+            format: self.format,
             clean: true,
             id,
             sequence: self.slot.map_or(0, |slot| slot.sequence.wrapping_add(1)),
             synced_count: tail.count,
             log_end: tail.log_end,
             boot: self.boot,
+            rebuilt: tail.rebuilt,
         };
         let (bytes, offset, sequence) = match self.slot {
             Some(_) => (

@@ -11,6 +11,7 @@ pub const MAX_RUN_BYTES: usize = 1 << 20;
 
 /// Where a committed record is, and what is known about it. Never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Entry {
     /// Its number.
     pub record: RecordNo,

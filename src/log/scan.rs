@@ -247,7 +247,7 @@ impl Log {
         Error::io("read", &self.index_path, e)
     }
 
-    fn log_error(&self, e: io::Error) -> Error {
+    pub(crate) fn log_error(&self, e: io::Error) -> Error {
         Error::io("read", &self.log_path, e)
     }
 

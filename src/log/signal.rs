@@ -3,14 +3,17 @@
 //! What is committed, and whether the log is closed, lie under one lock. A waiter looks and waits under that lock, so a commit
 //! between its look and its wait is not lost.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A log at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct State {
     /// How many records are committed.
     pub count: u64,
@@ -20,6 +23,9 @@ pub struct State {
     pub text_end: u64,
     /// When the last record was appended; `None` if there is none, or its time is not known.
     pub last_time: Option<SystemTime>,
+    /// How many of the records have an index entry that was made from the log, because another program wrote them or the index was lost: their
+    /// times are not known, and their checksums are those of what was found then, not of what was written.
+    pub rebuilt: u64,
     /// The storage was closed or the namespace removed: there will be no more records. These can still be read.
     pub closed: bool,
     /// Appends are refused since a write or sync failed.
@@ -50,6 +56,9 @@ struct Observers {
 struct Shared {
     state: State,
     waiting: usize,
+    /// Of those who wait without a thread, by the number that each was given.
+    wakers: BTreeMap<u64, Waker>,
+    next_waker: u64,
 }
 
 /// The committed state of one log, and who waits for it to change.
@@ -68,7 +77,10 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Signal {
     pub(crate) fn new(state: State) -> Self {
         Signal {
-            shared: Mutex::new(Shared { state, waiting: 0 }),
+            shared: Mutex::new(Shared {
+                state,
+                ..Shared::default()
+            }),
             ..Signal::default()
         }
     }
@@ -114,6 +126,38 @@ impl Signal {
         }
     }
 
+    /// As [`Signal::wait`], for async code: looks, and if there is nothing yet, has `waker` woken by the next change. `place` is the caller's
+    /// own, `None` at first; it is to be given back to [`Signal::leave`].
+    pub(crate) fn poll_above(
+        &self,
+        count: u64,
+        place: &mut Option<u64>,
+        waker: &Waker,
+    ) -> Poll<WaitOutcome> {
+        let mut guard = lock(&self.shared);
+        let shared = &mut *guard;
+        if shared.state.count > count {
+            return Poll::Ready(WaitOutcome::Ready);
+        }
+        if shared.state.closed {
+            return Poll::Ready(WaitOutcome::Closed);
+        }
+        let place = *place.get_or_insert_with(|| {
+            shared.next_waker += 1;
+            shared.next_waker
+        });
+        let replaced = shared.wakers.insert(place, waker.clone());
+        drop(guard);
+        drop(replaced); // not under the lock: it may be anything
+        Poll::Pending
+    }
+
+    /// Nobody waits at `place` any more.
+    pub(crate) fn leave(&self, place: u64) {
+        let gone = lock(&self.shared).wakers.remove(&place);
+        drop(gone);
+    }
+
     /// Has `observer` called after every commit and after the close, until the subscription is dropped.
     ///
     /// It is called on the writer's thread with no lock of the engine held, so it may call the engine; it should be quick, for
@@ -155,7 +199,9 @@ impl Signal {
         let mut shared = lock(&self.shared);
         change(&mut shared.state);
         let anybody = shared.waiting > 0;
+        let wakers = std::mem::take(&mut shared.wakers);
         drop(shared);
+        wakers.into_values().for_each(Waker::wake);
         if anybody {
             self.changed.notify_all();
         }

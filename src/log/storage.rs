@@ -13,8 +13,7 @@ use super::recovery::{self, Opened};
 use super::signal::lock;
 use super::syncer::Syncer;
 use super::{
-    Appended, ByteIndex, Details, Error, Format, Log, Namespace, Options, Report, Result, Stream,
-    Sync,
+    Appended, ByteIndex, Details, Error, Log, Namespace, Options, Report, Result, Stream, Sync,
 };
 
 /// A directory of logs, open for writing by this process alone, or for reading.
@@ -38,7 +37,7 @@ impl Storage {
     ///
     /// # Errors
     /// [`Error::Locked`] if somebody writes there already; [`Error::InvalidNamespace`] in the options;
-    /// [`Error::UnsupportedFormat`]; [`Error::Io`].
+    /// [`Error::Io`].
     pub fn open(options: Options) -> Result<Self> {
         let wanted = options
             .namespaces
@@ -101,16 +100,15 @@ impl Storage {
     /// Creates a namespace. When it returns, the log is on the disk, and so is its name.
     ///
     /// # Errors
-    /// [`Error::Exists`], [`Error::UnsupportedFormat`], [`Error::ReadOnly`], [`Error::Closed`], [`Error::NoSpace`],
+    /// [`Error::Exists`], [`Error::ReadOnly`], [`Error::Closed`], [`Error::NoSpace`],
     /// [`Error::Io`].
     pub fn create(&self, namespace: &Namespace) -> Result<Arc<Log>> {
         if self.options.read_only {
             return Err(Error::ReadOnly);
         }
-        if self.options.format != Format::Count8 {
-            return Err(Error::UnsupportedFormat {
+        if !self.options.opens(namespace.as_str()) {
+            return Err(Error::NotFound {
                 namespace: namespace.to_string(),
-                format: self.options.format,
             });
         }
         let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
@@ -308,6 +306,9 @@ impl Storage {
             else {
                 continue;
             };
+            if !self.options.opens(stem) {
+                continue;
+            }
             let namespace = match Namespace::new(stem) {
                 Ok(namespace) if entry.is_file => namespace,
                 Ok(_) => {

@@ -22,10 +22,14 @@ pub(crate) struct Tail {
     pub(crate) count: u64,
     pub(crate) log_end: u64,
     pub(crate) text_end: u64,
+    /// Where the last record is; 0 if there is none. What a `count16` header says.
+    pub(crate) last_index: u64,
     /// The largest time of any record so far, in ns since 1970: the next one's is not below it.
     pub(crate) time_ns: i64,
     /// Whether the last record's own time is known.
     pub(crate) time_known: bool,
+    /// How many records so far have an entry that was made from the log.
+    pub(crate) rebuilt: u64,
 }
 
 impl Tail {
@@ -34,8 +38,10 @@ impl Tail {
             count: 0,
             log_end: format.header_bytes(),
             text_end: 0,
+            last_index: 0,
             time_ns: 0,
             time_known: false,
+            rebuilt: 0,
         }
     }
 
@@ -55,8 +61,10 @@ impl Tail {
             count: self.count + 1,
             log_end,
             text_end: self.text_end + text_bytes(size, last),
+            last_index: self.log_end,
             time_ns,
             time_known,
+            rebuilt: self.rebuilt + u64::from(!time_known),
         })
     }
 
@@ -64,6 +72,7 @@ impl Tail {
         state.count = self.count;
         state.log_end = self.log_end;
         state.text_end = self.text_end;
+        state.rebuilt = self.rebuilt;
         state.last_time = (self.time_known && self.count > 0).then(|| from_ns(self.time_ns));
     }
 }

@@ -2,16 +2,16 @@
 
 use std::time::SystemTime;
 
-use super::disk;
-use super::format::decode_length;
+use super::detect::read_header;
 use super::run::{MAX_RUN_BYTES, Run, Scratch};
-use super::{Error, Format, Log, Namespace, RecordNo, Result, Sync};
+use super::{Error, Format, Log, Namespace, RecordNo, Result, State, Sync};
 
 /// The most damages that a report lists; the rest is counted.
 pub const MAX_LISTED_DAMAGES: usize = 1000;
 
 /// What is known about a log without reading it through.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Details {
     /// The name.
     pub namespace: Namespace,
@@ -21,6 +21,11 @@ pub struct Details {
     pub bytes: u64,
     /// The length of the text view in bytes.
     pub text_bytes: u64,
+    /// How many of the records have a time and a checksum made by who appended them.
+    pub checksummed: u64,
+    /// How many have a checksum made later, from what was found in the log, because a program that keeps none wrote them, or the index was
+    /// lost. It tells what has changed since then, not what had before; their times are not known.
+    pub rebuilt: u64,
     /// When the first record was appended, if there is one and it is known.
     pub first_time: Option<SystemTime>,
     /// When the last record was appended, if there is one and it is known.
@@ -35,6 +40,7 @@ pub struct Details {
 
 /// A place that is not as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Damage {
     /// The record; `None`: the log's header.
     pub record: Option<RecordNo>,
@@ -46,6 +52,7 @@ pub struct Damage {
 
 /// What [`Log::verify`] found.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Report {
     /// The name.
     pub namespace: Namespace,
@@ -95,6 +102,8 @@ impl Log {
             records: state.count,
             bytes: state.log_end,
             text_bytes: state.text_end,
+            checksummed: state.count.saturating_sub(state.rebuilt),
+            rebuilt: state.rebuilt,
             first_time,
             last_time: state.last_time,
             format: self.format,
@@ -109,6 +118,15 @@ impl Log {
     /// # Errors
     /// [`Error::Io`]. Damage is no error, but in the report.
     pub fn verify(&self) -> Result<Report> {
+        self.verify_with(&mut |_| {})
+    }
+
+    /// As [`Log::verify`], and gives `progress` the place in the log, in bytes from its start, that it has come to, after about each megabyte. The
+    /// end is [`State::log_end`].
+    ///
+    /// # Errors
+    /// As [`Log::verify`].
+    pub fn verify_with(&self, progress: &mut dyn FnMut(u64)) -> Result<Report> {
         let state = self.state();
         let mut report = Report {
             namespace: self.namespace.clone(),
@@ -117,7 +135,7 @@ impl Log {
             damaged: Vec::new(),
             unlisted: 0,
         };
-        self.verify_header(state.count, &mut report)?;
+        self.verify_header(&state, &mut report)?;
         let mut scratch = Scratch::default();
         let mut next = 0;
         let mut end = self.format.header_bytes();
@@ -176,27 +194,32 @@ impl Log {
                 }
                 Err(e) => return Err(e),
             }
+            progress(end);
         }
         Ok(report)
     }
 
-    fn verify_header(&self, count: u64, report: &mut Report) -> Result<()> {
-        let mut field = [0; 8];
-        let have = disk::read_up_to(&*self.file, &mut field, 0)
-            .map_err(|e| Error::io("read", &self.log_path, e))?;
-        if have < field.len() && count == 0 {
-            return Ok(()); // being made by another process, or never finished: an empty log
+    /// What the header says, against `state`. A count above ours is of records that are being appended.
+    fn verify_header(&self, state: &State, report: &mut Report) -> Result<()> {
+        if self.format == Format::Bare {
+            return Ok(());
         }
-        // A count above ours is of records that are being appended.
-        if decode_length(field).is_none_or(|claimed| claimed < count) {
-            report.add(
-                None,
-                0,
-                format!(
-                    "its count is {}, but there are {count} records",
-                    i64::from_le_bytes(field)
-                ),
-            );
+        let header = read_header(&*self.file, self.format)
+            .map_err(|e| Error::io("read", &self.log_path, e))?;
+        let (claimed, count) = (header.count(), state.count);
+        if u64::try_from(claimed).map_or(true, |claimed| claimed < count) {
+            let what = format!("its count is {claimed}, but there are {count} records");
+            report.add(None, 0, what);
+        }
+        if self.format == Format::Count16
+            && u64::try_from(claimed) == Ok(count)
+            && let Some(last) = count.checked_sub(1)
+            && let Ok(last) = self.entry(RecordNo(last))
+            && last.index.0 != header.last_index()
+        {
+            let (said, is) = (header.last_index(), last.index);
+            let what = format!("it says that the last record is at byte {said}, but it is at {is}");
+            report.add(None, 8, what);
         }
         Ok(())
     }

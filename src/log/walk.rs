@@ -20,8 +20,10 @@ const ENTRIES_AT_ONCE: usize = 4096;
 pub(crate) struct Claims {
     /// The log file's length.
     pub(crate) length: u64,
-    /// How many records the log's header counts.
+    /// How many records the log's header counts; for a `bare` log, the index.
     pub(crate) count: u64,
+    /// Behind those, every whole record counts: the log is `bare`, and other programs may have appended to it.
+    pub(crate) every_whole: bool,
     /// Records from here on were not known to be on the disk when the log was last written to, which was not closed in order. `u64::MAX`
     /// when it was, or when there is nothing to tell.
     pub(crate) unsynced_from: u64,
@@ -30,6 +32,7 @@ pub(crate) struct Claims {
 }
 
 /// Where a walk along the log ended.
+#[derive(Clone, Copy)]
 pub(crate) struct Walked {
     pub(crate) tail: Tail,
     /// The first record whose entry has to be written, and the tail before it.
@@ -73,9 +76,16 @@ impl Survey<'_> {
             damaged: 0,
             what: "",
         };
+        // Where the last whole batch ended, and what was found up to there.
+        let mut whole = walked;
         loop {
             let tail = walked.tail;
             match self.step(claims, &tail, &mut log, &mut index)? {
+                // A crash left a part of a batch: nobody was told that it is there.
+                Step::End(_) if whole.tail.count < tail.count && !self.repair => {
+                    whole.what = "a batch that was not appended whole";
+                    return Ok(whole);
+                }
                 Step::End(what) => {
                     walked.what = what;
                     return Ok(walked);
@@ -103,6 +113,9 @@ impl Survey<'_> {
                     walked.damaged += u64::from(damaged);
                     each(tail.count, &entry)?;
                     walked.tail = next;
+                    if !entry.batch_goes_on {
+                        whole = walked;
+                    }
                 }
             }
         }
@@ -118,9 +131,11 @@ impl Survey<'_> {
     ) -> Result<Step> {
         let n = tail.count;
         let at = tail.log_end;
-        let counted = n < claims.count;
+        let bare = self.format == Format::Bare;
+        let promised = n < claims.count;
+        let counted = promised || (claims.every_whole && at < claims.length);
         let unsynced = n >= claims.unsynced_from;
-        if !counted && (self.read_only || at >= claims.length) {
+        if !counted && ((self.read_only && !bare) || at >= claims.length) {
             // A reader beside a writer: what is not counted yet may still be taken back.
             return Ok(Step::End("an append that was under way"));
         }
@@ -137,13 +152,14 @@ impl Survey<'_> {
             .filter(|entry| entry.log_offset == at && entry.text_offset == tail.text_end);
         // Where nothing can have been lost, the index knows the record's end, whatever has become of its size field.
         let known = match &found {
-            Some(entry) if counted && !(unsynced && claims.lossy) => {
+            Some(entry) if (counted || bare) && !(unsynced && claims.lossy) => {
                 self.known_end(claims, tail, entry, field, log, index)?
             }
             _ => None,
         };
         let Some(size) = known.map(|(size, _)| size).or(field) else {
-            if counted && !unsynced && !self.repair {
+            // Beside a writer of a bare log, it may be the append that is under way.
+            if counted && !unsynced && !self.repair && (promised || !self.read_only) {
                 return Err(self.damaged(
                     Some(RecordNo(n)),
                     at,
@@ -165,6 +181,7 @@ impl Survey<'_> {
             let entry = IndexEntry {
                 log_offset: at,
                 time_unknown: true,
+                batch_goes_on: false,
                 text_offset: tail.text_end,
                 time_ns: tail.time_ns,
                 checksum,
@@ -197,6 +214,8 @@ impl Survey<'_> {
         let (crc, last) = self.checksum_of(log, payload, size)?;
         let last = known.map_or(last, |(_, last)| last);
         let damaged = crc != entry.checksum || field != Some(size);
+        // The entry is written after the record, so that it is what counts one in a bare log, unless the disk may have lost a part.
+        let counted = counted || (bare && !claims.lossy);
         if damaged && (!counted || (unsynced && claims.lossy)) {
             return Ok(Step::End("a record that did not reach the disk whole"));
         }
@@ -234,7 +253,10 @@ impl Survey<'_> {
         }
         let rest = claims.length.checked_sub(payload);
         match rest {
-            Some(size) if tail.count + 1 == claims.count && field != rest => {
+            Some(size)
+                if (tail.count + 1 == claims.count || self.format == Format::Bare)
+                    && field != rest =>
+            {
                 let (crc, last) = self.checksum_of(log, payload, size)?;
                 Ok((crc == entry.checksum).then_some((size, last)))
             }
@@ -269,49 +291,6 @@ impl Survey<'_> {
             Ok(())
         })?;
         write(first, &pending)
-    }
-
-    /// A refusal, if the file makes sense to its last byte as another format's.
-    pub(crate) fn other_format(&self, length: u64) -> Result<Option<Error>> {
-        if self.slot.is_some() {
-            return Ok(None);
-        }
-        let refuse = |format| {
-            Ok(Some(Error::UnsupportedFormat {
-                namespace: self.namespace.to_string(),
-                format,
-            }))
-        };
-        let mut head = [0; 16];
-        let have = disk::read_up_to(self.log, &mut head, 0).map_err(|e| self.log_error(e))?;
-        if have == 16
-            && let (count, last) = (u64_at(&head, 0), u64_at(&head, 8))
-            && last <= length
-        {
-            let mut field = [0; 8];
-            let is_size =
-                disk::read_up_to(self.log, &mut field, last).map_err(|e| self.log_error(e))? == 8;
-            let ends = decode_length(field).and_then(|size| last.checked_add(8)?.checked_add(size));
-            let empty = count == 0 && last == 0 && length == 16;
-            if empty || (count > 0 && last >= 16 && is_size && ends == Some(length)) {
-                return refuse(Format::Count16);
-            }
-        }
-        let (mut at, mut window) = (0u64, Window::new(self.log, SIZE_FIELD_BYTES as usize));
-        while length - at >= SIZE_FIELD_BYTES {
-            let field = window.get(at, 8).map_err(|e| self.log_error(e))?;
-            match decode_length(u64_at(field, 0).to_le_bytes()) {
-                Some(size) if size <= length - at - SIZE_FIELD_BYTES => {
-                    at += SIZE_FIELD_BYTES + size
-                }
-                _ => return Ok(None),
-            }
-        }
-        if at == length && length > Format::Count8.header_bytes() {
-            refuse(Format::Bare)
-        } else {
-            Ok(None)
-        }
     }
 
     /// Entry `n` as it is on disk, under the id that the index has there.

@@ -54,20 +54,25 @@ impl Mount {
 
     /// With options of `immuta-fs`.
     pub fn with(options: &[&str]) -> Mount {
+        let mut mount = Mount::idle(options);
+        mount.start();
+        mount
+    }
+
+    /// With options of `immuta-fs`, its directories made, and no daemon yet.
+    pub fn idle(options: &[&str]) -> Mount {
         let directory = tempfile::Builder::new()
             .prefix("immuta-test-")
             .tempdir()
             .unwrap();
         fs::create_dir(directory.path().join("mount")).unwrap();
         let arguments = options.iter().map(|&o| o.to_owned()).collect();
-        let mut mount = Mount {
+        Mount {
             directory,
             arguments,
             daemon: None,
             stdout: None,
-        };
-        mount.start();
-        mount
+        }
     }
 
     /// The mount point.
@@ -106,7 +111,15 @@ impl Mount {
     }
 
     /// Starts the daemon and returns when it has said that the mount answers.
+    #[track_caller]
     pub fn start(&mut self) {
+        let started = self.start_under(&[]);
+        assert!(started.is_ok(), "{started:?}\n{}", self.messages());
+    }
+
+    /// As [`Mount::start`], with the daemon's command line as the last arguments of another program, which runs it as
+    /// the same process. An error is how the daemon ended instead.
+    pub fn start_under(&mut self, wrapper: &[&str]) -> Result<(), ExitStatus> {
         assert!(self.daemon.is_none(), "the daemon runs already");
         let stderr = File::options()
             .create(true)
@@ -114,6 +127,14 @@ impl Mount {
             .open(self.directory.path().join("stderr"))
             .unwrap();
         let mut command = self.command();
+        if let [program, arguments @ ..] = wrapper {
+            let mut wrapped = Command::new(program);
+            wrapped
+                .args(arguments)
+                .arg(command.get_program())
+                .args(command.get_args());
+            command = wrapped;
+        }
         let mut daemon = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -121,15 +142,15 @@ impl Mount {
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(daemon.stdout.take().unwrap());
-        self.daemon = Some(daemon);
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        assert!(
-            line.starts_with("immuta-fs: mounted "),
-            "{line:?}\n{}",
-            self.messages()
-        );
-        self.stdout = Some(stdout);
+        self.daemon = Some(daemon);
+        if line.starts_with("immuta-fs: mounted ") {
+            self.stdout = Some(stdout);
+            return Ok(());
+        }
+        assert!(line.is_empty(), "{line:?}");
+        Err(self.wait())
     }
 
     /// Sends the daemon a signal.
@@ -292,6 +313,42 @@ impl Reader {
         Pid::from_raw(self.child.id() as i32)
     }
 
+    /// Starts a Python program with its standard output, unbuffered, in a pipe; `sys.argv[1:]` are the arguments.
+    pub fn python(script: &str, arguments: &[&dyn AsRef<OsStr>]) -> Reader {
+        let mut command = Command::new("python3");
+        command
+            .args(["-u", "-c", script])
+            .args(arguments.iter().map(|a| a.as_ref()));
+        Reader::from(command)
+    }
+
+    /// Waits for the next line, which has to be this one. A failure names the program, `who`.
+    #[track_caller]
+    pub fn expect(&mut self, who: &str, line: &str) {
+        match self.lines.recv_timeout(DEADLINE) {
+            Ok(got) => assert_eq!(String::from_utf8_lossy(&got.unwrap()), line, "{who}"),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                panic!("{who}: it ended before it printed {line:?}")
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("{who}: it did not print {line:?}"),
+        }
+    }
+
+    /// Kills the program. What it had printed beyond the lines that were taken.
+    pub fn rest(mut self) -> Vec<String> {
+        let _ = self.child.kill();
+        std::iter::from_fn(|| self.line()).collect()
+    }
+
+    /// Waits until the program has ended by itself, having printed nothing more, and returns how.
+    #[track_caller]
+    pub fn end(mut self, who: &str) -> ExitStatus {
+        if let Some(line) = self.line() {
+            panic!("{who}: it printed {line:?} as well");
+        }
+        wait(&mut self.child)
+    }
+
     /// Waits until the program (or, of a shell, the program it has started) waits in the kernel for an answer from
     /// the mount.
     #[track_caller]
@@ -321,6 +378,18 @@ pub fn state(pid: Pid) -> char {
         .next()
         .and_then(|rest| rest.chars().next())
         .unwrap_or('?')
+}
+
+/// A program that mount-scripts/test.sh installs for the tests. A test that needs one fails without it.
+pub fn installed_tool(name: &str) -> PathBuf {
+    let tool = std::env::var_os("IMMUTA_TEST_TOOLS")
+        .map(|tools| PathBuf::from(tools).join("bin").join(name))
+        .filter(|tool| tool.exists());
+    tool.unwrap_or_else(|| {
+        panic!(
+            "no '{name}' in $IMMUTA_TEST_TOOLS/bin (run mount-scripts/test.sh, which installs it)"
+        )
+    })
 }
 
 /// Reads all of a file.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use immuta::{
-    DirEntry, Disk, DiskFile, Log, OpenMode, Options, RecordNo, Run, Scratch, Storage, Sync,
+    DirEntry, Disk, DiskFile, Format, Log, OpenMode, Options, RecordNo, Run, Scratch, Storage, Sync,
 };
 
 /// What happens at the chosen call.
@@ -305,6 +305,8 @@ pub(crate) struct Bench {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) disk: TestDisk,
     pub(crate) sync: Sync,
+    /// Of the namespaces that are made, and of those that do not say theirs.
+    pub(crate) format: Format,
 }
 
 impl Bench {
@@ -313,17 +315,39 @@ impl Bench {
             dir: tempfile::tempdir().expect("a directory"),
             disk: TestDisk::new(),
             sync: Sync::Never,
+            format: Format::default(),
         }
     }
 
     pub(crate) fn options(&self) -> Options {
         Options::new(self.dir.path())
             .sync(self.sync)
+            .format(self.format)
+            .assume_format(self.format)
             .disk(Arc::new(self.disk.clone()))
     }
 
     pub(crate) fn open(&self) -> Storage {
         let storage = Storage::open(self.options().namespaces(["a"])).expect("opened");
+        assert!(storage.failed().is_empty(), "{:?}", storage.failed());
+        storage
+    }
+
+    pub(crate) fn with_format(format: Format) -> Self {
+        Bench {
+            format,
+            ..Bench::new()
+        }
+    }
+
+    /// Opens a log that somebody else may have torn. A bare one may be refused then: no byte tells a torn tail from damage.
+    pub(crate) fn open_torn(&self) -> Storage {
+        let storage = Storage::open(self.options()).expect("opened");
+        if self.format != Format::Bare || storage.failed().is_empty() {
+            return storage;
+        }
+        drop(storage);
+        let storage = Storage::open(self.options().repair(true)).expect("opened");
         assert!(storage.failed().is_empty(), "{:?}", storage.failed());
         storage
     }

@@ -89,11 +89,13 @@ pub(crate) fn format(data: &[u8]) {
         synced_count: word(16),
         log_end: word(24) & format::MAX_LOG_BYTES,
         boot: word(32),
+        rebuilt: word(40),
     };
     assert_eq!(format::Slot::decode(&slot.encode()), Some(slot));
     let entry = format::IndexEntry {
         log_offset: word(0) & format::MAX_LOG_BYTES,
         time_unknown: word(8) & 1 == 1,
+        batch_goes_on: word(8) & 2 == 2,
         text_offset: word(16),
         time_ns: word(24).cast_signed(),
         checksum: word(32) as u32,

@@ -1,0 +1,187 @@
+//! `immuta verify` and `immuta repair`.
+
+use std::io::{self, Write};
+
+use immuta::{Namespace, Options, Report, Storage};
+
+use crate::{Failure, progress_bar};
+
+/// Verifies the named logs, or all.
+pub(crate) fn verify(options: Options, names: &[String], json: bool) -> Result<(), Failure> {
+    let options = match names {
+        [] => options,
+        names => options.only(names),
+    };
+    let storage = Storage::open(options.read_only(true))?;
+    let failed = storage.failed();
+    let mut all: Vec<Namespace> = storage.namespaces();
+    all.extend(failed.iter().map(|(name, _)| name.clone()));
+    all.sort();
+    for name in names {
+        if !all.iter().any(|there| there.as_str() == name) {
+            storage.log(name)?;
+        }
+    }
+    let mut out = io::stdout().lock();
+    let mut sound = true;
+    for name in all {
+        if let Some((_, why)) = failed.iter().find(|(failed, _)| *failed == name) {
+            sound = false;
+            if json {
+                let why = quoted(&why.to_string());
+                writeln!(out, "{{\"namespace\":\"{name}\",\"error\":{why}}}")?;
+            } else {
+                out.flush()?;
+                eprintln!("immuta: {why}");
+            }
+            continue;
+        }
+        let log = storage.log(name.as_str())?;
+        let bar = progress_bar(name.as_str(), log.state().log_end);
+        let report = log.verify_with(&mut |at| bar.set_position(at))?;
+        bar.finish_and_clear();
+        sound &= report.is_clean();
+        let rebuilt = log.state().rebuilt.min(report.records);
+        if json {
+            write_json(&mut out, &report, &log.format().to_string(), rebuilt)?;
+        } else {
+            write_text(&mut out, &report, rebuilt)?;
+        }
+    }
+    out.flush()?;
+    if sound { Ok(()) } else { Err(Failure::Said) }
+}
+
+fn write_text(out: &mut impl Write, report: &Report, rebuilt: u64) -> io::Result<()> {
+    let name = &report.namespace;
+    for damage in &report.damaged {
+        match damage.record {
+            Some(n) => write!(out, "{name}: record {n} at byte {}", damage.offset)?,
+            None => write!(out, "{name}: the header, at byte {}", damage.offset)?,
+        }
+        writeln!(out, ": {}", damage.what)?;
+    }
+    if report.unlisted > 0 {
+        writeln!(out, "{name}: and {} more", report.unlisted)?;
+    }
+    let damaged = report.damaged.len() as u64 + report.unlisted;
+    write!(
+        out,
+        "{name}: {} records, {} bytes, ",
+        report.records, report.bytes
+    )?;
+    match damaged {
+        0 => write!(out, "no damage")?,
+        damaged => write!(out, "{damaged} damaged")?,
+    }
+    if rebuilt > 0 {
+        write!(
+            out,
+            " ({rebuilt} compared with what was found when the index was made, not with what was written)"
+        )?;
+    }
+    writeln!(out)
+}
+
+fn write_json(out: &mut impl Write, report: &Report, format: &str, rebuilt: u64) -> io::Result<()> {
+    write!(
+        out,
+        "{{\"namespace\":\"{}\",\"format\":\"{format}\",\"records\":{},\"bytes\":{},\"checksummed\":{},\"rebuilt\":{rebuilt},\
+         \"damaged\":[",
+        report.namespace,
+        report.records,
+        report.bytes,
+        report.records - rebuilt,
+    )?;
+    for (n, damage) in report.damaged.iter().enumerate() {
+        let comma = if n == 0 { "" } else { "," };
+        let record = damage
+            .record
+            .map_or("null".to_owned(), |record| record.to_string());
+        let what = quoted(&damage.what);
+        write!(
+            out,
+            "{comma}{{\"record\":{record},\"offset\":{},\"what\":{what}}}",
+            damage.offset
+        )?;
+    }
+    writeln!(out, "],\"unlisted\":{}}}", report.unlisted)
+}
+
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Mends a log, or says what that would be.
+pub(crate) fn repair(options: &Options, name: &str, dry_run: bool) -> Result<(), Failure> {
+    let namespace = Namespace::new(name)?;
+    let repair = immuta::repair(options, &namespace, dry_run)?;
+    let mut out = io::stdout().lock();
+    let (recovery, bytes) = (&repair.recovery, repair.bytes);
+    let records = recovery.records;
+    if recovery.clean {
+        writeln!(
+            out,
+            "{name}: {records} records, {bytes} bytes, in order: nothing to repair"
+        )?;
+        return Ok(());
+    }
+    let (keep, cut, save, make, set) = if dry_run {
+        (
+            "would keep",
+            "would cut",
+            "to be saved in",
+            "would make",
+            "would set",
+        )
+    } else {
+        ("kept", "cut", "saved in", "made", "set")
+    };
+    writeln!(
+        out,
+        "{name}: {keep} {records} records, bytes 0 to {bytes}, format {}",
+        repair.format
+    )?;
+    if let (Some(it), Some(path)) = (recovery.cut, &repair.saved) {
+        writeln!(
+            out,
+            "{name}: {cut} {} bytes, {} to {}: {}; {save} '{}'",
+            it.bytes,
+            it.offset,
+            it.offset + it.bytes,
+            it.what,
+            path.display()
+        )?;
+    }
+    if let Some(claimed) = recovery.claimed {
+        writeln!(
+            out,
+            "{name}: {set} the count, which was {claimed}, to {records}"
+        )?;
+    }
+    if let Some(from) = recovery.rebuilt_from {
+        writeln!(
+            out,
+            "{name}: {make} the index again for {} records from record {from} on; their times are not known",
+            recovery.rebuilt
+        )?;
+    }
+    if recovery.damaged > 0 {
+        writeln!(
+            out,
+            "{name}: {} of them are damaged, and reading them is an error: 'immuta verify' lists them",
+            recovery.damaged
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! Reading beside a writer in another process: ours, and one that keeps no index.
+
+mod engine_support;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use engine_support::{Bench, contents};
+use immuta::{Error, Format, Storage};
+
+fn owned(payloads: &[&[u8]]) -> Vec<Vec<u8>> {
+    payloads.iter().map(|p| p.to_vec()).collect()
+}
+
+/// The header as the Go library writes it, behind `count` records.
+fn set_header(bench: &Bench, count: u64, last_index: u64) {
+    let header = [count.to_le_bytes(), last_index.to_le_bytes()].concat();
+    let length = bench.format.header_bytes() as usize;
+    bench.disk.with(&bench.log_path(), |bytes| {
+        bytes[..length].copy_from_slice(&header[..length])
+    });
+}
+
+#[test]
+fn a_reader_beside_a_writer_changes_nothing_and_sees_what_was_counted() {
+    let bench = Bench::new();
+    let storage = bench.open();
+    storage.append("a", &b"one"[..]).expect("appended");
+    let reader = Storage::open(bench.options().read_only(true)).expect("no lock needed");
+    let log = reader.log("a").expect("there");
+    assert_eq!(contents(&log), owned(&[b"one"]));
+    let calls = bench.disk.calls();
+    storage
+        .append_batch("a", &["two", "three\n"])
+        .expect("appended");
+    let by_writer = bench.disk.calls() - calls;
+    assert_eq!(log.state().count, 1);
+    assert_eq!(log.refresh().expect("read").count, 3);
+    assert_eq!(contents(&log), owned(&[b"one", b"two", b"three\n"]));
+    assert!(matches!(log.append(b"x"), Err(Error::ReadOnly)));
+    assert!(matches!(reader.remove("a"), Err(Error::ReadOnly)));
+    // Without an index it makes one in memory.
+    let index = bench.disk.with(&bench.index_path(), std::mem::take);
+    let blind = Storage::open(bench.options().read_only(true)).expect("opened");
+    assert_eq!(
+        contents(&blind.log("a").expect("there")),
+        owned(&[b"one", b"two", b"three\n"])
+    );
+    assert!(
+        bench
+            .disk
+            .with(&bench.index_path(), |bytes| bytes.is_empty())
+    );
+    drop((blind, reader));
+    assert_eq!(bench.disk.calls(), calls + by_writer, "a reader wrote");
+    bench.disk.with(&bench.index_path(), |bytes| *bytes = index);
+    drop(storage);
+}
+
+#[test]
+fn a_reader_beside_our_writer_sees_each_commit() {
+    for format in Format::ALL {
+        let bench = Bench::with_format(format);
+        let storage = bench.open();
+        storage.append("a", &b"one"[..]).expect("appended");
+        let reader = Storage::open(bench.options().read_only(true)).expect("opened");
+        let log = reader.log("a").expect("there");
+        assert_eq!(contents(&log), owned(&[b"one"]));
+        assert!(!log.has_grown().expect("read"));
+        storage
+            .append_batch("a", &["two", "three"])
+            .expect("appended");
+        assert!(log.has_grown().expect("read"));
+        assert_eq!(log.state().count, 1, "looking changes nothing");
+        assert_eq!(log.refresh().expect("read").count, 3);
+        assert!(!log.has_grown().expect("read"));
+
+        // What is written and not committed is not there, in a bare log neither.
+        let ours = storage.log("a").expect("there");
+        let mut transaction = ours.transaction().expect("begun");
+        transaction.append(&[9; 300 << 10]).expect("appended");
+        assert_eq!(log.refresh().expect("read").count, 3);
+        transaction.commit().expect("committed");
+        assert_eq!(log.refresh().expect("read").count, 4);
+        storage.close().expect("closed");
+        drop((ours, storage));
+        bench.open().append("a", &b"five"[..]).expect("appended");
+        let state = log.refresh().expect("read");
+        assert_eq!((state.count, state.rebuilt), (5, 0));
+        assert_eq!(contents(&log)[4], b"five");
+    }
+}
+
+/// "Read-only opening sees, live, what another process writes, a Go program included": it writes an empty size field, the payload, the size,
+/// then the header.
+#[test]
+fn a_reader_beside_a_program_without_index_sees_what_is_counted() {
+    for format in Format::ALL {
+        let bench = Bench::with_format(format);
+        let storage = bench.open();
+        storage.append("a", &b"ours"[..]).expect("appended");
+        storage.close().expect("closed");
+        drop(storage);
+        let reader = Storage::open(bench.options().read_only(true)).expect("opened");
+        let log = reader.log("a").expect("there");
+        let mut expected = owned(&[b"ours"]);
+        for n in 2..6u64 {
+            let payload = format!("theirs, {n}").into_bytes();
+            let at = bench.disk.with(&bench.log_path(), |bytes| {
+                bytes.extend_from_slice(&[0; 8]);
+                bytes.len() - 8
+            });
+            assert_eq!(log.refresh().expect("read").count, n - 1);
+            bench
+                .disk
+                .with(&bench.log_path(), |bytes| bytes.extend_from_slice(&payload));
+            assert_eq!(log.refresh().expect("read").count, n - 1);
+            let size = (payload.len() as u64).to_le_bytes();
+            bench.disk.with(&bench.log_path(), |bytes| {
+                bytes[at..at + 8].copy_from_slice(&size)
+            });
+            if format != Format::Bare {
+                assert_eq!(log.refresh().expect("read").count, n - 1, "not counted yet");
+            }
+            if format == Format::Count16 {
+                set_header(&bench, n, 3);
+                assert_eq!(log.refresh().expect("read").count, n - 1, "half a header");
+            }
+            set_header(&bench, n, at as u64);
+            let state = log.refresh().expect("read");
+            assert_eq!((state.count, state.rebuilt), (n, n - 1));
+            expected.push(payload);
+            assert_eq!(contents(&log), expected);
+        }
+        let details = log.details().expect("details");
+        assert_eq!((details.checksummed, details.rebuilt), (1, 4));
+        drop((log, reader));
+
+        // Opened for writing, the index is made, and how much of it was made so is known from then on.
+        for _ in 0..2 {
+            let storage = bench.open();
+            storage.append("a", &b"ours"[..]).expect("appended");
+            let details = storage.details("a").expect("details");
+            assert_eq!(details.rebuilt, 4);
+            storage.close().expect("closed");
+        }
+        let storage = bench.open();
+        let details = storage.details("a").expect("details");
+        assert!(storage.log("a").expect("there").recovery().clean);
+        assert_eq!((details.checksummed, details.rebuilt), (3, 4));
+        storage.append("a", &b"x"[..]).expect("appended");
+        storage.abandon();
+        drop(storage);
+        let details = bench.open().details("a").expect("details");
+        assert_eq!((details.checksummed, details.rebuilt), (4, 4));
+    }
+}
+
+/// On a real disk, where reads and writes do run into each other.
+#[test]
+fn a_follower_of_a_busy_writer_sees_whole_records_in_order() {
+    for format in Format::ALL {
+        let dir = tempfile::tempdir().expect("a directory");
+        let options = || immuta::Options::new(dir.path()).sync(immuta::Sync::Never);
+        let storage = Storage::open(options().format(format).namespaces(["a"])).expect("opened");
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0..2000u64 {
+                    let payload = |n: u64| vec![n as u8; (n % 300) as usize + 1];
+                    let batch: Vec<_> = (n * 3..n * 3 + 3).map(payload).collect();
+                    storage.append_batch("a", &batch).expect("appended");
+                }
+                done.store(true, Ordering::Release);
+            });
+            let reader = Storage::open(options().read_only(true)).expect("opened");
+            let log = reader.log("a").expect("there");
+            let mut stream = reader.stream("a", 0).expect("a stream");
+            let mut next = 0u64;
+            loop {
+                let last_look = done.load(Ordering::Acquire);
+                let count = log.refresh().expect("read").count;
+                assert_eq!(count % 3, 0, "a part of a batch");
+                while next < count {
+                    let record = stream.next(None).expect("read").expect("a record");
+                    let expected = vec![next as u8; (next % 300) as usize + 1];
+                    assert!(record.payload == expected, "record {next}");
+                    next += 1;
+                }
+                if last_look {
+                    break;
+                }
+            }
+            assert_eq!(next, 6000);
+        });
+    }
+}

@@ -1,0 +1,350 @@
+//! The program `immuta`: what it says, word for word, and its exit status.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use immuta::{Format, Options, RecordNo, Storage, Sync};
+
+fn immuta(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_immuta"));
+    command
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Exit status, standard output, standard error.
+fn said(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = immuta(arguments).output().expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (status.code(), text(stdout), text(stderr))
+}
+
+/// What a command prints that succeeds.
+fn prints(arguments: &[&str]) -> String {
+    let (status, out, err) = said(arguments);
+    assert_eq!((status, &*err), (Some(0), ""), "{arguments:?}: {out}");
+    out
+}
+
+/// What a command says that fails.
+fn refuses(arguments: &[&str]) -> String {
+    let (status, out, err) = said(arguments);
+    assert_eq!((status, &*out), (Some(1), ""), "{arguments:?}: {err}");
+    err
+}
+
+struct Dir(tempfile::TempDir);
+
+impl Dir {
+    fn new() -> Self {
+        Dir(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn str(&self) -> &str {
+        self.path().to_str().expect("text")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    fn log(&self, name: &str, format: Format, payloads: &[&str]) {
+        let options = Options::new(self.path())
+            .format(format)
+            .namespaces([name])
+            .sync(Sync::Never);
+        let storage = Storage::open(options).expect("opened");
+        storage.append_batch(name, payloads).expect("appended");
+        storage.close().expect("closed");
+    }
+
+    /// Changes a file behind the engine's back.
+    fn change(&self, name: &str, f: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut bytes = fs::read(self.file(name)).expect("read");
+        f(&mut bytes);
+        fs::write(self.file(name), &bytes).expect("written");
+        bytes
+    }
+}
+
+fn golden(format: Format, log: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/golden/{format}/{log}.log"))
+}
+
+#[test]
+fn append_creates_in_the_format_it_is_told_and_keeps_the_one_that_is_there() {
+    let dir = Dir::new();
+    let d = dir.str();
+    assert_eq!(prints(&["append", d, "a", "--format", "count16", "x"]), "");
+    assert_eq!(prints(&["append", d, "a", "--format", "bare", "y"]), "");
+    assert_eq!(prints(&["cat", d, "a"]), "x\ny\n");
+    let stat = prints(&["stat", d, "a"]);
+    assert!(
+        stat.starts_with("a: 2 records, 34 bytes, format count16, from 20"),
+        "{stat}"
+    );
+    let (status, _, err) = said(&["append", d, "b", "--format", "json", "x"]);
+    assert_eq!(status, Some(2));
+    assert!(
+        err.contains("'json' is none of bare, count8, count16"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_log_whose_format_cannot_be_told_names_the_option_that_decides() {
+    let dir = Dir::new();
+    let d = dir.str();
+    let both = [1u64, 16, 8, 0].map(u64::to_le_bytes).concat();
+    fs::write(dir.file("both.log"), &both).expect("written");
+    let why = "immuta: cannot tell the format of 'both': it could be count8 with 1 record or count16 with 1 record \
+               (no byte was changed; name the format with --assume-format)\n";
+    for command in ["stat", "cat", "verify", "append", "repair"] {
+        let (status, _, err) = said(&[command, d, "both"]);
+        assert_eq!((status, &*err), (Some(1), why), "{command}");
+    }
+    assert_eq!(
+        prints(&["stat", d, "both", "--assume-format", "count16"]),
+        "both: 1 records, 32 bytes, format count16, 1 indexed later\n"
+    );
+    assert!(!dir.file("both.idx").exists());
+}
+
+#[test]
+fn verify_lists_each_damage_and_tells_by_its_exit_status() {
+    let dir = Dir::new();
+    let d = dir.str();
+    dir.log("good", Format::Count8, &["one", "two"]);
+    dir.log("worn", Format::Count16, &["one", "two", "three"]);
+    fs::copy(golden(Format::Count16, "hello"), dir.file("theirs.log")).expect("copied");
+    assert_eq!(
+        prints(&["verify", d]),
+        "good: 2 records, 6 bytes, no damage\n\
+         theirs: 1 records, 11 bytes, no damage (1 compared with what was found when the index was made, not with what was written)\n\
+         worn: 3 records, 11 bytes, no damage\n"
+    );
+    dir.change("worn.log", |bytes| bytes[16 + 11 + 8] ^= 1);
+    let text = "good: 2 records, 6 bytes, no damage\n\
+                worn: record 1 at byte 27: its bytes are not those that were written\n\
+                worn: 3 records, 8 bytes, 1 damaged\n";
+    assert_eq!(
+        said(&["verify", d, "good", "worn"]),
+        (Some(1), text.into(), String::new())
+    );
+    let json = "{\"namespace\":\"worn\",\"format\":\"count16\",\"records\":3,\"bytes\":8,\"checksummed\":3,\"rebuilt\":0,\
+                \"damaged\":[{\"record\":1,\"offset\":27,\"what\":\"its bytes are not those that were written\"}],\"unlisted\":0}\n";
+    assert_eq!(
+        said(&["verify", d, "worn", "--json"]),
+        (Some(1), json.into(), String::new())
+    );
+    assert_eq!(
+        refuses(&["verify", d, "none"]),
+        "immuta: no namespace 'none': create it first\n"
+    );
+}
+
+#[test]
+fn repair_says_what_it_cuts_and_loses_nothing() {
+    let dir = Dir::new();
+    let d = dir.str();
+    dir.log("orders", Format::Count8, &["one", "two", "three"]);
+    assert_eq!(
+        prints(&["repair", d, "orders"]),
+        "orders: 3 records, 43 bytes, in order: nothing to repair\n"
+    );
+    let broken = dir.change("orders.log", |bytes| bytes.truncate(40));
+    let why = refuses(&["cat", d, "orders"]);
+    assert!(
+        why.starts_with(
+            "immuta: record 2 of 'orders' is damaged at byte 30 of the log: its size is negative or reaches beyond the end of the \
+             file (no byte was changed;"
+        ),
+        "{why}"
+    );
+    let cut = dir.file("orders.cut-30");
+    let plan = format!(
+        "orders: would keep 2 records, bytes 0 to 30, format count8\n\
+         orders: would cut 10 bytes, 30 to 40: a torn record; to be saved in '{}'\n\
+         orders: would set the count, which was 3, to 2\n",
+        cut.display()
+    );
+    assert_eq!(prints(&["repair", d, "orders", "--dry-run"]), plan);
+    assert_eq!(fs::read(dir.file("orders.log")).expect("read"), broken);
+    assert!(!cut.exists());
+
+    let held = Storage::open(Options::new(dir.path()).only(["other"])).expect("opened");
+    let why = refuses(&["repair", d, "orders"]);
+    assert!(why.contains("is in use by pid"), "{why}");
+    drop(held);
+
+    let done = format!(
+        "orders: kept 2 records, bytes 0 to 30, format count8\n\
+         orders: cut 10 bytes, 30 to 40: a torn record; saved in '{}'\n\
+         orders: set the count, which was 3, to 2\n",
+        cut.display()
+    );
+    assert_eq!(prints(&["repair", d, "orders"]), done);
+    assert_eq!(fs::read(&cut).expect("saved"), broken[30..]);
+    assert_eq!(prints(&["cat", d, "orders"]), "one\ntwo\n");
+    assert_eq!(
+        prints(&["repair", d, "orders"]),
+        "orders: 2 records, 30 bytes, in order: nothing to repair\n"
+    );
+
+    // The same place again, with other bytes: what was saved is not written over.
+    prints(&["append", d, "orders", "another"]);
+    dir.change("orders.log", |bytes| bytes.truncate(44));
+    let why = refuses(&["repair", d, "orders"]);
+    assert_eq!(
+        why,
+        format!(
+            "immuta: cannot save what is cut to '{}': it holds other bytes already (move it away, and try again)\n",
+            cut.display()
+        )
+    );
+    fs::rename(&cut, dir.file("orders.cut-30.first")).expect("renamed");
+    prints(&["repair", d, "orders"]);
+    assert_eq!(
+        refuses(&["repair", d, "none"]),
+        "immuta: no namespace 'none': create it first\n"
+    );
+}
+
+#[test]
+fn repair_of_a_bare_log_takes_the_format_it_is_told() {
+    let dir = Dir::new();
+    let d = dir.str();
+    fs::copy(golden(Format::Bare, "hello"), dir.file("a.log")).expect("copied");
+    dir.change("a.log", |bytes| bytes.extend_from_slice(&[7, 0, 0, 0, 0]));
+    let done = format!(
+        "a: kept 1 records, bytes 0 to 19, format bare\n\
+         a: cut 5 bytes, 19 to 24: a torn record; saved in '{}'\n\
+         a: made the index again for 1 records from record 0 on; their times are not known\n",
+        dir.file("a.cut-19").display()
+    );
+    let repair = ["repair", d, "a", "--assume-format", "bare"];
+    assert_eq!(prints(&repair), done);
+    assert_eq!(prints(&["cat", d, "a"]), "hello world\n");
+}
+
+#[test]
+fn import_takes_a_log_to_another_format_byte_for_byte() {
+    let dir = Dir::new();
+    let d = dir.str();
+    for from in Format::ALL {
+        for to in Format::ALL {
+            for (log, records) in [("hello", 1), ("edges", 12), ("thousand", 1000)] {
+                let source = golden(from, log);
+                let name = format!("{log}-{from}-{to}");
+                let to = to.to_string();
+                let source = source.to_str().expect("text");
+                assert_eq!(
+                    prints(&["import", source, d, &name, "--format", &to]),
+                    format!("{name}: {records} records in {to}\n")
+                );
+                assert_eq!(
+                    fs::read(dir.file(&format!("{name}.log"))).expect("read"),
+                    fs::read(golden(to.parse().expect("a format"), log)).expect("read"),
+                    "{name}"
+                );
+            }
+        }
+    }
+    let there = refuses(&["import", d, d, "hello-bare-bare", "--format", "count8"]);
+    assert_eq!(
+        there,
+        "immuta: cannot import 'hello-bare-bare' into itself (give another directory or name)\n"
+    );
+    let other = Dir::new();
+    let name = "hello-bare-bare";
+    prints(&["import", d, other.str(), name, "--format", "count16"]);
+    assert_eq!(
+        refuses(&["import", d, other.str(), name]),
+        "immuta: 'hello-bare-bare' is there already, in the format count16 (import to another name, or with --format count16)\n"
+    );
+    assert_eq!(
+        refuses(&["import", d, other.str()]),
+        format!("immuta: '{d}' is a directory: name the log in it to import\n")
+    );
+    assert_eq!(
+        refuses(&["import", "notes.txt", d]),
+        "immuta: cannot import 'notes.txt': not a directory, and not a file NAME.log\n"
+    );
+}
+
+#[test]
+fn import_goes_on_where_it_was_and_only_with_the_same_log() {
+    let (from, into) = (Dir::new(), Dir::new());
+    let import = ["import", from.str(), into.str(), "a"];
+    from.log("a", Format::Count16, &["one", "two", "three"]);
+    into.log("a", Format::Count8, &["one", "two"]);
+    assert_eq!(
+        prints(&import),
+        "a: 3 records in count8 (2 were there already)\n"
+    );
+    assert_eq!(
+        prints(&import),
+        "a: 3 records in count8 (3 were there already)\n"
+    );
+    assert_eq!(prints(&["cat", into.str(), "a"]), "one\ntwo\nthree\n");
+    into.log("a", Format::Count8, &["mine"]);
+    assert_eq!(
+        refuses(&import),
+        "immuta: cannot go on importing to 'a': it has 4 records, and the source has 3\n"
+    );
+    from.log("a", Format::Count16, &["theirs", "5"]);
+    assert_eq!(
+        refuses(&import),
+        "immuta: cannot go on importing to 'a': its last record, 3, is not record 3 of the source\n"
+    );
+}
+
+/// "Resumable: started again after a kill it goes on where it was; never two copies of a record."
+#[test]
+fn import_killed_anywhere_has_each_record_once_after_another_run() {
+    const RECORDS: u64 = 40_000;
+    let (from, into) = (Dir::new(), Dir::new());
+    let storage = Storage::open(Options::new(from.path()).namespaces(["a"])).expect("opened");
+    let payload = |n: u64| [n.to_le_bytes().to_vec(), vec![7; (n % 2000) as usize]].concat();
+    for chunk in 0..RECORDS / 1000 {
+        let payloads: Vec<_> = (chunk * 1000..(chunk + 1) * 1000).map(payload).collect();
+        storage.append_batch("a", &payloads).expect("appended");
+    }
+    storage.close().expect("closed");
+    for megabytes in [1, 5, 20] {
+        let mut child = immuta(&["import", from.str(), into.str(), "a", "--format", "bare"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it runs");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let imported = || fs::metadata(into.file("a.log")).map_or(0, |there| there.len());
+        while imported() < megabytes << 20 && child.try_wait().expect("a child").is_none() {
+            assert!(Instant::now() < deadline, "no progress");
+            std::thread::yield_now();
+        }
+        child.kill().expect("killed, or at its end");
+        child.wait().expect("waited for");
+    }
+    let done = prints(&["import", from.str(), into.str(), "a", "--format", "bare"]);
+    assert!(done.starts_with("a: 40000 records in bare"), "{done}");
+    let storage = Storage::open(Options::new(into.path())).expect("opened");
+    assert_eq!(storage.details("a").expect("details").records, RECORDS);
+    let mut stream = storage.stream("a", 0).expect("a stream");
+    for n in 0..RECORDS {
+        let record = stream.next(None).expect("read").expect("a record");
+        assert_eq!(record.record, RecordNo(n));
+        assert!(record.payload == payload(n), "record {n}");
+    }
+}
