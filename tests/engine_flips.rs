@@ -232,6 +232,21 @@ fn flip_all(file: &str, closed: bool, step: usize) {
     );
 }
 
+/// The last byte of the last record that was synced decides whether a newline is added to its text, and so where every later text starts.
+/// Recovery read it without its checksum, took the entries behind it for foreign, and made new ones, all one byte off and without times.
+#[test]
+fn regression_a_newline_turned_over_before_the_last_sync_moves_no_text() {
+    let scene = Scene::new(false);
+    for record in 0..scene.records.len() - 1 {
+        let last = scene.starts[record + 1] as usize - 1;
+        for bit in 0..8 {
+            let telling = Telling(format!("bit {bit} of byte {last}"));
+            scene.flip("a.log", last * 8 + bit);
+            drop(telling);
+        }
+    }
+}
+
 /// "Damage in the middle (a flipped bit) is found on read by CRC: that record is EIO, all others are served; `verify` lists them.
 /// Nothing is deleted or renamed by recovery." "Nothing that a file contains makes it panic, allocate without bound."
 #[test]

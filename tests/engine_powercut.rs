@@ -9,7 +9,7 @@ mod engine_support;
 use crash::cut::{Replay, Style};
 use crash::life::{Ledger, Life, NEVER_ENDING, Telling, Terms, settle_syncs, terms};
 use crash::{Dice, Event, Image, SimDisk, directory, long, seed};
-use immuta::Sync;
+use immuta::{Format, Sync};
 
 /// Outcomes that are looked at for each cut of the first life.
 const OUTCOMES: usize = 4;
@@ -118,10 +118,12 @@ fn cut_everywhere(sync: Sync, salt: u64) {
     let mut workloads = 0;
     while explorer.cuts < wanted {
         let telling = Telling(format!(
-            "IMMUTA_SEED={first}, {sync:?}, workload {workloads}"
+            "IMMUTA_SEED={first}, {sync:?}, workload {workloads} (each third one in another format)"
         ));
         explorer.dice = Dice(first ^ (salt << 56) ^ (workloads << 32));
         explorer.boot = u64::from(workloads % 5 != 4);
+        explorer.terms.format =
+            [Format::Count8, Format::Bare, Format::Count16][(workloads % 3) as usize];
         let steps = 4 + explorer.dice.below(16);
         let life = explorer
             .terms

@@ -38,7 +38,10 @@ fn every_tail_follows_from_a_record_on() {
                 continue; // The Rust one waits for inotify, which a relative name has not: see the semantics.
             }
             let mut command = std::process::Command::new(&tail);
-            command.args(&arguments).args(["-n", "1000", "-f"]).arg(file);
+            command
+                .args(&arguments)
+                .args(["-n", "1000", "-f"])
+                .arg(file);
             let mut reader = Reader::from(command);
             if first.is_empty() {
                 assert_eq!(

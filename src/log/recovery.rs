@@ -260,7 +260,8 @@ impl Survey<'_> {
         let Some(n) = slot.synced_count.checked_sub(1) else {
             return Ok((slot.log_end == empty.log_end).then_some(empty));
         };
-        let Some(entry) = self.entry(&mut Window::new(self.index, ENTRY_BYTES), n)? else {
+        let mut entries = Window::new(self.index, ENTRY_BYTES);
+        let Some(entry) = self.entry(&mut entries, n)? else {
             return Ok(None);
         };
         let Some(size) = slot
@@ -282,7 +283,14 @@ impl Survey<'_> {
                 return Ok(None);
             }
         }
-        let last = self.last_byte(&mut window, entry.log_offset + SIZE_FIELD_BYTES, size)?;
+        let mut last = self.last_byte(&mut window, entry.log_offset + SIZE_FIELD_BYTES, size)?;
+        // The last byte may not be what was written, but the next entry, if there is one, knows whether that was a newline.
+        if let Some(next) = self.entry(&mut entries, n + 1)?
+            && next.log_offset == slot.log_end
+        {
+            let text = next.text_offset.checked_sub(entry.text_offset);
+            last = (size > 0 && text == Some(size)).then_some(b'\n');
+        }
         let before = Tail {
             count: n,
             log_end: entry.log_offset,

@@ -152,7 +152,7 @@ impl Survey<'_> {
             .filter(|entry| entry.log_offset == at && entry.text_offset == tail.text_end);
         // Where nothing can have been lost, the index knows the record's end, whatever has become of its size field.
         let known = match &found {
-            Some(entry) if counted && !(unsynced && claims.lossy) => {
+            Some(entry) if (counted || bare) && !(unsynced && claims.lossy) => {
                 self.known_end(claims, tail, entry, field, log, index)?
             }
             _ => None,
@@ -253,7 +253,10 @@ impl Survey<'_> {
         }
         let rest = claims.length.checked_sub(payload);
         match rest {
-            Some(size) if tail.count + 1 == claims.count && field != rest => {
+            Some(size)
+                if (tail.count + 1 == claims.count || self.format == Format::Bare)
+                    && field != rest =>
+            {
                 let (crc, last) = self.checksum_of(log, payload, size)?;
                 Ok((crc == entry.checksum).then_some((size, last)))
             }

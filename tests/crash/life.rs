@@ -1,10 +1,11 @@
 //! The life of a few logs on a disk that writes everything down: random work, and at every moment what is owed.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use immuta::{Log, Options, Storage, Sync};
+use immuta::{Format, Log, Options, Storage, Sync};
 
 use super::cut::Replay;
 use super::{Dice, Event, Image, SimDisk};
@@ -35,6 +36,8 @@ pub(crate) struct Ledger {
     pub(crate) created: bool,
     /// Every record that may be found.
     pub(crate) records: [Vec<Payload>; NAMES.len()],
+    /// How many there are before and behind each batch: of a batch, all of its records are there or none.
+    pub(crate) wholes: [BTreeSet<usize>; NAMES.len()],
     /// How many of them have to be there after a power cut.
     pub(crate) promised: [usize; NAMES.len()],
     /// And how many after a kill.
@@ -46,12 +49,14 @@ pub(crate) struct Ledger {
 pub(crate) struct Terms {
     pub(crate) dir: PathBuf,
     pub(crate) sync: Sync,
+    pub(crate) format: Format,
 }
 
 impl Terms {
     pub(crate) fn options(&self, disk: &SimDisk) -> Options {
         Options::new(&self.dir)
             .sync(self.sync)
+            .format(self.format)
             .disk(Arc::new(disk.clone()))
     }
 
@@ -95,10 +100,17 @@ impl Terms {
                     written.len()
                 );
             }
+            let wholes = &ledger.wholes[ns];
+            assert!(
+                found.is_empty() || wholes.contains(&found.len()),
+                "'{name}' has a part of a batch: {} of {wholes:?}",
+                found.len()
+            );
             assert_eq!(log.recovery().damaged, 0);
             let report = log.verify().expect("read");
             assert!(report.is_clean(), "{report:?}");
             written.truncate(found.len());
+            ledger.wholes[ns].retain(|whole| *whole <= found.len());
             ledger.promised[ns] = found.len();
             ledger.returned[ns] = found.len();
             disk.note(Note::Opened(ns, found.len()));
@@ -138,6 +150,7 @@ impl Terms {
     fn append(&self, disk: &SimDisk, log: &Log, ns: usize, ledger: &mut Ledger, batch: &[Payload]) {
         ledger.records[ns].extend_from_slice(batch);
         let count = ledger.records[ns].len();
+        ledger.wholes[ns].insert(count);
         disk.note(Note::Begun(ns, count));
         let payloads: Vec<&[u8]> = batch.iter().map(|payload| &**payload).collect();
         let appended = log.append_batch(&payloads).expect("appended");
@@ -172,7 +185,9 @@ impl Terms {
                 12 => {
                     let payload = payload(dice);
                     ledger.records[ns].push(Arc::clone(&payload));
-                    disk.note(Note::Begun(ns, ledger.records[ns].len()));
+                    let count = ledger.records[ns].len();
+                    ledger.wholes[ns].insert(count);
+                    disk.note(Note::Begun(ns, count));
                     log.append_from(&mut &*payload).expect("appended");
                     self.returned(&disk, ns, &mut ledger);
                 }
@@ -255,10 +270,14 @@ impl Ledger {
             Note::Opened(ns, found) => {
                 self.created |= ns + 1 == NAMES.len();
                 self.records[ns] = after.records[ns][..found].to_vec();
+                self.wholes[ns].retain(|whole| *whole <= found);
                 self.promised[ns] = found;
                 self.returned[ns] = found;
             }
-            Note::Begun(ns, count) => self.records[ns] = after.records[ns][..count].to_vec(),
+            Note::Begun(ns, count) => {
+                self.records[ns] = after.records[ns][..count].to_vec();
+                self.wholes[ns].insert(count);
+            }
             Note::Returned(ns, count) => self.returned[ns] = count,
             Note::Promised(ns, count) => self.promised[ns] = self.promised[ns].max(count),
         }
@@ -348,5 +367,6 @@ pub(crate) fn terms(dir: &Path, sync: Sync) -> Terms {
     Terms {
         dir: dir.to_owned(),
         sync,
+        format: Format::default(),
     }
 }
