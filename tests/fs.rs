@@ -411,6 +411,7 @@ fn a_listing_is_of_what_was_there_when_it_was_rewound() {
             "follow-frames",
             "from",
             "since",
+            "stats",
             "0"
         ]
     );
@@ -420,7 +421,7 @@ fn a_listing_is_of_what_was_there_when_it_was_rewound() {
         false
     };
     tree.fs.readdir(ns, fh, 0, &mut count).unwrap();
-    assert_eq!(rewound, 11 + tree.storage.log("ns").unwrap().state().count);
+    assert_eq!(rewound, 12 + tree.storage.log("ns").unwrap().state().count);
 }
 
 fn start(tree: &Tree, directory: &str, name: &str) -> u64 {

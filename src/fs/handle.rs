@@ -34,6 +34,8 @@ pub(super) enum OpenFile {
     },
     View(OpenView),
     Count,
+    /// A text as it was when the file was opened.
+    Snapshot(String),
     /// A record, and whether this handle has verified its checksum.
     Record {
         n: u64,
@@ -122,6 +124,7 @@ impl Handle {
             OpenFile::Append
             | OpenFile::AppendLines { .. }
             | OpenFile::Count
+            | OpenFile::Snapshot(_)
             | OpenFile::Record { .. } => None,
         }
     }

@@ -171,6 +171,7 @@ impl<T: Transport> Fs<T> {
                         (View::Frames.end(log, &state), Duration::ZERO)
                     }
                     Kind::From | Kind::Since => (0, SHORT),
+                    Kind::Stats => (self.stats(&namespace)?.len() as u64, Duration::ZERO),
                     Kind::Count => (count_text(state.count).len() as u64, Duration::ZERO),
                 };
                 let mode = DIRECTORY_MODE & file.direction.mask();

@@ -14,6 +14,7 @@ mod opening;
 pub mod parked;
 mod reading;
 mod start;
+mod stats;
 mod sync;
 pub mod tree;
 pub mod view;
@@ -318,6 +319,13 @@ impl<T: Transport> Fs<T> {
         for (_, poller) in lock(&self.pollers).drain() {
             poller.waker.wake();
         }
+    }
+
+    fn stats(&self, namespace: &Namespace) -> Result<String, Errno> {
+        Ok(stats::json(
+            &namespace.log.details()?,
+            self.parked.waiting_for(namespace.id()),
+        ))
     }
 
     fn namespace(&self, id: u32) -> Result<Arc<Namespace>, Errno> {

@@ -41,7 +41,7 @@ impl<T: Transport> Fs<T> {
     pub fn open(&self, caller: Caller, ino: u64, access: Access) -> Result<Opened, Errno> {
         let (id, file, direction) = match Node::from_ino(ino)? {
             Node::Root | Node::Namespace(_) => return Err(Errno::EISDIR),
-            Node::File(id, file) => (id, open_file(caller, file)?, file.direction),
+            Node::File(id, file) => (id, self.open_file(caller, id, file)?, file.direction),
             Node::Start(id, number) => {
                 let (start, path) = lock(&self.starts).get(number)?;
                 let view = OpenView::new(View::Text, true, start, path.map(Cow::Owned));
@@ -73,6 +73,24 @@ impl<T: Transport> Fs<T> {
         })
     }
 
+    fn open_file(&self, caller: Caller, id: u32, file: &File) -> Result<OpenFile, Errno> {
+        let view = |view, waits| {
+            let path = Some(Cow::Borrowed(file.name));
+            OpenFile::View(OpenView::new(view, waits, Start::Record(0), path))
+        };
+        Ok(match file.kind {
+            Kind::Append => OpenFile::Append,
+            Kind::AppendLines => OpenFile::lines(caller.thread),
+            Kind::Follow => view(View::Text, true),
+            Kind::Log => view(View::Text, false),
+            Kind::FollowFrames => view(View::Frames, true),
+            Kind::Frames => view(View::Frames, false),
+            Kind::Count => OpenFile::Count,
+            Kind::Stats => OpenFile::Snapshot(self.stats(&*self.namespace(id)?)?),
+            Kind::From | Kind::Since => return Err(Errno::EISDIR),
+        })
+    }
+
     /// Closes a file for good. A line that still waits becomes a record.
     pub fn release(&self, fh: u64) {
         let Some(handle) = self.handles.remove(fh) else {
@@ -91,21 +109,4 @@ impl<T: Transport> Fs<T> {
             );
         }
     }
-}
-
-fn open_file(caller: Caller, file: &File) -> Result<OpenFile, Errno> {
-    let view = |view, waits| {
-        let path = Some(Cow::Borrowed(file.name));
-        OpenFile::View(OpenView::new(view, waits, Start::Record(0), path))
-    };
-    Ok(match file.kind {
-        Kind::Append => OpenFile::Append,
-        Kind::AppendLines => OpenFile::lines(caller.thread),
-        Kind::Follow => view(View::Text, true),
-        Kind::Log => view(View::Text, false),
-        Kind::FollowFrames => view(View::Frames, true),
-        Kind::Frames => view(View::Frames, false),
-        Kind::Count => OpenFile::Count,
-        Kind::From | Kind::Since => return Err(Errno::EISDIR),
-    })
 }

@@ -154,6 +154,14 @@ impl<W> Parked<W> {
         self.lock().namespace_of.len()
     }
 
+    /// How many wait for a namespace.
+    pub fn waiting_for(&self, namespace: u32) -> usize {
+        self.lock()
+            .by_namespace
+            .get(&namespace)
+            .map_or(0, BTreeMap::len)
+    }
+
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -207,7 +207,10 @@ impl<T: Transport> Fs<T> {
                 readable: false,
                 writable: true,
             },
-            OpenFile::View(_) | OpenFile::Count | OpenFile::Record { .. } => PollState {
+            OpenFile::View(_)
+            | OpenFile::Count
+            | OpenFile::Snapshot(_)
+            | OpenFile::Record { .. } => PollState {
                 // Once the mount is on its way out a read gets end of file.
                 readable: would_not_wait(&handle, handle.read_end())
                     || self.closing.load(Ordering::SeqCst),
@@ -265,9 +268,11 @@ fn would_not_wait(handle: &Handle, offset: u64) -> bool {
             Err(_) => false, // The read will say what is wrong.
         },
         OpenFile::Record { n, .. } => *n >= state.count,
-        OpenFile::View(_) | OpenFile::Count | OpenFile::Append | OpenFile::AppendLines { .. } => {
-            false
-        }
+        OpenFile::View(_)
+        | OpenFile::Count
+        | OpenFile::Snapshot(_)
+        | OpenFile::Append
+        | OpenFile::AppendLines { .. } => false,
     };
     !at_end || state.closed
 }
@@ -289,13 +294,19 @@ fn find(handle: &Handle, offset: u64, size: usize, buffers: &mut Buffers) -> Res
             }
         }
         OpenFile::Count => {
-            let text = count_text(log.state().count);
-            let rest = text.as_bytes().get(offset as usize..).unwrap_or_default();
-            out.extend_from_slice(&rest[..rest.len().min(size)]);
+            out.extend_from_slice(piece(&count_text(log.state().count), offset, size))
         }
+        OpenFile::Snapshot(text) => out.extend_from_slice(piece(text, offset, size)),
         OpenFile::Record { n, verified } => record(log, RecordNo(*n), verified, offset, size, out)?,
     }
     Ok(Found::Bytes)
+}
+
+/// What a read of a short text gets.
+fn piece(text: &str, offset: u64, size: usize) -> &[u8] {
+    let from = usize::try_from(offset).unwrap_or(usize::MAX);
+    let rest = text.as_bytes().get(from..).unwrap_or_default();
+    &rest[..rest.len().min(size)]
 }
 
 /// Reads a piece of a record's payload. Its checksum is verified once for each handle, whatever the pieces are.

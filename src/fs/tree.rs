@@ -35,6 +35,8 @@ pub enum Kind {
     From,
     /// A directory of the text from any time on.
     Since,
+    /// What is known of the log, as JSON.
+    Stats,
 }
 
 impl Kind {
@@ -120,6 +122,11 @@ pub const FILES: &[File] = &[
     File {
         name: "since",
         kind: Kind::Since,
+        direction: Direction::Out,
+    },
+    File {
+        name: "stats",
+        kind: Kind::Stats,
         direction: Direction::Out,
     },
 ];

@@ -70,7 +70,10 @@ impl<T: Transport> Fs<T> {
                 }
                 Ok(grew)
             }
-            OpenFile::View(_) | OpenFile::Count | OpenFile::Record { .. } => Err(Errno::EBADF),
+            OpenFile::View(_)
+            | OpenFile::Count
+            | OpenFile::Snapshot(_)
+            | OpenFile::Record { .. } => Err(Errno::EBADF),
         }
     }
 
