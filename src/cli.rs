@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::Parser;
 use clap::error::ErrorKind;
-use immuta::Sync;
+use immuta::{Format, Sync};
 
 /// Append-only logs as files: mounts a directory of logs.
 ///
@@ -34,6 +34,19 @@ pub(crate) struct Cli {
     /// Longest record that `append-lines` takes, such as `64MiB`: a longer line is refused (EMSGSIZE)
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     pub(crate) max_record: ByteSize,
+
+    /// Format of new logs: `count8`, `count16` (what Go programs with immuta v0.0.3 and later read and write), or
+    /// `bare`. A log keeps the format it has
+    #[arg(long, value_name = "FORMAT", default_value = "count8")]
+    pub(crate) format: Format,
+
+    /// Format of a log whose bytes do not tell it: it is not mounted else, and the message names this option
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) assume_format: Option<Format>,
+
+    /// Take no lock and write nothing: show, live, the logs that another program writes, a Go program included
+    #[arg(long)]
+    pub(crate) read_only: bool,
 
     /// What is told on standard error: off, error, warn, info, debug or trace. RUST_LOG says it in more detail
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = parse_level)]

@@ -3,6 +3,7 @@
 mod cli;
 mod fuse;
 mod serve;
+mod watch;
 
 use std::process::ExitCode;
 

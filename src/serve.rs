@@ -19,6 +19,7 @@ use crate::cli::Cli;
 use crate::fuse::mount::{self, MountPoint};
 use crate::fuse::nudge::Nudger;
 use crate::fuse::{self, FuseFs, Kernel, interrupt};
+use crate::watch::Watch;
 
 /// How long files that are still open may keep a daemon that was told to end.
 const GRACE: Duration = Duration::from_millis(500);
@@ -37,6 +38,11 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
     raise_open_files();
     let logs_dir = cli.logs_dir()?;
     let path = mount::prepare(&cli.mountpoint(), &logs_dir)?;
+    // Before the logs are opened: what is written between the two is not missed.
+    let watch = match cli.read_only {
+        true => Some(Watch::start(&logs_dir).map_err(|e| cannot_watch(&logs_dir, &e))?),
+        false => None,
+    };
     let storage = Arc::new(open_storage(cli, &logs_dir)?);
     let fs = Fs::<Kernel>::new(
         storage.clone(),
@@ -45,6 +51,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
             gid: nix::unistd::getegid().as_raw(),
             split_write_bytes: split_write_bytes(),
             sync_always: cli.sync == immuta::Sync::Always,
+            read_only: cli.read_only,
             max_record_bytes: cli.max_record.as_u64(),
         },
     )?;
@@ -67,6 +74,9 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
         })?;
     // The mount answers before it is announced.
     std::fs::metadata(mountpoint.path())?;
+    if let Some(watch) = watch {
+        watch.serve(fs.clone())?;
+    }
     announce(&mountpoint, &logs_dir);
 
     wait_for_the_end(&fs, &mountpoint, &signals, &ended)?;
@@ -90,14 +100,26 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
 fn open_storage(cli: &Cli, logs_dir: &Path) -> Result<Storage, Box<dyn Error>> {
     // `append` takes what the kernel sends in one piece, however short lines are kept.
     let max_record_bytes = cli.max_record.as_u64().max(fuse::MAX_WRITE_BYTES.into());
-    let options = Options::new(logs_dir)
+    let mut options = Options::new(logs_dir)
+        .format(cli.format)
         .sync(cli.sync)
+        .read_only(cli.read_only)
         .max_record_bytes(max_record_bytes);
+    if let Some(format) = cli.assume_format {
+        options = options.assume_format(format);
+    }
     let storage = Storage::open(options).map_err(|e| cannot_keep_logs(logs_dir, e))?;
-    if storage.namespaces().is_empty() && storage.failed().is_empty() {
+    if !cli.read_only && storage.namespaces().is_empty() && storage.failed().is_empty() {
         storage.create(&immuta::Namespace::new(DEFAULT_NAMESPACE)?)?;
     }
     Ok(storage)
+}
+
+fn cannot_watch(logs_dir: &Path, error: &std::io::Error) -> String {
+    format!(
+        "cannot follow the logs in '{}': {error} (give the directory that the writer keeps them in)",
+        logs_dir.display()
+    )
 }
 
 /// What the system said about the directory, with the way out.

@@ -110,6 +110,7 @@ impl Tree {
             gid: 2,
             split_write_bytes: 1 << 20,
             sync_always: sync == Sync::Always,
+            read_only: false,
             max_record_bytes: 64 << 20,
         };
         let (answer, answers) = channel();
@@ -406,6 +407,10 @@ fn a_listing_is_of_what_was_there_when_it_was_rewound() {
             "follow",
             "log",
             "count",
+            "frames",
+            "follow-frames",
+            "from",
+            "since",
             "0"
         ]
     );
@@ -415,7 +420,140 @@ fn a_listing_is_of_what_was_there_when_it_was_rewound() {
         false
     };
     tree.fs.readdir(ns, fh, 0, &mut count).unwrap();
-    assert_eq!(rewound, 7 + tree.storage.log("ns").unwrap().state().count);
+    assert_eq!(rewound, 11 + tree.storage.log("ns").unwrap().state().count);
+}
+
+fn start(tree: &Tree, directory: &str, name: &str) -> u64 {
+    tree.fs.lookup(tree.ino(directory), name).unwrap().ino
+}
+
+fn open_start(tree: &Tree, directory: &str, name: &str) -> u64 {
+    tree.fs
+        .open(ME, start(tree, directory, name), Access::Read)
+        .unwrap()
+        .fh
+}
+
+#[test]
+fn a_start_shows_the_text_from_there_and_waits_where_the_log_ends() {
+    let tree = Tree::new();
+    for record in ["a", "b", "c"] {
+        tree.append(record.as_bytes());
+    }
+    for (name, text) in [
+        ("0", "a\nb\nc\n"),
+        ("2", "c\n"),
+        ("-2", "b\nc\n"),
+        ("-0", ""),
+        ("-99", "a\nb\nc\n"),
+        ("3", ""),
+        ("end", ""),
+        ("5", ""),
+    ] {
+        let ino = start(&tree, "from", name);
+        assert_eq!(
+            tree.fs.getattr(ino, None).unwrap().size,
+            text.len() as u64,
+            "{name}"
+        );
+        let fh = tree.fs.open(ME, ino, Access::Read).unwrap().fh;
+        if !text.is_empty() {
+            assert_eq!(tree.read(fh, 0, 100), Some(data(text.as_bytes())), "{name}");
+        }
+        let end = text.len() as u64;
+        assert_eq!(
+            tree.read(fh, end, 100),
+            Some(Answer::Refused(Errno::EAGAIN)),
+            "{name}"
+        );
+    }
+    for name in ["", "x", "01", "--1", "-", "END", "1 "] {
+        assert_eq!(
+            tree.fs.lookup(tree.ino("from"), name),
+            Err(Errno::ENOENT),
+            "{name:?}"
+        );
+    }
+}
+
+#[test]
+fn a_start_beyond_the_end_waits_for_its_record_and_skips_those_before() {
+    let tree = Tree::new();
+    let (fifth, append) = (open_start(&tree, "from", "2"), tree.open("append"));
+    tree.fs.read(fifth, 2, 0, 100, WAIT, tree.reply("reader"));
+    for n in 0..2 {
+        tree.fs
+            .write(append, b"before", false, tree.reply("writer"));
+        assert_eq!(tree.next(), Some(("writer", Answer::Written(6))));
+        assert_eq!((tree.next(), tree.fs.parked_reads()), (None, 1), "{n}");
+    }
+    tree.fs.write(append, b"it", false, tree.reply("writer"));
+    assert_eq!(tree.next(), Some(("writer", Answer::Written(2))));
+    assert_eq!(tree.next(), Some(("reader", data(b"it\n"))));
+}
+
+#[test]
+fn the_last_records_are_those_at_the_time_of_the_look_up() {
+    let tree = Tree::new();
+    tree.append(b"old");
+    tree.append(b"last");
+    let (one, end) = (
+        open_start(&tree, "from", "-1"),
+        open_start(&tree, "from", "end"),
+    );
+    tree.append(b"new");
+    assert_eq!(tree.read(one, 0, 100), Some(data(b"last\nnew\n")));
+    assert_eq!(tree.read(end, 0, 100), Some(data(b"new\n")));
+    assert_ne!(start(&tree, "from", "-1"), start(&tree, "from", "-1"));
+    assert_eq!(start(&tree, "from", "1"), start(&tree, "from", "1"));
+}
+
+#[test]
+fn since_shows_what_was_appended_from_a_time_on() {
+    let tree = Tree::new();
+    tree.append(b"a");
+    let now = humantime::format_rfc3339_nanos(std::time::SystemTime::now()).to_string();
+    tree.append(b"b");
+    let all = open_start(&tree, "since", "1h");
+    assert_eq!(tree.read(all, 0, 100), Some(data(b"a\nb\n")));
+    let later = open_start(&tree, "since", &now);
+    assert_eq!(tree.read(later, 0, 100), Some(data(b"b\n")));
+    let future = open_start(&tree, "since", "2999-01-01T00:00:00Z");
+    assert_eq!(
+        tree.read(future, 0, 100),
+        Some(Answer::Refused(Errno::EAGAIN))
+    );
+    tree.append(b"c");
+    assert_eq!(
+        tree.read(future, 0, 100),
+        Some(Answer::Refused(Errno::EAGAIN)),
+        "it is not that time yet"
+    );
+    for name in ["", "10", "yesterday", "-1h", "2026-11-21"] {
+        assert_eq!(
+            tree.fs.lookup(tree.ino("since"), name),
+            Err(Errno::ENOENT),
+            "{name:?}"
+        );
+    }
+}
+
+#[test]
+fn a_start_is_known_as_long_as_the_kernel_knows_it() {
+    let tree = Tree::new();
+    let ino = start(&tree, "from", "-1");
+    assert!(tree.fs.getattr(ino, None).is_ok());
+    tree.fs.forget(ino, 1);
+    assert_eq!(tree.fs.getattr(ino, None).map(|_| ()), Err(Errno::ESTALE));
+    assert_eq!(
+        tree.fs.open(ME, ino, Access::Read).map(|_| ()),
+        Err(Errno::ESTALE)
+    );
+}
+
+fn frames_of(records: &[Vec<u8>]) -> Vec<u8> {
+    let frame = |r: &Vec<u8>| [&(r.len() as u64).to_le_bytes()[..], r].concat();
+    records.iter().flat_map(frame).collect()
 }
 
 fn text_of(records: &[Vec<u8>]) -> Vec<u8> {
@@ -448,25 +586,35 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn text_is_the_records_with_newlines_wherever_it_is_read(
+    fn text_and_frames_are_the_records_wherever_they_are_read(
         records in records(),
+        from in any::<prop::sample::Index>(),
         reads in proptest::collection::vec((any::<prop::sample::Index>(), 1u32..300_000), 1..30),
     ) {
         let tree = Tree::new();
         for record in &records {
             tree.append(record);
         }
-        let text = text_of(&records);
-        prop_assert_eq!(tree.fs.getattr(tree.ino("log"), None).unwrap().size, text.len() as u64);
-        let log = tree.open("log");
-        // Here and there, and each time a piece further on.
-        for (at, size) in reads {
-            let mut at = at.index(text.len() + 1);
-            for _ in 0..3 {
-                let expected = &text[at..text.len().min(at + size as usize)];
-                prop_assert_eq!(tree.read(log, at as u64, size), Some(data(expected)));
-                at += expected.len();
+        for (name, bytes) in [("log", text_of(&records)), ("frames", frames_of(&records))] {
+            prop_assert_eq!(tree.fs.getattr(tree.ino(name), None).unwrap().size, bytes.len() as u64);
+            let file = tree.open(name);
+            // Here and there, and each time a piece further on.
+            for (at, size) in &reads {
+                let mut at = at.index(bytes.len() + 1);
+                for _ in 0..3 {
+                    let expected = &bytes[at..bytes.len().min(at + *size as usize)];
+                    prop_assert_eq!(tree.read(file, at as u64, *size), Some(data(expected)));
+                    at += expected.len();
+                }
             }
+        }
+        let from = from.index(records.len() + 1);
+        let file = open_start(&tree, "from", &from.to_string());
+        let text = text_of(&records[from..]);
+        if !text.is_empty() {
+            prop_assert_eq!(tree.read(file, 0, u32::MAX), Some(data(&text)));
+            let middle = text.len() / 2;
+            prop_assert_eq!(tree.read(file, middle as u64, u32::MAX), Some(data(&text[middle..])));
         }
         for (n, record) in records.iter().enumerate() {
             let fh = tree.open(&n.to_string());
@@ -477,7 +625,7 @@ proptest! {
 
     #[test]
     fn no_number_from_the_kernel_makes_it_panic(
-        calls in proptest::collection::vec((0u8..14, any::<u64>(), any::<u64>(), any::<u64>(), ".{0,9}"), 1..200),
+        calls in proptest::collection::vec((0u8..15, any::<u64>(), any::<u64>(), any::<u64>(), ".{0,9}"), 1..200),
     ) {
         let tree = Tree::new();
         tree.append(b"x\ny");
@@ -501,6 +649,7 @@ proptest! {
                 10 => drop(fs.flush(ME, fh)),
                 11 => fs.release(fh),
                 12 => drop(fs.poll(fh, None)),
+                13 => fs.forget(ino, c),
                 _ => fs.interrupt(a),
             }
         }

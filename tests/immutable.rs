@@ -19,7 +19,18 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{geteuid, mkfifo, truncate};
 
 const RECORDS: &[&[u8]] = &[b"first\n", b"second", b"\0\n\n", b"fourth\n"];
-const READ_FILES: &[&str] = &["0", "3", "4", "follow", "log", "count"];
+const READ_FILES: &[&str] = &[
+    "0",
+    "3",
+    "4",
+    "follow",
+    "log",
+    "count",
+    "frames",
+    "follow-frames",
+    "from/2",
+    "since/1970-01-01T00:00:00Z",
+];
 const APPEND_FILES: &[&str] = &["append", "append-lines"];
 
 /// A mount with records that, when it is dropped, are found unchanged.

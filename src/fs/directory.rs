@@ -46,7 +46,8 @@ impl<T: Transport> Fs<T> {
         match node {
             Node::Root => Ok(0),
             Node::Namespace(id) => Ok(self.namespace(id)?.log.state().count),
-            Node::File(..) | Node::Record(..) => Err(Errno::ENOTDIR),
+            Node::File(_, file) if file.kind.is_directory() => Ok(0),
+            Node::File(..) | Node::Record(..) | Node::Start(..) => Err(Errno::ENOTDIR),
         }
     }
 
@@ -86,8 +87,11 @@ impl<T: Transport> Fs<T> {
                 name,
             }))
         };
-        for (position, name) in [".", ".."].into_iter().enumerate() {
-            let node = if name == "." { node } else { Node::Root };
+        let parent = match node {
+            Node::File(id, _) => Node::Namespace(id),
+            _ => Node::Root,
+        };
+        for (position, (name, node)) in [(".", node), ("..", parent)].into_iter().enumerate() {
             if offset <= position as u64 && add(node, NodeType::Directory, name)? {
                 return Ok(());
             }
@@ -110,7 +114,12 @@ impl<T: Transport> Fs<T> {
             }
             Node::Namespace(id) => {
                 for file in FILES.iter().skip(first) {
-                    if add(Node::File(id, file), NodeType::File, file.name)? {
+                    let node_type = if file.kind.is_directory() {
+                        NodeType::Directory
+                    } else {
+                        NodeType::File
+                    };
+                    if add(Node::File(id, file), node_type, file.name)? {
                         return Ok(());
                     }
                 }
@@ -121,7 +130,9 @@ impl<T: Transport> Fs<T> {
                     }
                 }
             }
-            Node::File(..) | Node::Record(..) => return Err(Errno::ENOTDIR),
+            // Any start is there, so none is listed: `cp -r` would wait in the first one.
+            Node::File(_, file) if file.kind.is_directory() => {}
+            Node::File(..) | Node::Record(..) | Node::Start(..) => return Err(Errno::ENOTDIR),
         }
         Ok(())
     }

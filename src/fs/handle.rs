@@ -1,14 +1,17 @@
 //! Open files: what each remembers between calls.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use super::Namespace;
+use super::errno::Errno;
 use super::lines::Lines;
-use super::text::Position;
-use super::tree::Kind;
+use super::start::Start;
+use super::view::{Position, View};
+use crate::log::Log;
 
 /// An open file. Kept small: ten thousand of them may wait at once.
 #[derive(Debug)]
@@ -29,17 +32,57 @@ pub(super) enum OpenFile {
         lines: Mutex<Lines>,
         opener: Opener,
     },
-    /// `follow` and `log`.
-    Text {
-        kind: Kind,
-        position: Mutex<Position>,
-    },
+    View(OpenView),
     Count,
     /// A record, and whether this handle has verified its checksum.
     Record {
         n: u64,
         verified: AtomicBool,
     },
+}
+
+/// An open view of the log: `follow`, `log`, `frames`, `from/7` ...
+#[derive(Debug)]
+pub(super) struct OpenView {
+    pub(super) view: View,
+    /// At the end it waits for the next record.
+    pub(super) waits: bool,
+    pub(super) position: Mutex<Position>,
+    /// Its path in the namespace, for inotify; `None` if that does not always mean the same.
+    pub(super) path: Option<Cow<'static, str>>,
+    start: Start,
+    /// Where it begins in the view, once that is known.
+    base: OnceLock<u64>,
+}
+
+impl OpenView {
+    pub(super) fn new(
+        view: View,
+        waits: bool,
+        start: Start,
+        path: Option<Cow<'static, str>>,
+    ) -> OpenView {
+        OpenView {
+            view,
+            waits,
+            position: Mutex::default(),
+            path,
+            start,
+            base: OnceLock::new(),
+        }
+    }
+
+    /// The offset in the view at which the file begins; `None` as long as its first record is not there.
+    ///
+    /// # Errors
+    /// Those of the index.
+    pub(super) fn base(&self, log: &Log) -> Result<Option<u64>, Errno> {
+        if let Some(base) = self.base.get() {
+            return Ok(Some(*base));
+        }
+        let base = self.start.offset(self.view, log)?;
+        Ok(base.map(|base| *self.base.get_or_init(|| base)))
+    }
 }
 
 impl OpenFile {
@@ -69,6 +112,17 @@ impl Handle {
             file,
             asked_end: AtomicBool::new(false),
             read_end: AtomicU64::new(0),
+        }
+    }
+
+    /// The path in the namespace by which an inotify watcher knows the file.
+    pub(super) fn nudge_path(&self) -> Option<&str> {
+        match &self.file {
+            OpenFile::View(view) => view.path.as_deref(),
+            OpenFile::Append
+            | OpenFile::AppendLines { .. }
+            | OpenFile::Count
+            | OpenFile::Record { .. } => None,
         }
     }
 

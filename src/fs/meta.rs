@@ -5,8 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use super::errno::Errno;
-use super::handle::OpenFile;
-use super::tree::{self, Direction, Kind, Node};
+use super::handle::lock;
+use super::start::Start;
+use super::tree::{self, Direction, File, Kind, Node};
+use super::view::View;
 use super::{Caller, Fs, Namespace, PoisonError, Transport};
 use crate::log::{self, RecordNo};
 
@@ -77,7 +79,10 @@ impl<T: Transport> Fs<T> {
                 Some(file) => Node::File(id, file),
                 None => Node::Record(id, tree::parse_record(name).ok_or(Errno::ENOENT)?),
             },
-            Node::File(..) | Node::Record(..) => return Err(Errno::ENOTDIR),
+            Node::File(id, directory) if directory.kind.is_directory() => {
+                return self.look_up_start(id, directory, name);
+            }
+            Node::File(..) | Node::Record(..) | Node::Start(..) => return Err(Errno::ENOTDIR),
         };
         let mut attr = match self.attr(node) {
             Err(Errno::ESTALE) => return Err(Errno::ENOENT),
@@ -93,6 +98,25 @@ impl<T: Transport> Fs<T> {
         Ok(attr)
     }
 
+    fn look_up_start(&self, id: u32, directory: &File, name: &str) -> Result<Attr, Errno> {
+        let namespace = self.namespace(id)?;
+        let (start, lasting) = Start::parse(directory.kind, name, &namespace.log)?;
+        let path = lasting.then(|| format!("{}/{name}", directory.name));
+        let number = lock(&self.starts).look_up(id, start, path);
+        let mut attr = self.attr(Node::Start(id, number))?;
+        if !lasting {
+            attr.entry_ttl = Duration::ZERO;
+        }
+        Ok(attr)
+    }
+
+    /// The transport has forgotten so many lookups of a node.
+    pub fn forget(&self, ino: u64, lookups: u64) {
+        if let Ok(Node::Start(_, number)) = Node::from_ino(ino) {
+            lock(&self.starts).forget(number, lookups);
+        }
+    }
+
     /// A node's attributes. With the handle of a reader this is how the kernel asks where the end is, on
     /// behalf of `lseek(SEEK_END)`: from then on that handle ends there.
     ///
@@ -101,10 +125,9 @@ impl<T: Transport> Fs<T> {
     pub fn getattr(&self, ino: u64, fh: Option<u64>) -> Result<Attr, Errno> {
         if let Some(handle) = fh.and_then(|fh| self.handles.get(fh))
             && handle.ask_end()
-            && let OpenFile::Text { kind, .. } = handle.file
-            && let Some(askers) = handle.namespace.end_askers(kind)
+            && let Some(path) = handle.nudge_path()
         {
-            askers.fetch_add(1, Ordering::Relaxed);
+            handle.namespace.end_askers.add(path);
         }
         Ok(Attr {
             ino,
@@ -134,16 +157,35 @@ impl<T: Transport> Fs<T> {
                 let state = self.namespace(id)?.log.state();
                 self.directory_attr(node, 2, state.last_time.unwrap_or(self.started))
             }
-            Node::File(id, file) => {
+            Node::File(id, file) if file.kind.is_directory() => {
                 let state = self.namespace(id)?.log.state();
+                self.directory_attr(node, 2, state.last_time.unwrap_or(self.started))
+            }
+            Node::File(id, file) => {
+                let namespace = self.namespace(id)?;
+                let (log, state) = (&namespace.log, namespace.log.state());
                 let (size, attr_ttl) = match file.kind {
                     Kind::Append | Kind::AppendLines => (0, FOREVER),
-                    Kind::Follow | Kind::Log => (state.text_end, Duration::ZERO),
+                    Kind::Follow | Kind::Log => (View::Text.end(log, &state), Duration::ZERO),
+                    Kind::Frames | Kind::FollowFrames => {
+                        (View::Frames.end(log, &state), Duration::ZERO)
+                    }
+                    Kind::From | Kind::Since => (0, SHORT),
                     Kind::Count => (count_text(state.count).len() as u64, Duration::ZERO),
                 };
                 let mode = DIRECTORY_MODE & file.direction.mask();
                 let modified = state.last_time.unwrap_or(self.started);
                 self.file_attr(node, mode, size, modified, attr_ttl, FOREVER)
+            }
+            Node::Start(id, number) => {
+                let namespace = self.namespace(id)?;
+                let (log, state) = (&namespace.log, namespace.log.state());
+                let (start, _) = lock(&self.starts).get(number)?;
+                let base = start.offset(View::Text, log)?;
+                let size = base.map_or(0, |base| state.text_end.saturating_sub(base));
+                let mode = DIRECTORY_MODE & Direction::Out.mask();
+                let modified = state.last_time.unwrap_or(self.started);
+                self.file_attr(node, mode, size, modified, Duration::ZERO, FOREVER)
             }
             Node::Record(id, n) => {
                 let namespace = self.namespace(id)?;
@@ -268,8 +310,11 @@ impl<T: Transport> Fs<T> {
     pub fn rmdir(&self, parent: u64, name: &str) -> Result<(), Errno> {
         match Node::from_ino(parent)? {
             Node::Root => {}
+            Node::Namespace(_) if tree::file_named(name).is_some_and(|f| f.kind.is_directory()) => {
+                return Err(Errno::EPERM);
+            }
             Node::Namespace(_) => return Err(Errno::ENOTDIR),
-            Node::File(..) | Node::Record(..) => return Err(Errno::EPERM),
+            Node::File(..) | Node::Record(..) | Node::Start(..) => return Err(Errno::EPERM),
         }
         let namespace = self.namespace_named(name)?;
         self.storage.remove(name)?;

@@ -13,9 +13,10 @@ mod meta;
 mod opening;
 pub mod parked;
 mod reading;
+mod start;
 mod sync;
-pub mod text;
 pub mod tree;
+pub mod view;
 mod writing;
 
 use std::collections::HashMap;
@@ -30,7 +31,7 @@ use durable::Line;
 use errno::Errno;
 use handle::{Handle, Handles, lock};
 use parked::Parked;
-use tree::Kind;
+use start::Starts;
 
 pub use directory::DirEntry;
 pub use meta::{Attr, DiskSpace, NodeType, SetAttr};
@@ -89,7 +90,7 @@ pub struct Caller {
 /// Told that a file has grown which somebody reads who would learn of it only through inotify.
 pub trait Nudge: Send + Sync {
     /// `file` of `namespace` has grown. Must not block.
-    fn grew(&self, namespace: &str, file: &'static str);
+    fn grew(&self, namespace: &str, file: &str);
 }
 
 /// Settings of a file system.
@@ -104,6 +105,8 @@ pub struct Settings {
     /// Each write is answered, and its records are seen, when they are on the disk: the storage's
     /// [`Sync::Always`](crate::Sync::Always).
     pub sync_always: bool,
+    /// Nothing can be written: the storage is open for reading only, beside somebody who writes.
+    pub read_only: bool,
     /// No record through `append-lines` is longer.
     pub max_record_bytes: u64,
 }
@@ -121,6 +124,7 @@ pub struct Fs<T: Transport> {
     nudge: RwLock<Option<Arc<dyn Nudge>>>,
     /// The one thread whose change of times is an inotify nudge; 0: none.
     nudging_thread: AtomicU32,
+    starts: Mutex<Starts>,
     /// Numbers the lookups that get an inode of their own.
     lookups: AtomicU32,
     /// The mount is on its way out: no line waits for its newline any more.
@@ -140,27 +144,52 @@ struct Directories {
 #[derive(Debug)]
 struct Namespace {
     log: Arc<Log>,
-    /// Open handles of `follow` and of `log` that asked for the end.
-    end_askers: [AtomicUsize; 2],
+    /// Open files that asked for the end, by their path in the namespace.
+    end_askers: Askers,
 }
 
 impl Namespace {
     fn new(log: Arc<Log>) -> Namespace {
         Namespace {
             log,
-            end_askers: Default::default(),
+            end_askers: Askers::default(),
         }
     }
 
     fn id(&self) -> u32 {
         self.log.id()
     }
+}
 
-    fn end_askers(&self, kind: Kind) -> Option<&AtomicUsize> {
-        match kind {
-            Kind::Follow => Some(&self.end_askers[0]),
-            Kind::Log => Some(&self.end_askers[1]),
-            Kind::Append | Kind::AppendLines | Kind::Count => None,
+/// How many open files of each path asked for the end.
+#[derive(Debug, Default)]
+struct Askers {
+    /// All of them: most writes find none, and look no further.
+    all: AtomicUsize,
+    by_path: Mutex<HashMap<String, usize>>,
+}
+
+impl Askers {
+    fn add(&self, path: &str) {
+        *lock(&self.by_path).entry(path.to_owned()).or_default() += 1;
+        self.all.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn remove(&self, path: &str) {
+        let mut by_path = lock(&self.by_path);
+        if let Some(count) = by_path.get_mut(path) {
+            *count -= 1;
+            self.all.fetch_sub(1, Ordering::Relaxed);
+            if *count == 0 {
+                by_path.remove(path);
+            }
+        }
+    }
+
+    fn paths(&self) -> Vec<String> {
+        match self.all.load(Ordering::Relaxed) {
+            0 => Vec::new(),
+            _ => lock(&self.by_path).keys().cloned().collect(),
         }
     }
 }
@@ -203,6 +232,7 @@ impl<T: Transport> Fs<T> {
             pollers: Mutex::default(),
             nudge: RwLock::new(None),
             nudging_thread: AtomicU32::new(0),
+            starts: Mutex::default(),
             lookups: AtomicU32::new(0),
             closing: AtomicBool::new(false),
             started: SystemTime::now(),
@@ -218,6 +248,49 @@ impl<T: Transport> Fs<T> {
     pub fn set_nudge(&self, nudge: Arc<dyn Nudge>, thread: u32) {
         self.nudging_thread.store(thread, Ordering::Relaxed);
         *self.nudge.write().unwrap_or_else(PoisonError::into_inner) = Some(nudge);
+    }
+
+    /// Another process may have written to the log of this name, or made it; `None`: to any. Shows what is new to
+    /// whoever waits for it. Only of use when the storage is open for reading only.
+    pub fn refresh(&self, name: Option<&str>) {
+        let known = name.and_then(|name| self.namespace_named(name).ok());
+        if known.is_none() {
+            match self.storage.rescan() {
+                Ok(new) => {
+                    let mut namespaces = self
+                        .namespaces
+                        .write()
+                        .unwrap_or_else(PoisonError::into_inner);
+                    namespaces.extend(
+                        new.into_iter()
+                            .map(|log| (log.id(), Arc::new(Namespace::new(log)))),
+                    );
+                }
+                Err(e) => ::log::error!("cannot look for new logs: {e}"),
+            }
+        }
+        let namespaces = match (known, name) {
+            (Some(known), _) => vec![known],
+            (None, Some(_)) => Vec::new(),
+            (None, None) => {
+                let namespaces = self
+                    .namespaces
+                    .read()
+                    .unwrap_or_else(PoisonError::into_inner);
+                namespaces.values().cloned().collect()
+            }
+        };
+        for namespace in namespaces {
+            let before = namespace.log.state().count;
+            match namespace.log.refresh() {
+                Ok(state) if state.count > before => self.grew(&namespace),
+                Ok(_) => {}
+                Err(e) => ::log::error!(
+                    "cannot follow namespace '{}': {e}",
+                    namespace.log.namespace()
+                ),
+            }
+        }
     }
 
     /// How many reads wait.

@@ -1,10 +1,12 @@
 //! Open and close: who may open what, and what the transport has to know of it.
 
-use std::sync::atomic::Ordering;
+use std::borrow::Cow;
 
 use super::errno::Errno;
-use super::handle::{OpenFile, lock};
-use super::tree::{Direction, Kind, Node};
+use super::handle::{OpenFile, OpenView, lock};
+use super::start::Start;
+use super::tree::{Direction, File, Kind, Node};
+use super::view::View;
 use super::{Caller, Fs, Handle, Transport};
 
 /// Which way a file is opened.
@@ -39,10 +41,16 @@ impl<T: Transport> Fs<T> {
     pub fn open(&self, caller: Caller, ino: u64, access: Access) -> Result<Opened, Errno> {
         let (id, file, direction) = match Node::from_ino(ino)? {
             Node::Root | Node::Namespace(_) => return Err(Errno::EISDIR),
-            Node::File(id, file) => (id, self.open_file(caller, file.kind), file.direction),
+            Node::File(id, file) => (id, open_file(caller, file)?, file.direction),
+            Node::Start(id, number) => {
+                let (start, path) = lock(&self.starts).get(number)?;
+                let view = OpenView::new(View::Text, true, start, path.map(Cow::Owned));
+                (id, OpenFile::View(view), Direction::Out)
+            }
             Node::Record(id, n) => (id, OpenFile::record(n), Direction::Out),
         };
         match (direction, access) {
+            (Direction::In, Access::Write) if self.settings.read_only => return Err(Errno::EROFS),
             (Direction::In, Access::Write) | (Direction::Out, Access::Read) => {}
             (Direction::In | Direction::Out, _) => return Err(Errno::EACCES),
         }
@@ -65,29 +73,16 @@ impl<T: Transport> Fs<T> {
         })
     }
 
-    fn open_file(&self, caller: Caller, kind: Kind) -> OpenFile {
-        match kind {
-            Kind::Append => OpenFile::Append,
-            Kind::AppendLines => OpenFile::lines(caller.thread),
-            Kind::Follow | Kind::Log => OpenFile::Text {
-                kind,
-                position: Default::default(),
-            },
-            Kind::Count => OpenFile::Count,
-        }
-    }
-
     /// Closes a file for good. A line that still waits becomes a record.
     pub fn release(&self, fh: u64) {
         let Some(handle) = self.handles.remove(fh) else {
             return;
         };
         lock(&self.pollers).remove(&fh);
-        if let OpenFile::Text { kind, .. } = handle.file
-            && handle.has_asked_end()
-            && let Some(askers) = handle.namespace.end_askers(kind)
+        if handle.has_asked_end()
+            && let Some(path) = handle.nudge_path()
         {
-            askers.fetch_sub(1, Ordering::Relaxed);
+            handle.namespace.end_askers.remove(path);
         }
         if let Err(errno) = self.finish_lines(&handle) {
             let namespace = handle.namespace.log.namespace();
@@ -96,4 +91,21 @@ impl<T: Transport> Fs<T> {
             );
         }
     }
+}
+
+fn open_file(caller: Caller, file: &File) -> Result<OpenFile, Errno> {
+    let view = |view, waits| {
+        let path = Some(Cow::Borrowed(file.name));
+        OpenFile::View(OpenView::new(view, waits, Start::Record(0), path))
+    };
+    Ok(match file.kind {
+        Kind::Append => OpenFile::Append,
+        Kind::AppendLines => OpenFile::lines(caller.thread),
+        Kind::Follow => view(View::Text, true),
+        Kind::Log => view(View::Text, false),
+        Kind::FollowFrames => view(View::Frames, true),
+        Kind::Frames => view(View::Frames, false),
+        Kind::Count => OpenFile::Count,
+        Kind::From | Kind::Since => return Err(Errno::EISDIR),
+    })
 }

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::errno::Errno;
-use super::handle::{Handle, OpenFile, lock};
+use super::handle::{Handle, OpenFile, OpenView, lock};
 use super::meta::count_text;
 use super::parked::Parking;
-use super::tree::Kind;
-use super::{Fs, PollWaker, Poller, ReadReply, Transport, Waiter, text};
+use super::{Fs, PollWaker, Poller, ReadReply, Transport, Waiter, view};
 use crate::log::{Log, RecordNo, Scratch};
 
 thread_local! {
@@ -71,15 +70,7 @@ impl<T: Transport> Fs<T> {
             Ok(handle) => handle,
             Err(errno) => return reply.error(errno),
         };
-        if mode.for_page_cache
-            && matches!(
-                handle.file,
-                OpenFile::Text {
-                    kind: Kind::Follow,
-                    ..
-                }
-            )
-        {
+        if mode.for_page_cache && matches!(&handle.file, OpenFile::View(view) if view.waits) {
             return reply.error(Errno::EINVAL);
         }
         let waiter = Waiter {
@@ -146,16 +137,15 @@ impl<T: Transport> Fs<T> {
     /// Answers whoever waited for what a namespace has now: records, or its end.
     pub(super) fn answer_waiters(&self, namespace: u32) {
         // Followers at the same place get the same bytes: they are rendered once.
-        let mut last: Option<(Arc<Handle>, u64, u32)> = None;
+        let mut last: Option<Rendered> = None;
         let ready = self
             .parked
             .take_ready(namespace, |w| would_not_wait(&w.handle, w.offset));
         BUFFERS.with_borrow_mut(|buffers| {
             for waiter in ready {
-                let same = last.as_ref().is_some_and(|(handle, offset, size)| {
-                    (*offset, *size) == (waiter.offset, waiter.size)
-                        && same_view(handle, &waiter.handle)
-                });
+                let same = last
+                    .as_ref()
+                    .is_some_and(|last| last.shows(&waiter.handle, waiter.offset, waiter.size));
                 let found = if same {
                     Ok(Found::Bytes)
                 } else {
@@ -163,11 +153,19 @@ impl<T: Transport> Fs<T> {
                 };
                 match found {
                     Ok(Found::Bytes) => {
-                        waiter
-                            .handle
-                            .set_read_end(waiter.offset + buffers.out.len() as u64);
-                        last = Some((waiter.handle, waiter.offset, waiter.size));
-                        waiter.reply.data(&buffers.out);
+                        let Waiter {
+                            handle,
+                            offset,
+                            size,
+                            reply,
+                        } = waiter;
+                        handle.set_read_end(offset + buffers.out.len() as u64);
+                        last = Some(Rendered {
+                            handle,
+                            offset,
+                            size,
+                        });
+                        reply.data(&buffers.out);
                     }
                     // It was ready under the lock, and what is committed stays: only a removal comes here.
                     Ok(Found::End) => waiter.reply.data(&[]),
@@ -209,7 +207,7 @@ impl<T: Transport> Fs<T> {
                 readable: false,
                 writable: true,
             },
-            OpenFile::Text { .. } | OpenFile::Count | OpenFile::Record { .. } => PollState {
+            OpenFile::View(_) | OpenFile::Count | OpenFile::Record { .. } => PollState {
                 // Once the mount is on its way out a read gets end of file.
                 readable: would_not_wait(&handle, handle.read_end())
                     || self.closing.load(Ordering::SeqCst),
@@ -219,27 +217,57 @@ impl<T: Transport> Fs<T> {
     }
 }
 
-/// Whether two handles show the same bytes at the same offset.
-fn same_view(a: &Handle, b: &Handle) -> bool {
-    match (&a.file, &b.file) {
-        (OpenFile::Text { .. }, OpenFile::Text { .. }) => true,
-        (OpenFile::Record { n, .. }, OpenFile::Record { n: m, .. }) => n == m,
-        _ => false,
+/// The read that the buffer was filled for.
+struct Rendered {
+    handle: Arc<Handle>,
+    offset: u64,
+    size: u32,
+}
+
+impl Rendered {
+    /// Whether another read gets the same bytes. If so, its handle is told where to read on, too.
+    fn shows(&self, handle: &Handle, offset: u64, size: u32) -> bool {
+        if self.size != size {
+            return false;
+        }
+        match (&self.handle.file, &handle.file) {
+            (OpenFile::View(ours), OpenFile::View(theirs)) => {
+                let log = &handle.namespace.log;
+                let place =
+                    |view: &OpenView, offset| Some((view.view, view.base(log).ok()?? + offset));
+                let same =
+                    place(ours, self.offset).is_some_and(|p| Some(p) == place(theirs, offset));
+                if same && !Arc::ptr_eq(&self.handle.namespace, &handle.namespace) {
+                    return false;
+                }
+                if same {
+                    let position = *lock(&ours.position);
+                    *lock(&theirs.position) = position;
+                }
+                same
+            }
+            (OpenFile::Record { n, .. }, OpenFile::Record { n: m, .. }) => {
+                (n, self.offset) == (m, offset)
+            }
+            _ => false,
+        }
     }
 }
 
 /// Whether a read at `offset` would be answered at once. Cheap: it is asked under a lock.
 fn would_not_wait(handle: &Handle, offset: u64) -> bool {
-    let state = handle.namespace.log.state();
-    let at_end = match handle.file {
-        OpenFile::Text {
-            kind: Kind::Follow, ..
-        } => offset >= state.text_end,
-        OpenFile::Record { n, .. } => n >= state.count,
-        OpenFile::Text { .. }
-        | OpenFile::Count
-        | OpenFile::Append
-        | OpenFile::AppendLines { .. } => false,
+    let log = &handle.namespace.log;
+    let state = log.state();
+    let at_end = match &handle.file {
+        OpenFile::View(view) if view.waits => match view.base(log) {
+            Ok(Some(base)) => base.saturating_add(offset) >= view.view.end(log, &state),
+            Ok(None) => true,
+            Err(_) => false, // The read will say what is wrong.
+        },
+        OpenFile::Record { n, .. } => *n >= state.count,
+        OpenFile::View(_) | OpenFile::Count | OpenFile::Append | OpenFile::AppendLines { .. } => {
+            false
+        }
     };
     !at_end || state.closed
 }
@@ -253,8 +281,12 @@ fn find(handle: &Handle, offset: u64, size: usize, buffers: &mut Buffers) -> Res
     match &handle.file {
         _ if at_end => return Ok(Found::End),
         OpenFile::Append | OpenFile::AppendLines { .. } => return Err(Errno::EBADF),
-        OpenFile::Text { position, .. } => {
-            text::read(log, &mut lock(position), offset, size, scratch, out)?
+        OpenFile::View(open) => {
+            // Without a beginning, and yet not to wait: the namespace was removed.
+            if let Some(base) = open.base(log)? {
+                let (mut position, at) = (lock(&open.position), base.saturating_add(offset));
+                view::read(open.view, log, &mut position, at, size, scratch, out)?;
+            }
         }
         OpenFile::Count => {
             let text = count_text(log.state().count);

@@ -8,7 +8,8 @@
 //! bit 63        0, or 1 for a number that one lookup was given
 //! bits 62..40   id of the namespace, 1 to 2^23 - 1, kept in its index file; 0: the root, whose inode is 1
 //! bits 39..0    0: the directory; 1 to 255: position in FILES + 1; 256 + N: record N
-//!               with bit 63: bits 39..32 the position in FILES + 1, bits 31..0 a running number
+//!               with bit 63: bits 39..32 the position in FILES + 1, or 255 for a file in from/ or since/;
+//!               bits 31..0 a running number
 //! ```
 
 use super::errno::Errno;
@@ -26,6 +27,21 @@ pub enum Kind {
     Log,
     /// The number of records and a newline.
     Count,
+    /// The whole log as frames; ends.
+    Frames,
+    /// The whole log as frames; waits at the end.
+    FollowFrames,
+    /// A directory of the text from any record on.
+    From,
+    /// A directory of the text from any time on.
+    Since,
+}
+
+impl Kind {
+    /// Whether it is a directory.
+    pub fn is_directory(self) -> bool {
+        matches!(self, Kind::From | Kind::Since)
+    }
 }
 
 /// Which way bytes go through a file. Its permission bits follow the namespace's bits of that direction.
@@ -86,6 +102,26 @@ pub const FILES: &[File] = &[
         kind: Kind::Count,
         direction: Direction::Out,
     },
+    File {
+        name: "frames",
+        kind: Kind::Frames,
+        direction: Direction::Out,
+    },
+    File {
+        name: "follow-frames",
+        kind: Kind::FollowFrames,
+        direction: Direction::Out,
+    },
+    File {
+        name: "from",
+        kind: Kind::From,
+        direction: Direction::Out,
+    },
+    File {
+        name: "since",
+        kind: Kind::Since,
+        direction: Direction::Out,
+    },
 ];
 
 /// Finds a fixed file by its name.
@@ -113,6 +149,8 @@ pub enum Node {
     File(u32, &'static File),
     /// A record of a namespace, written or next.
     Record(u32, u64),
+    /// The text of a namespace from somewhere on, by the number that its lookup was given.
+    Start(u32, u32),
 }
 
 impl PartialEq for File {
@@ -126,6 +164,7 @@ impl Eq for File {}
 const ROOT_INO: u64 = 1;
 const LOW_BITS: u32 = 40;
 const RUNNING_BITS: u32 = 32;
+const START: u64 = 255;
 const FIRST_RECORD: u64 = 256;
 /// Records above this have no inode number: 1.1 x 10^12 in one namespace.
 const MAX_RECORD: u64 = (1 << LOW_BITS) - 1 - FIRST_RECORD;
@@ -145,6 +184,7 @@ impl Node {
             }
             Node::Record(_, n) if n > MAX_RECORD => return Err(Errno::EOVERFLOW),
             Node::Record(ns, n) => u64::from(ns) << LOW_BITS | (FIRST_RECORD + n),
+            Node::Start(ns, id) => running(ns, START, id),
         })
     }
 
@@ -159,6 +199,7 @@ impl Node {
         let ns = (ino >> LOW_BITS) as u32;
         let low = ino & ((1 << LOW_BITS) - 1);
         if ino >> 63 != 0 {
+            let running = low as u32;
             let low = low >> RUNNING_BITS;
             let ns = ns & (u32::MAX >> 9);
             return match usize::try_from(low)
@@ -166,6 +207,7 @@ impl Node {
                 .and_then(|n| FILES.get(n.checked_sub(1)?))
             {
                 Some(file) if ns != 0 => Ok(Node::File(ns, file)),
+                None if ns != 0 && low == START => Ok(Node::Start(ns, running)),
                 _ => Err(Errno::ESTALE),
             };
         }
@@ -189,8 +231,12 @@ impl Node {
 /// # Errors
 /// Those of [`Node::ino`].
 pub fn ino_of_lookup(ns: u32, file: &'static File, running: u32) -> Result<u64, Errno> {
-    let low = (Node::File(ns, file).ino()? & u64::from(u8::MAX)) << RUNNING_BITS;
-    Ok(1 << 63 | u64::from(ns) << LOW_BITS | low | u64::from(running))
+    let position = Node::File(ns, file).ino()? & u64::from(u8::MAX);
+    Ok(self::running(ns, position, running))
+}
+
+fn running(ns: u32, what: u64, number: u32) -> u64 {
+    (1 << 63) | (u64::from(ns) << LOW_BITS) | (what << RUNNING_BITS) | u64::from(number)
 }
 
 #[cfg(test)]
@@ -207,6 +253,7 @@ mod tests {
         ];
         nodes.extend(FILES.iter().map(|f| Node::File(77, f)));
         nodes.extend([0, 1, 1 << 39, MAX_RECORD].map(|n| Node::Record(77, n)));
+        nodes.extend([0, 1, u32::MAX].map(|n| Node::Start(77, n)));
         for node in nodes {
             assert_eq!(Node::from_ino(node.ino().unwrap()), Ok(node));
         }
@@ -230,7 +277,14 @@ mod tests {
     #[test]
     fn numbers_that_no_node_has_are_refused() {
         assert_eq!(Node::Record(1, MAX_RECORD + 1).ino(), Err(Errno::EOVERFLOW));
-        for ino in [0, 2, 255, (1 << LOW_BITS) | 200, u64::MAX] {
+        for ino in [
+            0,
+            2,
+            255,
+            (1 << LOW_BITS) | 200,
+            1 << 63,
+            running(1, 200, 7),
+        ] {
             assert_eq!(Node::from_ino(ino), Err(Errno::ESTALE), "{ino}");
         }
     }

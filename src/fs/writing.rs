@@ -70,7 +70,7 @@ impl<T: Transport> Fs<T> {
                 }
                 Ok(grew)
             }
-            OpenFile::Text { .. } | OpenFile::Count | OpenFile::Record { .. } => Err(Errno::EBADF),
+            OpenFile::View(_) | OpenFile::Count | OpenFile::Record { .. } => Err(Errno::EBADF),
         }
     }
 
@@ -122,17 +122,9 @@ impl<T: Transport> Fs<T> {
     pub(super) fn grew(&self, namespace: &Namespace) {
         self.answer_waiters(namespace.id());
         namespace.log.notify_observers();
-        for file in FILES
-            .iter()
-            .filter(|f| matches!(f.kind, Kind::Follow | Kind::Log))
-        {
-            let asked = namespace
-                .end_askers(file.kind)
-                .is_some_and(|n| n.load(Ordering::Relaxed) > 0);
-            if asked
-                && let Some(nudge) = &*self.nudge.read().unwrap_or_else(PoisonError::into_inner)
-            {
-                nudge.grew(namespace.log.namespace().as_str(), file.name);
+        for path in namespace.end_askers.paths() {
+            if let Some(nudge) = &*self.nudge.read().unwrap_or_else(PoisonError::into_inner) {
+                nudge.grew(namespace.log.namespace().as_str(), &path);
             }
         }
     }

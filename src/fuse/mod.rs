@@ -67,6 +67,10 @@ impl Filesystem for FuseFs {
         reply_entry(reply, found);
     }
 
+    fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
+        self.0.forget(ino.0, nlookup);
+    }
+
     fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
         reply_attr(reply, self.0.getattr(ino.0, fh.map(|fh| fh.0)));
     }

@@ -32,13 +32,13 @@ pub(crate) struct Pending {
 #[derive(Default)]
 struct State {
     closed: bool,
-    files: BTreeSet<(String, &'static str)>,
+    files: BTreeSet<(String, String)>,
 }
 
 impl Nudge for Pending {
-    fn grew(&self, namespace: &str, file: &'static str) {
+    fn grew(&self, namespace: &str, file: &str) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.files.insert((namespace.to_owned(), file)) {
+        if state.files.insert((namespace.to_owned(), file.to_owned())) {
             self.changed.notify_one();
         }
     }

@@ -121,19 +121,6 @@ pub(crate) fn write_all_vectored(
     Ok(())
 }
 
-/// Writes the bytes from `from` to `to` once more, as they are.
-pub(crate) fn write_again(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
-    let piece = to.saturating_sub(from).min(AGAIN_BYTES);
-    let (mut bytes, mut at) = (vec![0; piece as usize], from);
-    while at < to {
-        let wanted = (to - at).min(piece) as usize;
-        read_exact(file, &mut bytes[..wanted], at)?;
-        write_all(file, &bytes[..wanted], at)?;
-        at += wanted as u64;
-    }
-    Ok(())
-}
-
 /// Fills `buf` unless the reader ends before.
 pub(crate) fn read_full(reader: &mut dyn Read, buf: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
@@ -146,6 +133,19 @@ pub(crate) fn read_full(reader: &mut dyn Read, buf: &mut [u8]) -> io::Result<usi
         }
     }
     Ok(done)
+}
+
+/// Writes the bytes from `from` to `to` once more, as they are.
+pub(crate) fn write_again(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    let piece = to.saturating_sub(from).min(AGAIN_BYTES);
+    let (mut bytes, mut at) = (vec![0; piece as usize], from);
+    while at < to {
+        let wanted = (to - at).min(piece) as usize;
+        read_exact(file, &mut bytes[..wanted], at)?;
+        write_all(file, &bytes[..wanted], at)?;
+        at += wanted as u64;
+    }
+    Ok(())
 }
 
 /// The machine's own disk.

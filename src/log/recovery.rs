@@ -398,7 +398,9 @@ impl Survey<'_> {
                 .map_err(written(self.log_path))?;
         }
         let header = self.format.header(tail.count, tail.last_index);
-        disk::write_all(self.log, header.as_bytes(), 0).map_err(written(self.log_path))?;
+        if self.format != Format::Bare {
+            disk::write_all(self.log, header.as_bytes(), 0).map_err(written(self.log_path))?;
+        }
         self.log.sync_data().map_err(written(self.log_path))?;
         let slot = Slot {
             format: self.format,

@@ -11,8 +11,6 @@ use super::run::{Entry, MAX_RUN_BYTES, Records, Run, Scratch};
 use super::signal::State;
 use super::{Error, Log, RecordNo, Result};
 
-/// A run reads at least this much at once, if there is so much.
-const MIN_RUN_BYTES: usize = 64 << 10;
 /// The most records in one run: their entries are 128 KiB of index.
 const MAX_RUN_RECORDS: u64 = 4096;
 /// What is read at a time where a record is streamed through a buffer.
@@ -47,7 +45,7 @@ impl Log {
         self.entry_between(n, &raw, next.as_ref(), &state)
     }
 
-    /// Reads whole records from `first` on, as many as fit into about `want_bytes` (at least 64 KiB, at most 1 MiB), with one read
+    /// Reads whole records from `first` on, as many as fit into about `want_bytes` (at least one, at most 1 MiB), with one read
     /// of the index and one of the log, and checks them. A damaged record ends the run before it.
     ///
     /// # Errors
@@ -65,7 +63,7 @@ impl Log {
                 count: state.count,
             });
         }
-        let want = want_bytes.clamp(MIN_RUN_BYTES, MAX_RUN_BYTES) as u64;
+        let want = want_bytes.min(MAX_RUN_BYTES) as u64;
         if let Some(large) = self.plan_run(first, want, &state, scratch)? {
             return Ok(Run::Large(large));
         }

@@ -2,9 +2,9 @@
 
 use std::time::SystemTime;
 
-use super::format::IndexEntry;
+use super::format::{IndexEntry, SIZE_FIELD_BYTES};
 use super::tail::to_ns;
-use super::{Log, RecordNo, Result};
+use super::{ByteIndex, Log, RecordNo, Result};
 
 impl Log {
     /// The record whose text covers byte `offset` of the text view; `None` at its end and beyond. O(log n) reads of 32 bytes.
@@ -27,6 +27,33 @@ impl Log {
         if skipped {
             let entry = self.entry(found)?;
             if offset >= entry.text_offset + entry.text_size {
+                return Err(self.bad_entry(RecordNo(after)));
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// The record whose bytes in the log file, size field included, cover byte `index`; `None` before the first one and
+    /// from the end on. O(log n) reads of 32 bytes.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`](super::Error::Damaged) if the index is so just there, [`Error::Io`](super::Error::Io).
+    pub fn find_index(&self, index: ByteIndex) -> Result<Option<RecordNo>> {
+        let state = self.state();
+        if index.0 < self.format.header_bytes() || index.0 >= state.log_end {
+            return Ok(None);
+        }
+        let (after, skipped) = self.first_above(state.count, state.log_end, index.0, |entry| {
+            entry.log_offset
+        })?;
+        let found = RecordNo(
+            after
+                .checked_sub(1)
+                .ok_or_else(|| self.bad_entry(RecordNo(0)))?,
+        );
+        if skipped {
+            let entry = self.entry(found)?;
+            if index.0 >= entry.index.0 + SIZE_FIELD_BYTES + entry.size {
                 return Err(self.bad_entry(RecordNo(after)));
             }
         }

@@ -23,7 +23,7 @@ use super::{
 pub struct Storage {
     options: Options,
     logs: RwLock<BTreeMap<Namespace, Arc<Log>>>,
-    failed: Vec<(Namespace, Arc<Error>)>,
+    failed: Mutex<Vec<(Namespace, Arc<Error>)>>,
     /// Taken on close. Dropping the file gives the lock back.
     lock: Mutex<Option<File>>,
     syncer: Mutex<Option<Syncer>>,
@@ -62,20 +62,17 @@ impl Storage {
             ),
             _ => None,
         };
-        let mut storage = Storage {
+        let storage = Storage {
             options,
             logs: RwLock::default(),
-            failed: Vec::new(),
+            failed: Mutex::default(),
             lock: Mutex::new(lock_file),
             syncer: Mutex::new(syncer),
         };
         storage.open_all()?;
         for namespace in wanted {
             let there = storage.logs_now().contains_key(&namespace)
-                || storage
-                    .failed
-                    .iter()
-                    .any(|(failed, _)| *failed == namespace);
+                || storage.has_failed(namespace.as_str()).is_some();
             if !there {
                 if storage.options.read_only {
                     return Err(Error::NotFound {
@@ -94,7 +91,28 @@ impl Storage {
 
     /// The namespaces that are there and could not be opened, and why.
     pub fn failed(&self) -> Vec<(Namespace, Arc<Error>)> {
-        self.failed.clone()
+        lock(&self.failed).clone()
+    }
+
+    fn has_failed(&self, ns: &str) -> Option<Arc<Error>> {
+        let failed = lock(&self.failed);
+        failed
+            .iter()
+            .find(|(failed, _)| failed.as_str() == ns)
+            .map(|(_, why)| Arc::clone(why))
+    }
+
+    /// Of a directory that is open for reading only: opens the logs that have come since, and those that could not be
+    /// opened and now can. Returns them. A directory that is open for writing has no others than those it knows.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the directory cannot be listed.
+    pub fn rescan(&self) -> Result<Vec<Arc<Log>>> {
+        if self.options.read_only {
+            self.open_all()
+        } else {
+            Ok(Vec::new())
+        }
     }
 
     /// Creates a namespace. When it returns, the log is on the disk, and so is its name.
@@ -115,8 +133,7 @@ impl Storage {
         if lock(&self.lock).is_none() {
             return Err(Error::Closed);
         }
-        if logs.contains_key(namespace) || self.failed.iter().any(|(failed, _)| failed == namespace)
-        {
+        if logs.contains_key(namespace) || self.has_failed(namespace.as_str()).is_some() {
             return Err(Error::Exists {
                 namespace: namespace.to_string(),
             });
@@ -136,8 +153,8 @@ impl Storage {
         if let Some(log) = self.logs_now().get(ns) {
             return Ok(Arc::clone(log));
         }
-        match self.failed.iter().find(|(failed, _)| failed.as_str() == ns) {
-            Some((_, why)) => Err(Error::Failed {
+        match self.has_failed(ns) {
+            Some(why) => Err(Error::Failed {
                 namespace: ns.to_owned(),
                 reason: why.to_string(),
             }),
@@ -290,7 +307,9 @@ impl Storage {
         self.logs.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open_all(&mut self) -> Result<()> {
+    /// Opens the logs that are there and not open, and returns them.
+    fn open_all(&self) -> Result<Vec<Arc<Log>>> {
+        let mut opened_now = Vec::new();
         let dir = &self.options.logs_dir;
         let mut entries = self
             .options
@@ -323,31 +342,33 @@ impl Storage {
                     continue;
                 }
             };
-            let logs = self.logs.get_mut().unwrap_or_else(PoisonError::into_inner);
-            let opened = {
-                let taken = &*logs;
-                let free = |id| id < MAX_ID && taken.values().all(|log| log.id() != id);
-                recovery::open(&self.options, &namespace, &|has| match has {
-                    // A reader has no say in it: the entries on disk carry the id that they carry.
-                    Some(id) if self.options.read_only || free(id) => id,
-                    _ => pick_id(&namespace, taken),
-                })
-            };
+            let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+            if logs.contains_key(&namespace) {
+                continue;
+            }
+            let free = |id| id < MAX_ID && logs.values().all(|log| log.id() != id);
+            let opened = recovery::open(&self.options, &namespace, &|has| match has {
+                // A reader has no say in it: the entries on disk carry the id that they carry.
+                Some(id) if self.options.read_only || free(id) => id,
+                _ => pick_id(&namespace, &logs),
+            });
+            let mut failed = lock(&self.failed);
+            let before = failed.iter().position(|(failed, _)| *failed == namespace);
             match opened {
                 Ok(opened) => {
                     let log = self.log_of(&namespace, opened);
-                    self.logs
-                        .get_mut()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(namespace, log);
+                    logs.insert(namespace, Arc::clone(&log));
+                    opened_now.push(log);
+                    before.map(|at| failed.remove(at));
                 }
-                Err(e) => {
+                Err(e) if before.is_none() => {
                     log::error!("cannot open namespace '{namespace}': {e}");
-                    self.failed.push((namespace, Arc::new(e)));
+                    failed.push((namespace, Arc::new(e)));
                 }
+                Err(_) => {} // As before.
             }
         }
-        Ok(())
+        Ok(opened_now)
     }
 
     fn log_of(&self, namespace: &Namespace, opened: Opened) -> Arc<Log> {

@@ -75,6 +75,11 @@ impl Mount {
         }
     }
 
+    /// Other options of `immuta-fs`, from the next start on.
+    pub fn options(&mut self, options: &[&str]) {
+        self.arguments = options.iter().map(|&o| o.to_owned()).collect();
+    }
+
     /// The mount point.
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("mount")

@@ -361,6 +361,9 @@ impl Bench {
     }
 }
 
+/// Several records at once, and then many such runs.
+const RUN_BYTES: usize = 64 << 10;
+
 /// Every payload of a log, read in runs, and each looked at in every other way that there is.
 pub(crate) fn contents(log: &Log) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
@@ -369,7 +372,7 @@ pub(crate) fn contents(log: &Log) -> Vec<Vec<u8>> {
     let mut last_time = None;
     while (all.len() as u64) < log.state().count {
         match log
-            .read_run(RecordNo(all.len() as u64), 0, &mut scratch)
+            .read_run(RecordNo(all.len() as u64), RUN_BYTES, &mut scratch)
             .expect("a run")
         {
             Run::Records(records) => {

@@ -1,0 +1,178 @@
+//! A mount that only reads, beside a writer: another daemon's, a library's, and one like the Go library's.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+
+use common::{Mount, Reader, append, refused};
+use immuta::{Format, Namespace, Options, Storage};
+use nix::errno::Errno;
+
+/// Writes as the Go library v0.2.0 does: a placeholder for the size, the payload, the size, and when it commits the
+/// header, each with a call of its own.
+const GO_LIKE: &str = r#"
+import os, struct, sys
+log = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o644)
+if os.fstat(log).st_size == 0:
+    os.pwrite(log, struct.pack('<qq', 0, 0), 0)
+count, last = struct.unpack('<qq', os.pread(log, 16, 0))
+end = os.fstat(log).st_size
+print('open', flush=True)
+for line in sys.stdin.buffer:
+    payload = line.rstrip(b'\n')
+    os.pwrite(log, struct.pack('<q', 0), end)
+    os.pwrite(log, payload, end + 8)
+    os.pwrite(log, struct.pack('<q', len(payload)), end)
+    count, last = count + 1, end
+    os.pwrite(log, struct.pack('<qq', count, last), 0)
+    end += 8 + len(payload)
+    print(count, flush=True)
+"#;
+
+/// > `--read-only` takes no lock and changes nothing on the disk; it shows, live, what another process writes to the logs, a Go program included, and logs that are made later.
+#[test]
+fn a_go_program_is_followed_while_it_writes() {
+    let mut mount = Mount::idle(&["--read-only"]);
+    fs::create_dir(mount.logs()).unwrap();
+    let mut writer = std::process::Command::new("python3")
+        .args(["-u", "-c", GO_LIKE])
+        .arg(mount.logs().join("default.log"))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = writer.stdin.take().unwrap();
+    let mut output = std::io::BufReader::new(writer.stdout.take().unwrap());
+    let mut answer = || {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+        line.trim_end().to_owned()
+    };
+    assert_eq!(answer(), "open");
+    writeln!(input, "before").unwrap();
+    assert_eq!(answer(), "1");
+
+    mount.start();
+    let mut follow = Reader::start("cat", &[&mount.file("follow")]);
+    let mut tail = Reader::start("tail", &[&"-n", &"+1", &"-f", &mount.file("log")]);
+    let mut next = Reader::start("cat", &[&mount.file("1")]);
+    assert_eq!(follow.line().as_deref(), Some("before"));
+    assert_eq!(tail.line().as_deref(), Some("before"));
+    next.wait_until_blocked();
+    for n in 1..200 {
+        writeln!(input, "record {n}").unwrap();
+        assert_eq!(answer(), (n + 1).to_string());
+        assert_eq!(follow.line(), Some(format!("record {n}")));
+    }
+    assert_eq!(next.line().as_deref(), Some("record 1"));
+    for n in 1..200 {
+        assert_eq!(tail.line(), Some(format!("record {n}")));
+    }
+    assert_eq!(mount.count(), 200);
+    drop((follow, tail));
+    let before = fs::read(mount.logs().join("default.log")).unwrap();
+    assert!(mount.stop().success(), "{}", mount.messages());
+    assert!(fs::read(mount.logs().join("default.log")).unwrap() == before);
+    let names: Vec<_> = fs::read_dir(mount.logs())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["default.log"]);
+    drop(input);
+    common::wait(&mut writer);
+}
+
+#[test]
+fn another_daemon_is_followed_and_so_are_the_logs_that_it_makes() {
+    let writer = Mount::new();
+    writer.append("one\n");
+    let mut reader = Mount::idle(&["--read-only"]);
+    symlink(writer.logs(), reader.logs()).unwrap();
+    reader.start();
+    let mut follow = Reader::start("cat", &[&reader.file("follow")]);
+    assert_eq!(follow.line().as_deref(), Some("one"));
+    writer.append("two\n");
+    assert_eq!(follow.line().as_deref(), Some("two"));
+
+    fs::create_dir(writer.path().join("later")).unwrap();
+    append(&writer.path().join("later/append"), "in the later one\n").unwrap();
+    common::eventually("the new log is shown", || {
+        reader.path().join("later/0").exists()
+    });
+    let mut later = Reader::start("cat", &[&reader.path().join("later/follow")]);
+    assert_eq!(later.line().as_deref(), Some("in the later one"));
+    append(&writer.path().join("later/append"), "and more\n").unwrap();
+    assert_eq!(later.line().as_deref(), Some("and more"));
+    drop((follow, later));
+    assert!(reader.stop().success());
+    writer.append("the writer never noticed\n");
+}
+
+/// > With `--read-only` a write, `mkdir` and `rmdir` are EROFS.
+#[test]
+fn nothing_is_written_through_a_mount_that_only_reads() {
+    let mut mount = Mount::new();
+    mount.append("x\n");
+    fs::create_dir(mount.path().join("empty")).unwrap();
+    assert!(mount.stop().success());
+    mount.options(&["--read-only"]);
+    mount.start();
+    for name in ["append", "append-lines"] {
+        refused(
+            File::options().append(true).open(mount.file(name)),
+            Errno::EROFS,
+        );
+    }
+    refused(fs::create_dir(mount.path().join("new")), Errno::EROFS);
+    refused(fs::remove_dir(mount.path().join("empty")), Errno::EROFS);
+    assert_eq!(fs::read_to_string(mount.file("log")).unwrap(), "x\n");
+}
+
+/// > `--format` chooses the format of new logs; a log keeps the one it has.
+#[test]
+fn a_new_log_has_the_format_that_was_asked_for_and_an_old_one_keeps_its_own() {
+    let mut mount = Mount::new();
+    mount.append("old\n");
+    assert!(mount.stop().success());
+    mount.options(&["--format", "count16"]);
+    mount.start();
+    fs::create_dir(mount.path().join("new")).unwrap();
+    append(&mount.path().join("new/append"), "new\n").unwrap();
+    mount.append("old\n");
+    mount.stop_and_verify();
+    let storage = Storage::open(Options::new(mount.logs())).unwrap();
+    assert_eq!(storage.log("default").unwrap().format(), Format::Count8);
+    assert_eq!(storage.log("new").unwrap().format(), Format::Count16);
+    assert!(storage.create(&Namespace::new("other").unwrap()).is_ok());
+}
+
+/// > A log whose bytes fit two formats, with different records, is not mounted: the message names `--assume-format`, which decides.
+#[test]
+fn a_log_that_could_be_two_is_mounted_when_it_is_said_which_it_is() {
+    let mut mount = Mount::idle(&[]);
+    fs::create_dir(mount.logs()).unwrap();
+    // As bare, three empty records and one of 8 bytes; as count16, no record in front of something torn ...
+    let bytes: Vec<u8> = [0i64, 0, 0, 8, 7]
+        .iter()
+        .flat_map(|n| n.to_le_bytes())
+        .collect();
+    fs::write(mount.logs().join("default.log"), &bytes).unwrap();
+    mount.start();
+    assert!(
+        mount.messages().contains("--assume-format"),
+        "{}",
+        mount.messages()
+    );
+    assert!(fs::read(mount.logs().join("default.log")).unwrap() == bytes);
+    assert!(mount.stop().success());
+    mount.options(&["--assume-format", "bare"]);
+    mount.start();
+    assert_eq!(mount.count(), 4);
+    assert_eq!(fs::read(mount.file("3")).unwrap(), 7i64.to_le_bytes());
+    mount.append("more\n");
+    mount.stop_and_verify();
+}
