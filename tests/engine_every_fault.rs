@@ -336,7 +336,7 @@ fn any_two_calls_in_a_row_may_fail_and_the_log_is_whole_or_stopped() {
             for first in faults_of(call) {
                 for distance in 1..=4 {
                     for second in EVERY_KIND_OF_WRITE {
-                        if !long() && !dice.one_in(12) {
+                        if !long() && !dice.one_in(24) {
                             continue;
                         }
                         let telling = crash::life::Telling(format!(

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crash::life::{Telling, payload};
 use crash::{Dice, Image, SimDisk, directory, long};
-use immuta::{Error, Log, Options, RecordNo, Run, Scratch, Storage, Sync};
+use immuta::{Error, Format, Log, Options, RecordNo, Run, Scratch, Storage, Sync};
 
 /// A log that was closed in order, or whose writer was killed; it is opened on the same boot of the machine.
 struct Scene {
@@ -24,12 +24,13 @@ struct Scene {
 const LOG_BYTES: usize = 64 << 10;
 
 impl Scene {
-    fn new(closed: bool) -> Self {
+    fn new(closed: bool, format: Format) -> Self {
         let dir = directory();
         let disk = SimDisk::new(Image::default(), 1);
-        let options = options(&dir, &disk).namespaces(["a"]);
+        let options = options(&dir, &disk).namespaces(["a"]).format(format);
         let storage = Storage::open(options).expect("opened");
-        let (mut records, mut starts, mut texts) = (Vec::new(), vec![8], vec![0]);
+        let (mut records, mut starts, mut texts) =
+            (Vec::new(), vec![format.header_bytes()], vec![0]);
         let mut dice = Dice(7);
         loop {
             let mut record = payload(&mut dice).to_vec();
@@ -213,8 +214,8 @@ fn read_one(log: &Log, n: usize) -> Result<Vec<u8>, Error> {
     }
 }
 
-fn flip_all(file: &str, closed: bool, step: usize) {
-    let scene = Scene::new(closed);
+fn flip_all(file: &str, closed: bool, format: Format, step: usize) {
+    let scene = Scene::new(closed, format);
     let step = if long() { 1 } else { step };
     let mut flips = 0;
     // The first kilobyte bit by bit in any case: headers, counts, the first sizes and entries.
@@ -227,7 +228,7 @@ fn flip_all(file: &str, closed: bool, step: usize) {
         drop(telling);
     }
     println!(
-        "{file}, closed {closed}: {flips} of {bits} bits, {} records",
+        "{file}, {format}, closed {closed}: {flips} of {bits} bits, {} records",
         scene.records.len()
     );
 }
@@ -236,7 +237,7 @@ fn flip_all(file: &str, closed: bool, step: usize) {
 /// Recovery read it without its checksum, took the entries behind it for foreign, and made new ones, all one byte off and without times.
 #[test]
 fn regression_a_newline_turned_over_before_the_last_sync_moves_no_text() {
-    let scene = Scene::new(false);
+    let scene = Scene::new(false, Format::Count8);
     for record in 0..scene.records.len() - 1 {
         let last = scene.starts[record + 1] as usize - 1;
         for bit in 0..8 {
@@ -251,20 +252,29 @@ fn regression_a_newline_turned_over_before_the_last_sync_moves_no_text() {
 /// Nothing is deleted or renamed by recovery." "Nothing that a file contains makes it panic, allocate without bound."
 #[test]
 fn any_bit_of_a_closed_log_costs_its_record_at_most() {
-    flip_all("a.log", true, 509);
+    flip_all("a.log", true, Format::Count8, 509);
 }
 
 #[test]
 fn any_bit_of_a_killed_writers_log_costs_its_record_at_most() {
-    flip_all("a.log", false, 509);
+    flip_all("a.log", false, Format::Count8, 509);
 }
 
 #[test]
 fn any_bit_of_a_closed_logs_index_costs_its_record_at_most() {
-    flip_all("a.idx", true, 29);
+    flip_all("a.idx", true, Format::Count8, 29);
 }
 
 #[test]
 fn any_bit_of_a_killed_writers_index_costs_its_record_at_most() {
-    flip_all("a.idx", false, 29);
+    flip_all("a.idx", false, Format::Count8, 29);
+}
+
+#[test]
+fn any_bit_of_a_log_in_another_format_costs_its_record_at_most() {
+    for format in [Format::Bare, Format::Count16] {
+        for closed in [true, false] {
+            flip_all("a.log", closed, format, 2003);
+        }
+    }
 }
