@@ -32,7 +32,8 @@ fn row(what: &str, ours: Duration, beside: &str, theirs: Duration) {
     println!("| {what} | {ours:.2?} | {beside} | {theirs:.2?} | {ratio:.2} |");
 }
 
-/// The median of the means of a few rounds: a mean in a round, since single calls are too short for the clock.
+/// The median of the means of a few rounds: a mean in a round, since single calls are too short for the
+/// clock.
 fn rounds(calls: usize, mut call: impl FnMut(usize)) -> Duration {
     const ROUNDS: usize = 7;
     let mut means: Vec<Duration> = (0..ROUNDS)

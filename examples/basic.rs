@@ -1,4 +1,5 @@
-//! The quick start of the Go library immuta, in Rust: append a record, then follow the log until two seconds pass without one.
+//! The quick start of the Go library immuta, in Rust: append a record, then follow the log until two seconds
+//! pass without one.
 //!
 //! `cargo run --example basic` makes `./log-data`; the second run finds the record of the first.
 

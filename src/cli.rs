@@ -10,8 +10,8 @@ use immuta::{Format, Sync};
 
 /// Append-only logs as files: mounts a directory of logs.
 ///
-/// Each log is a directory. Write to its `append` to add a record, read `follow` to get all records and wait for
-/// the next ones, read a number to get that record.
+/// Each log is a directory. Write to its `append` to add a record, read `follow` to get all records and wait
+/// for the next ones, read a number to get that record.
 #[derive(Debug, Parser)]
 #[command(
     name = "immuta-fs",
@@ -35,8 +35,8 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     pub(crate) max_record: ByteSize,
 
-    /// Format of new logs: `count8`, `count16` (what Go programs with immuta v0.0.3 and later read and write), or
-    /// `bare`. A log keeps the format it has
+    /// Format of new logs: `count8`, `count16` (what Go programs with immuta v0.0.3 and later read and
+    /// write), or `bare`. A log keeps the format it has
     #[arg(long, value_name = "FORMAT", default_value = "count8")]
     pub(crate) format: Format,
 
@@ -44,11 +44,13 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FORMAT")]
     pub(crate) assume_format: Option<Format>,
 
-    /// Take no lock and write nothing: show, live, the logs that another program writes, a Go program included
+    /// Take no lock and write nothing: show, live, the logs that another program writes, a Go program
+    /// included
     #[arg(long)]
     pub(crate) read_only: bool,
 
-    /// What is told on standard error: off, error, warn, info, debug or trace. RUST_LOG says it in more detail
+    /// What is told on standard error: off, error, warn, info, debug or trace. RUST_LOG says it in more
+    /// detail
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = parse_level)]
     pub(crate) log_level: log::LevelFilter,
 }

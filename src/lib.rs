@@ -1,7 +1,9 @@
-//! Append-only logs as files: a log engine with one writer and many readers, and a file system that shows its logs as files.
+//! Append-only logs as files: a log engine with one writer and many readers, and a file system that shows its
+//! logs as files.
 //!
-//! Mounted, a log is a directory. One `write` to its file `append` is one record; `follow` is the whole log as text, and a read at its end waits
-//! for the next record; `log` is the same bytes in a file that ends; the file `N` is record N:
+//! Mounted, a log is a directory. One `write` to its file `append` is one record; `follow` is the whole log
+//! as text, and a read at its end waits for the next record; `log` is the same bytes in a file that ends; the
+//! file `N` is record N:
 //!
 //! ```text
 //! $ mkdir /mnt/log/orders
@@ -11,8 +13,15 @@
 //! $ tail -f /mnt/log/orders/follow
 //! ```
 //!
-//! [`log`] is the engine, and a library of its own: bytes, index, append, commit, recovery, streams. It knows nothing of files in that
-//! sense. Its names are here at the root, so that this is a whole program:
+//! A reader meets bytes, then files, then the kernel:
+//!
+//! - [`log`] is the engine, and a library of its own: bytes, index, append, commit, recovery, streams. It knows nothing
+//!   of files in the sense above.
+//! - [`fs`] is the tree: names, open files, text and frames, and reads that wait without a thread. It knows no FUSE: a
+//!   transport brings it calls and carries its answers.
+//! - The program `immuta-fs` is the transport to the kernel, and the life of a mount.
+//!
+//! The engine's names are here at the root, so that this is a whole program:
 //!
 //! ```
 //! use std::time::Duration;

@@ -33,7 +33,8 @@ const DEFAULT_NAMESPACE: &str = "default";
 /// # Errors
 /// When it cannot begin; the error says what, why, and the way out.
 pub(crate) fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
-    // Before the first thread: every one of them inherits the mask, and the signals come to the descriptor only.
+    // Before the first thread: every one of them inherits the mask, and the signals come to the descriptor
+    // only.
     let signals = take_signals()?;
     raise_open_files();
     let logs_dir = cli.logs_dir()?;
@@ -166,8 +167,8 @@ fn raise_open_files() {
     }
 }
 
-/// A write to the mount of this size or more may have been split by the kernel, which sends as many pages as its
-/// limit allows, less one when the buffer does not begin on a page.
+/// A write to the mount of this size or more may have been split by the kernel, which sends as many pages as
+/// its limit allows, less one when the buffer does not begin on a page.
 fn split_write_bytes() -> usize {
     const PAGE_BYTES: usize = 4096;
     const DEFAULT_MAX_PAGES: usize = 256;

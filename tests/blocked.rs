@@ -1,4 +1,5 @@
-//! Readers that wait in `read(2)`: what they cost, what ends them, and that nothing is lost or repeated on the way.
+//! Readers that wait in `read(2)`: what they cost, what ends them, and that nothing is lost or repeated on
+//! the way.
 
 #![allow(clippy::unwrap_used)]
 
@@ -147,8 +148,8 @@ fn a_record_that_comes_together_with_a_signal_is_read_once() {
             scope.spawn(|| mount.append(&record));
             scope.spawn(|| kill(pid, Signal::SIGUSR1).unwrap());
         });
-        // Python runs its handler between two of its own steps. A signal that comes behind the last look and in front
-        // of the call is handled when the call returns: so there is one more record to return for.
+        // Python runs its handler between two of its own steps. A signal that comes behind the last look and
+        // in front of the call is handled when the call returns: so there is one more record to return for.
         let after = format!("after {round}");
         mount.append(&after);
         let mut lines = [(); 3].map(|()| reader.line().unwrap());

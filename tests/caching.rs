@@ -1,5 +1,5 @@
-//! What the kernel may remember of a mount, and what it must ask for again. An earlier version exchanged the times
-//! to live of names and of attributes: the size of an open `follow` could be a day old.
+//! What the kernel may remember of a mount, and what it must ask for again. An earlier version exchanged the
+//! times to live of names and of attributes: the size of an open `follow` could be a day old.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 

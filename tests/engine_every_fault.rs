@@ -1,4 +1,5 @@
-//! Every call of a workload fails in turn, in every way that it can; then two of them; then the process is killed or the power goes.
+//! Every call of a workload fails in turn, in every way that it can; then two of them; then the process is
+//! killed or the power goes.
 
 mod crash;
 mod engine_support;
@@ -304,8 +305,9 @@ fn scenes() -> Vec<Scene> {
         .collect()
 }
 
-/// "After a failed write or fsync the log refuses appends (EIO) until it is reopened and verified, keeps serving committed records.
-/// ENOSPC and EDQUOT are not that: the record is refused whole, appends work again when there is room."
+/// "After a failed write or fsync the log refuses appends (EIO) until it is reopened and verified, keeps
+/// serving committed records. ENOSPC and EDQUOT are not that: the record is refused whole, appends work again
+/// when there is room."
 #[test]
 fn any_call_may_fail_in_any_way_and_the_log_is_whole_or_stopped() {
     let mut dice = Dice(1);
@@ -354,8 +356,8 @@ fn any_two_calls_in_a_row_may_fail_and_the_log_is_whole_or_stopped() {
     println!("{played} pairs of faults");
 }
 
-/// "The record is refused whole": also for who comes after a power cut. Its bytes, its entry and the count had been written when the
-/// disk was full; taking them back is worth nothing until that is on the disk.
+/// "The record is refused whole": also for who comes after a power cut. Its bytes, its entry and the count
+/// had been written when the disk was full; taking them back is worth nothing until that is on the disk.
 #[test]
 fn regression_a_record_that_was_refused_is_not_found_after_a_power_cut() {
     let scene = Scene::new(Sync::Never, true);

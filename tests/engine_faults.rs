@@ -15,7 +15,8 @@ const RECORDS: [&str; 7] = [
     "7",
 ];
 
-/// Appends single records and batches until one is refused. Returns how many records were acknowledged, and why it ended.
+/// Appends single records and batches until one is refused. Returns how many records were acknowledged, and
+/// why it ended.
 fn work(storage: &Storage) -> (usize, Option<Error>) {
     let mut done = 0;
     for chunk in [1, 2, 1, 3] {
@@ -87,7 +88,8 @@ fn a_disk_full_at_any_write_refuses_the_append_whole_and_the_log_goes_on() {
     }
 }
 
-/// "The record is refused whole": also for who opens the log after a crash that comes right behind the refusal.
+/// "The record is refused whole": also for who opens the log after a crash that comes right behind the
+/// refusal.
 #[test]
 fn a_refused_append_leaves_the_count_as_it_was() {
     for format in Format::ALL {
@@ -111,7 +113,8 @@ fn refuse_at_every_call(format: Format) {
     }
 }
 
-/// "After a failed write or fsync the log refuses appends (EIO) until it is reopened and verified, keeps serving committed records."
+/// "After a failed write or fsync the log refuses appends (EIO) until it is reopened and verified, keeps
+/// serving committed records."
 #[test]
 fn a_disk_broken_at_any_call_leaves_what_was_acknowledged() {
     let all = Format::ALL.into_iter();
@@ -147,8 +150,9 @@ fn a_disk_broken_at_any_call_leaves_what_was_acknowledged() {
     }
 }
 
-/// "After a power cut: every record acknowledged under the promise is there; what is beyond it is either whole and right or cut off;
-/// never garbage, never a gap." And the same for a power cut during the recovery from a power cut.
+/// "After a power cut: every record acknowledged under the promise is there; what is beyond it is either
+/// whole and right or cut off; never garbage, never a gap." And the same for a power cut during the recovery
+/// from a power cut.
 #[test]
 fn a_power_cut_at_any_call_keeps_what_was_promised_and_no_garbage() {
     let all = Format::ALL.into_iter();

@@ -165,7 +165,8 @@ impl Scene {
         damaged
     }
 
-    /// First and last byte of each text, and each time. Beside a damaged entry a place may be refused, but none is given wrong.
+    /// First and last byte of each text, and each time. Beside a damaged entry a place may be refused, but
+    /// none is given wrong.
     fn find(&self, log: &Log, damaged: &[usize], hit: Option<usize>) {
         for n in 0..self.records.len() {
             for offset in [self.texts[n], self.texts[n + 1] - 1] {
@@ -233,8 +234,9 @@ fn flip_all(file: &str, closed: bool, format: Format, step: usize) {
     );
 }
 
-/// The last byte of the last record that was synced decides whether a newline is added to its text, and so where every later text starts.
-/// Recovery read it without its checksum, took the entries behind it for foreign, and made new ones, all one byte off and without times.
+/// The last byte of the last record that was synced decides whether a newline is added to its text, and so
+/// where every later text starts. Recovery read it without its checksum, took the entries behind it for
+/// foreign, and made new ones, all one byte off and without times.
 #[test]
 fn regression_a_newline_turned_over_before_the_last_sync_moves_no_text() {
     let scene = Scene::new(false, Format::Count8);
@@ -248,8 +250,9 @@ fn regression_a_newline_turned_over_before_the_last_sync_moves_no_text() {
     }
 }
 
-/// "Damage in the middle (a flipped bit) is found on read by CRC: that record is EIO, all others are served; `verify` lists them.
-/// Nothing is deleted or renamed by recovery." "Nothing that a file contains makes it panic, allocate without bound."
+/// "Damage in the middle (a flipped bit) is found on read by CRC: that record is EIO, all others are served;
+/// `verify` lists them. Nothing is deleted or renamed by recovery." "Nothing that a file contains makes it
+/// panic, allocate without bound."
 #[test]
 fn any_bit_of_a_closed_log_costs_its_record_at_most() {
     flip_all("a.log", true, Format::Count8, 509);

@@ -91,8 +91,8 @@ fn a_reader_beside_our_writer_sees_each_commit() {
     }
 }
 
-/// "Read-only opening sees, live, what another process writes, a Go program included": it writes an empty size field, the payload, the size,
-/// then the header.
+/// "Read-only opening sees, live, what another process writes, a Go program included": it writes an empty
+/// size field, the payload, the size, then the header.
 #[test]
 fn a_reader_beside_a_program_without_index_sees_what_is_counted() {
     for format in Format::ALL {

@@ -67,7 +67,8 @@ fn payloads(storage: &Storage, log: &str) -> Vec<Vec<u8>> {
     all
 }
 
-/// "Byte for byte the seed formats, detected on open; a Go program opens what immuta-fs wrote, and the other way round."
+/// "Byte for byte the seed formats, detected on open; a Go program opens what immuta-fs wrote, and the other
+/// way round."
 #[test]
 fn every_golden_record_is_read_as_the_manifest_lists_it() {
     for format in Format::ALL {
@@ -218,7 +219,8 @@ fn a_program_that_appended_after_us_is_believed() {
     }
 }
 
-/// A Go program that was killed in the middle of an append leaves a torn tail; here it is cut, and the log goes on.
+/// A Go program that was killed in the middle of an append leaves a torn tail; here it is cut, and the log
+/// goes on.
 #[test]
 fn the_tail_that_a_killed_program_left_is_cut_where_the_count_tells() {
     for format in [Format::Count8, Format::Count16] {

@@ -102,8 +102,8 @@ fn act(bench: &Bench, storage: Storage, model: &mut Vec<Vec<u8>>, op: Op) -> Sto
             bench.disk.with(&bench.index_path(), |bytes| {
                 let at = at.index(bytes.len());
                 bytes[at] ^= flip;
-                // As a writer that crashed would have left it, so that the damage is looked for. In a bare log the entry is what counts a
-                // record: there, one damage is enough.
+                // As a writer that crashed would have left it, so that the damage is looked for. In a bare
+                // log the entry is what counts a record: there, one damage is enough.
                 if bench.format != Format::Bare {
                     bytes.truncate(bytes.len() - at % 3);
                 }
@@ -178,7 +178,8 @@ fn act(bench: &Bench, storage: Storage, model: &mut Vec<Vec<u8>>, op: Op) -> Sto
 proptest! {
     #![proptest_config(ProptestConfig { cases: 120, max_shrink_iters: 4000, ..ProptestConfig::default() })]
 
-    /// "A record is visible when, and only when, it is whole and in order; numbers are dense; a record once read is there for ever."
+    /// "A record is visible when, and only when, it is whole and in order; numbers are dense; a record once
+    /// read is there for ever."
     #[test]
     fn a_log_is_the_list_of_what_was_appended(
         format in prop::sample::select(&Format::ALL[..]),

@@ -1,7 +1,7 @@
 //! A power cut at every call of random workloads, and again at every call of what comes after.
 //!
-//! `IMMUTA_SEED` chooses the workloads, `IMMUTA_CUTS` how many cuts each mode gets (by default a few thousand; with
-//! `IMMUTA_LONG=1`, hundreds of thousands).
+//! `IMMUTA_SEED` chooses the workloads, `IMMUTA_CUTS` how many cuts each mode gets (by default a few
+//! thousand; with `IMMUTA_LONG=1`, hundreds of thousands).
 
 mod crash;
 mod engine_support;
@@ -138,8 +138,9 @@ fn cut_everywhere(sync: Sync, salt: u64) {
     );
 }
 
-/// "After kill -9: every acknowledged record is there. After a power cut: every record acknowledged under the promise is there; what
-/// is beyond it is either whole and right or cut off; never garbage, never a gap." "Two crashes in a row are no worse than one."
+/// "After kill -9: every acknowledged record is there. After a power cut: every record acknowledged under the
+/// promise is there; what is beyond it is either whole and right or cut off; never garbage, never a gap."
+/// "Two crashes in a row are no worse than one."
 ///
 /// Under the promise are, with `Sync::Always`, all records whose append has returned.
 #[test]
@@ -159,8 +160,9 @@ fn a_power_cut_at_any_call_loses_no_record_before_the_last_sync_that_was_asked_f
     cut_everywhere(Sync::Never, 3);
 }
 
-/// "Every record acknowledged under the promise is there": a process that is killed while it makes a namespace leaves names that it
-/// has not synced. The next one found them, wrote and synced records under them, and lost both to a power cut.
+/// "Every record acknowledged under the promise is there": a process that is killed while it makes a
+/// namespace leaves names that it has not synced. The next one found them, wrote and synced records under
+/// them, and lost both to a power cut.
 #[test]
 fn regression_a_namespace_that_a_killed_process_has_half_made_is_there_for_ever_once_it_is_opened()
 {

@@ -1,4 +1,5 @@
-//! What is left after a crash, a cut, a flipped bit, a lost index: every place where it can happen, one after the other.
+//! What is left after a crash, a cut, a flipped bit, a lost index: every place where it can happen, one after
+//! the other.
 
 mod engine_support;
 
@@ -58,8 +59,8 @@ fn read(storage: &Storage) -> Vec<Vec<u8>> {
     contents(&storage.log("a").expect("there"))
 }
 
-/// "After a power cut, what is beyond the promise is either whole and right or cut off." "Two crashes in a row are no worse than
-/// one: the tail is cut before anything is appended."
+/// "After a power cut, what is beyond the promise is either whole and right or cut off." "Two crashes in a
+/// row are no worse than one: the tail is cut before anything is appended."
 #[test]
 fn a_tail_torn_at_any_byte_of_the_last_two_records_is_cut_to_whole_records() {
     for format in Format::ALL {
@@ -198,7 +199,8 @@ fn an_index_lost_behind_or_garbage_is_made_again() {
     assert_eq!(read(&bench.open()), owned(&RECORDS));
 }
 
-/// "Damage in the middle (a flipped bit) is found on read by CRC: that record is EIO, all others are served; `verify` lists them."
+/// "Damage in the middle (a flipped bit) is found on read by CRC: that record is EIO, all others are served;
+/// `verify` lists them."
 #[test]
 fn a_flipped_bit_in_a_payload_or_size_damages_that_record_alone() {
     for format in Format::ALL {

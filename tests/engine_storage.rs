@@ -182,8 +182,8 @@ fn observers_hear_of_appends_but_not_of_quiet_ones() {
     drop(subscription);
 }
 
-/// "Any number of writers, one total order, never a mixed or torn record." "Concurrent writers share syncs; readers see only durable
-/// records."
+/// "Any number of writers, one total order, never a mixed or torn record." "Concurrent writers share syncs;
+/// readers see only durable records."
 #[test]
 fn many_writers_make_one_order_and_a_reader_sees_each_record_once() {
     for sync in [Sync::Never, Sync::Always, Sync::Every(Duration::ZERO)] {

@@ -117,7 +117,8 @@ fn a_record_too_large_is_refused_alone_and_a_broken_disk_ends_it_all() {
     assert_eq!(contents(&log), owned(&["1", "2", "5"]));
 }
 
-/// "All or none, as one commit": also for who opens the log after the machine stopped at any call, of a transaction or of a batch.
+/// "All or none, as one commit": also for who opens the log after the machine stopped at any call, of a
+/// transaction or of a batch.
 #[test]
 fn a_crash_leaves_all_of_a_batch_or_nothing() {
     for format in Format::ALL {

@@ -1,5 +1,5 @@
-//! The fuzz targets without a fuzzer: the committed corpus, then seeded mutations of it. `IMMUTA_FUZZ` is the number of inputs for each
-//! target, `IMMUTA_SEED` the seed.
+//! The fuzz targets without a fuzzer: the committed corpus, then seeded mutations of it. `IMMUTA_FUZZ` is the
+//! number of inputs for each target, `IMMUTA_SEED` the seed.
 
 mod crash;
 mod engine_support;

@@ -24,7 +24,8 @@ mod explored {
     #[path = "../src/log/group.rs"]
     mod group;
 
-    /// A log as `Log::append` and `Log::close` see it: what is written, what is on the disk, what readers see.
+    /// A log as `Log::append` and `Log::close` see it: what is written, what is on the disk, what readers
+    /// see.
     #[derive(Default)]
     struct Model {
         group: Group,
@@ -129,7 +130,8 @@ mod explored {
         });
     }
 
-    /// "Write returns after the disk has it; concurrent writers share syncs; readers see only durable records."
+    /// "Write returns after the disk has it; concurrent writers share syncs; readers see only durable
+    /// records."
     #[test]
     fn every_writer_is_served_and_commits_are_in_order() {
         explore(None, &[Model::append, Model::append, Model::append]);
@@ -149,7 +151,8 @@ mod explored {
         );
     }
 
-    /// "After a failed fsync the log refuses appends": nobody waits for ever, and nobody is told that the disk has it.
+    /// "After a failed fsync the log refuses appends": nobody waits for ever, and nobody is told that the
+    /// disk has it.
     #[test]
     fn a_sync_that_fails_leaves_no_writer_behind() {
         explore(Some(0), &[Model::append, Model::append, Model::append]);

@@ -1,4 +1,5 @@
-//! Nothing is changed: each call that would is refused at once, to root too, and afterwards everything is as it was.
+//! Nothing is changed: each call that would is refused at once, to root too, and afterwards everything is as
+//! it was.
 
 #![allow(clippy::unwrap_used)]
 

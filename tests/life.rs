@@ -348,7 +348,8 @@ fn a_restart_keeps_everything() {
 
 /// Appends some records, ends the daemon with `end`, changes its files, and starts it again.
 fn changed_on_disk(end: fn(&mut Mount), change: impl Fn(&Path)) -> Mount {
-    // Nothing but an orderly end syncs: then a killed daemon always leaves a log with an end that was not synced.
+    // Nothing but an orderly end syncs: then a killed daemon always leaves a log with an end that was not
+    // synced.
     let mut mount = Mount::with(&["--sync", "never"]);
     for n in 0..100 {
         mount.append(format!("record {n}\n"));

@@ -1,4 +1,5 @@
-//! The reads that wait: first by themselves, then explored by loom in every order in which their threads can run.
+//! The reads that wait: first by themselves, then explored by loom in every order in which their threads can
+//! run.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -85,7 +86,8 @@ mod explored {
     const NAMESPACE: u32 = 7;
     const UNIQUE: u64 = 10;
 
-    /// A mount with one log, seen from the four doors. A waiter is the number of the record that it waits for.
+    /// A mount with one log, seen from the four doors. A waiter is the number of the record that it waits
+    /// for.
     #[derive(Default)]
     struct Mount {
         parked: Parked<u64>,

@@ -1,4 +1,5 @@
-//! Handles that do not wait in `read(2)`: those that ask for the end, have O_NONBLOCK, poll, or watch with inotify.
+//! Handles that do not wait in `read(2)`: those that ask for the end, have O_NONBLOCK, poll, or watch with
+//! inotify.
 
 #![allow(clippy::unwrap_used)]
 
@@ -219,7 +220,8 @@ fn poll_wakes_on_an_append_on_the_removal_of_the_namespace_and_at_the_end_of_the
     assert!(is_readable(&next));
     drop((removed, next));
 
-    // Whoever polls at the end is told, and then reads end of file, while the mount is held by the open file only.
+    // Whoever polls at the end is told, and then reads end of file, while the mount is held by the open file
+    // only.
     let mut last = appended;
     assert_eq!(read_some(&mut last), bytes("record\n"));
     let unmount = || {

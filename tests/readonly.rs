@@ -12,8 +12,8 @@ use common::{Mount, Reader, append, refused};
 use immuta::{Format, Namespace, Options, Storage};
 use nix::errno::Errno;
 
-/// Writes as the Go library v0.2.0 does: a placeholder for the size, the payload, the size, and when it commits the
-/// header, each with a call of its own.
+/// Writes as the Go library v0.2.0 does: a placeholder for the size, the payload, the size, and when it
+/// commits the header, each with a call of its own.
 const GO_LIKE: &str = r#"
 import os, struct, sys
 log = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o644)

@@ -1,7 +1,9 @@
-//! Every promise of docs/semantics.md is quoted above the test that proves it, and no test quotes one that is not there.
+//! Every promise of docs/semantics.md is quoted above the test that proves it, and no test quotes one that is
+//! not there.
 //!
-//! A promise is a line that begins with `- `, with the indented lines that follow it. A quotation is a run of comment
-//! lines `// > ` (or `/// > `), and may hold several promises, one after the other. White space is folded.
+//! A promise is a line that begins with `- `, with the indented lines that follow it. A quotation is a run of
+//! comment lines `// > ` (or `/// > `), and may hold several promises, one after the other. White space is
+//! folded.
 
 #![allow(clippy::unwrap_used)]
 

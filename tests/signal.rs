@@ -179,8 +179,8 @@ mod explored {
         ]);
     }
 
-    /// An observer that looks once after subscribing, and then whenever it is called, has seen the last state when all is over; and
-    /// what it has seen never goes back.
+    /// An observer that looks once after subscribing, and then whenever it is called, has seen the last state
+    /// when all is over; and what it has seen never goes back.
     #[test]
     fn an_observer_that_looks_after_subscribing_misses_nothing() {
         let mut model = loom::model::Builder::new();

@@ -1,5 +1,5 @@
-//! The programs that people have, on the files that wait and on the ones that end: each shows every record once,
-//! also one that another process appends while it looks.
+//! The programs that people have, on the files that wait and on the ones that end: each shows every record
+//! once, also one that another process appends while it looks.
 
 #![allow(clippy::unwrap_used)]
 
@@ -51,8 +51,8 @@ struct Running {
     first: usize,
 }
 
-/// Takes what each program is to print of what is there, then appends, one record after the other, and sees that each
-/// program prints each of them, and nothing else.
+/// Takes what each program is to print of what is there, then appends, one record after the other, and sees
+/// that each program prints each of them, and nothing else.
 fn everything_is_printed_once(directory: &Path, before: usize, mut running: Vec<Running>) {
     for Running {
         name,
@@ -76,8 +76,8 @@ fn everything_is_printed_once(directory: &Path, before: usize, mut running: Vec<
 /// Options of `tail`, and how many of the last records it then begins with.
 type TailOptions = (&'static [&'static str], usize);
 const TAIL_OPTIONS: [TailOptions; 3] = [(&["-f"], 10), (&["-F"], 10), (&["-n", "3", "-f"], 3)];
-/// From the first record on. On `follow` GNU and BusyBox tail then only read, as `cat` does, and keep what they have
-/// read in a buffer until it is full: docs/semantics.md says so, and what to use instead.
+/// From the first record on. On `follow` GNU and BusyBox tail then only read, as `cat` does, and keep what
+/// they have read in a buffer until it is full: docs/semantics.md says so, and what to use instead.
 const FROM_THE_FIRST: TailOptions = (&["-n", "+1", "-f"], usize::MAX);
 /// Polls ten times a second instead of once. The plain form is tested as well: it is what people type.
 const OFTEN: TailOptions = (&["-s", "0.1", "-f"], 10);
@@ -187,7 +187,8 @@ fn programs_that_only_read_print_each_record_of_follow_once() {
     scripts_print_each_record_of_follow_once(READERS, MANY);
 }
 
-/// bash reads a block for each line and seeks back, sed reads byte by byte: a longer log would only take longer.
+/// bash reads a block for each line and seeks back, sed reads byte by byte: a longer log would only take
+/// longer.
 #[test]
 fn programs_that_read_in_small_pieces_print_each_record_of_follow_once() {
     let scripts = [
@@ -197,8 +198,8 @@ fn programs_that_read_in_small_pieces_print_each_record_of_follow_once() {
     scripts_print_each_record_of_follow_once(&scripts, 200);
 }
 
-/// grep asks in the middle of a long file whether there is a hole (`lseek` with SEEK_HOLE). That counted as asking for
-/// the end, and grep ended.
+/// grep asks in the middle of a long file whether there is a hole (`lseek` with SEEK_HOLE). That counted as
+/// asking for the end, and grep ended.
 #[test]
 fn regression_a_handle_that_asked_for_holes_and_data_waits_at_the_end() {
     let mount = Mount::new();
@@ -262,8 +263,9 @@ fn programs_that_wait_in_poll_select_and_epoll_print_each_record_of_follow_once(
     }
 }
 
-/// BusyBox cat, the Rust coreutils' cat and `io::copy` first try to have the kernel copy (`sendfile`, `splice`). It did,
-/// from the page cache, up to where the log ended at that moment, and they took that for the end of the file.
+/// BusyBox cat, the Rust coreutils' cat and `io::copy` first try to have the kernel copy (`sendfile`,
+/// `splice`). It did, from the page cache, up to where the log ended at that moment, and they took that for
+/// the end of the file.
 #[test]
 fn regression_programs_that_have_the_kernel_copy_wait_for_the_next_record() {
     let mount = mount_with_an_empty_and_a_full_log(MANY);
@@ -301,7 +303,8 @@ except OSError as e:
     everything_is_printed_once(&directory, before, running);
 }
 
-/// cat of GNU coreutils 9 tries `copy_file_range`, which the kernel did up to where the log ended at that moment.
+/// cat of GNU coreutils 9 tries `copy_file_range`, which the kernel did up to where the log ended at that
+/// moment.
 #[test]
 fn regression_cat_from_one_log_to_another_waits_for_the_next_record() {
     let mount = mount_with_an_empty_and_a_full_log(MANY);

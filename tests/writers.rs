@@ -40,8 +40,8 @@ fn wild_lines(random: &mut Random, bytes: usize, longest: usize) -> Vec<u8> {
 fn eight_processes_append_and_every_record_is_there_once_whole_and_in_each_ones_order() {
     const RECORDS: usize = 10_000;
     let mut mount = Mount::new();
-    // The printf of bash writes each record by itself; awk and seq write when their buffer of 4 KiB is full, which is
-    // in the middle of a line.
+    // The printf of bash writes each record by itself; awk and seq write when their buffer of 4 KiB is full,
+    // which is in the middle of a line.
     let script = r#"
         each() { for ((i = 0; i < $3; i++)); do printf '%s %d %s\n' "$2" $i "${pad:0:i%300}"; done > "$1"; }
         buffered() { awk -v w="$2" -v n="$3" -v pad="$pad" \
@@ -278,8 +278,8 @@ fn an_append_file_has_no_offset() {
             for _ in 0..3 {
                 file.write_all(b"next\n").unwrap();
             }
-            // As on a pipe. Taken at its word, an offset near the largest would have the kernel refuse the writes
-            // with O_APPEND of everybody else: it puts them behind it.
+            // As on a pipe. Taken at its word, an offset near the largest would have the kernel refuse the
+            // writes with O_APPEND of everybody else: it puts them behind it.
             refused(file.write_at(b"nowhere", 3), Errno::ESPIPE);
             refused(
                 std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(0)),
@@ -315,7 +315,8 @@ fn a_line_ends_when_its_opener_closes_the_file_and_not_when_a_child_does() {
     assert_eq!(read(&mount.file("3")), b"and three parts");
 }
 
-/// The redirections of a shell's own commands close descriptors of the file, and open them again from duplicates.
+/// The redirections of a shell's own commands close descriptors of the file, and open them again from
+/// duplicates.
 #[test]
 fn a_line_does_not_end_while_its_opener_has_the_file_open() {
     let mount = Mount::new();

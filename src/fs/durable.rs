@@ -1,8 +1,8 @@
 //! Answers that wait for the disk, without a thread for each.
 //!
-//! A write under `--sync always`, a write with O_DSYNC, an fsync: each is put in line here with its answer, and one
-//! thread syncs. Whoever comes while a sync runs is served by the next one, together with all others who came
-//! meanwhile; the threads that serve the mount never wait for the disk.
+//! A write under `--sync always`, a write with O_DSYNC, an fsync: each is put in line here with its answer,
+//! and one thread syncs. Whoever comes while a sync runs is served by the next one, together with all others
+//! who came meanwhile; the threads that serve the mount never wait for the disk.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -91,7 +91,8 @@ impl<T: Transport> Line<T> {
                 for pending in pending {
                     pending.answer(result);
                 }
-                // With `--sync always` it is the sync that commits. The writers have their answer: now the readers.
+                // With `--sync always` it is the sync that commits. The writers have their answer: now the
+                // readers.
                 if let Some(fs) = fs.upgrade() {
                     fs.grew(&namespace);
                 }

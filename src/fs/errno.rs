@@ -64,8 +64,8 @@ impl From<Error> for Errno {
             Error::Locked { .. } | Error::UnclearFormat { .. } | Error::Input { .. } => Errno::EIO,
             Error::Failed { .. } | Error::Damaged { .. } | Error::Io { .. } => Errno::EIO,
         };
-        // An errno is a poor message, and this one names neither record nor file: the daemon's log does. Of a log
-        // that has failed it has said so, once.
+        // An errno is a poor message, and this one names neither record nor file: the daemon's log does. Of a
+        // log that has failed it has said so, once.
         if errno == Errno::EIO && !matches!(error, Error::Failed { .. }) {
             log::error!("{error}");
         }

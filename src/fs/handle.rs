@@ -227,8 +227,8 @@ impl Opener {
     }
 
     /// Whether the process of a thread that closes a descriptor of a file has another one of it: a shell that
-    /// runs `echo done >&2` closes its standard output for as long as that takes, after it has kept a duplicate.
-    /// `path` is the end of the file's path; another open of the same file counts as well.
+    /// runs `echo done >&2` closes its standard output for as long as that takes, after it has kept a
+    /// duplicate. `path` is the end of the file's path; another open of the same file counts as well.
     pub(super) fn holds_another(thread: u32, path: &Path) -> bool {
         let Ok(descriptors) = std::fs::read_dir(format!("/proc/{thread}/fd")) else {
             return false;

@@ -135,8 +135,9 @@ impl<T: Transport> Fs<T> {
         })
     }
 
-    /// Where data (`SEEK_DATA`) or a hole (`SEEK_HOLE`) is next, from `offset` on: a file is data up to its end, and
-    /// the rest is a hole. Not a question for the end: `grep` asks it in the middle of a long file and reads on.
+    /// Where data (`SEEK_DATA`) or a hole (`SEEK_HOLE`) is next, from `offset` on: a file is data up to its
+    /// end, and the rest is a hole. Not a question for the end: `grep` asks it in the middle of a long file
+    /// and reads on.
     ///
     /// # Errors
     /// `ENXIO` from the end on; `EINVAL` for another `whence`; `ESTALE`.

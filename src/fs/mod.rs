@@ -133,8 +133,8 @@ pub struct Fs<T: Transport> {
     started: SystemTime,
 }
 
-/// Open directories, by their number: how many records each lists, fixed when it is rewound, so that a listing
-/// ends.
+/// Open directories, by their number: how many records each lists, fixed when it is rewound, so that a
+/// listing ends.
 #[derive(Default)]
 struct Directories {
     last: AtomicU64,
@@ -251,8 +251,8 @@ impl<T: Transport> Fs<T> {
         *self.nudge.write().unwrap_or_else(PoisonError::into_inner) = Some(nudge);
     }
 
-    /// Another process may have written to the log of this name, or made it; `None`: to any. Shows what is new to
-    /// whoever waits for it. Only of use when the storage is open for reading only.
+    /// Another process may have written to the log of this name, or made it; `None`: to any. Shows what is
+    /// new to whoever waits for it. Only of use when the storage is open for reading only.
     pub fn refresh(&self, name: Option<&str>) {
         let known = name.and_then(|name| self.namespace_named(name).ok());
         if known.is_none() {
@@ -299,8 +299,8 @@ impl<T: Transport> Fs<T> {
         self.parked.len()
     }
 
-    /// Ends the service: what waits in open `append-lines` handles becomes records, every read that waits, and
-    /// each one after that, gets end of file.
+    /// Ends the service: what waits in open `append-lines` handles becomes records, every read that waits,
+    /// and each one after that, gets end of file.
     pub fn close(&self) {
         *self.nudge.write().unwrap_or_else(PoisonError::into_inner) = None;
         // Before the handles are walked: a line that comes later sees it under its handle's lock.

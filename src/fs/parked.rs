@@ -66,7 +66,8 @@ impl<W> Default for Parked<W> {
 
 impl<W> Parked<W> {
     fn lock(&self) -> MutexGuard<'_, Inner<W>> {
-        // No code that can panic runs under this lock but the caller's `ready`; the maps are whole all the same.
+        // No code that can panic runs under this lock but the caller's `ready`; the maps are whole all the
+        // same.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -99,8 +100,8 @@ impl<W> Parked<W> {
         Parking::Parked
     }
 
-    /// Takes out the waiters of a namespace for which `ready` holds, first come first. To be called after each
-    /// change of what they wait for.
+    /// Takes out the waiters of a namespace for which `ready` holds, first come first. To be called after
+    /// each change of what they wait for.
     pub fn take_ready(&self, namespace: u32, mut ready: impl FnMut(&W) -> bool) -> Vec<W> {
         let mut guard = self.lock();
         let inner = &mut *guard;
@@ -118,8 +119,8 @@ impl<W> Parked<W> {
         taken
     }
 
-    /// Takes out the waiter of an interrupted request. `None`: it does not wait here (yet); should it come, it
-    /// is turned back.
+    /// Takes out the waiter of an interrupted request. `None`: it does not wait here (yet); should it come,
+    /// it is turned back.
     pub fn interrupt(&self, unique: u64) -> Option<W> {
         let mut guard = self.lock();
         let inner = &mut *guard;

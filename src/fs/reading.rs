@@ -51,12 +51,12 @@ pub struct ReadMode {
 
 impl<T: Transport> Fs<T> {
     /// Reads up to `size` bytes at `offset`. Where the log ends: a handle that has asked for the end gets end
-    /// of file, one in non-blocking mode gets `EAGAIN`, any other is parked under `unique`, the kernel's number
-    /// of its request, and answered when there is something.
+    /// of file, one in non-blocking mode gets `EAGAIN`, any other is parked under `unique`, the kernel's
+    /// number of its request, and answered when there is something.
     ///
-    /// For the page cache a file that waits is not read at all, but `EINVAL`: the kernel would end it where it
-    /// ends now. So `sendfile` and `splice` fail, and the programs that try them first (`cat` of BusyBox and of
-    /// the Rust coreutils, `io::copy`) read instead, and wait.
+    /// For the page cache a file that waits is not read at all, but `EINVAL`: the kernel would end it where
+    /// it ends now. So `sendfile` and `splice` fail, and the programs that try them first (`cat` of BusyBox
+    /// and of the Rust coreutils, `io::copy`) read instead, and wait.
     pub fn read(
         &self,
         fh: u64,
@@ -309,7 +309,8 @@ fn piece(text: &str, offset: u64, size: usize) -> &[u8] {
     &rest[..rest.len().min(size)]
 }
 
-/// Reads a piece of a record's payload. Its checksum is verified once for each handle, whatever the pieces are.
+/// Reads a piece of a record's payload. Its checksum is verified once for each handle, whatever the pieces
+/// are.
 fn record(
     log: &Log,
     n: RecordNo,

@@ -1,9 +1,9 @@
 //! Files that begin somewhere: `from/N`, `from/-N`, `from/end`, `since/TIME`.
 //!
-//! Any valid name is there. A name that always means the same place (`from/7`, a point in time) keeps its inode as
-//! long as somebody knows it. One that is relative (`from/-10`, `since/2h`) is worked out at each lookup and has an
-//! inode of its own each time, so that what an open file shows, and the size that it is said to have, begin at the
-//! same record, however the log grows.
+//! Any valid name is there. A name that always means the same place (`from/7`, a point in time) keeps its
+//! inode as long as somebody knows it. One that is relative (`from/-10`, `since/2h`) is worked out at each
+//! lookup and has an inode of its own each time, so that what an open file shows, and the size that it is
+//! said to have, begin at the same record, however the log grows.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use crate::log::{Details, Sync};
 
-/// The object and a newline. Times are in UTC, `null` when not known; `"failed"` is `null` or says why the log takes
-/// no more records.
+/// The object and a newline. Times are in UTC, `null` when not known; `"failed"` is `null` or says why the
+/// log takes no more records.
 pub(super) fn json(details: &Details, blocked_readers: usize) -> String {
     let time = |time: Option<SystemTime>| match time {
         Some(time) => string(&humantime::format_rfc3339_nanos(time).to_string()),

@@ -1,3 +1,4 @@
-//! What `parked` locks with. `tests/parked.rs` puts loom's in its place and explores every order of its threads.
+//! What `parked` locks with. `tests/parked.rs` puts loom's in its place and explores every order of its
+//! threads.
 
 pub(super) use std::sync::{Mutex, MutexGuard, PoisonError};

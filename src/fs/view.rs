@@ -5,8 +5,8 @@
 //! frames    [size: 8 bytes, little-endian][payload] ...
 //! ```
 //!
-//! A byte never changes its offset: the index keeps where each record's text starts, frames lie as they do in the
-//! log, and a record shows the same bytes for ever.
+//! A byte never changes its offset: the index keeps where each record's text starts, frames lie as they do in
+//! the log, and a record shows the same bytes for ever.
 
 use crate::log::{ByteIndex, Entry, Log, RecordNo, Result, Run, Scratch, State};
 
@@ -86,8 +86,8 @@ pub struct Position {
     verified: Option<u64>,
 }
 
-/// Reads a view from `offset` into `out`, up to `size` bytes: all that is committed of it and fits. Nothing at
-/// or past the end. A damaged record ends what is read before it; it is an error when it comes first.
+/// Reads a view from `offset` into `out`, up to `size` bytes: all that is committed of it and fits. Nothing
+/// at or past the end. A damaged record ends what is read before it; it is an error when it comes first.
 ///
 /// # Errors
 /// Those of [`Log::read_run`].
@@ -185,8 +185,9 @@ impl Reading<'_> {
         Ok(next)
     }
 
-    /// Shows one record from `at` on, as much as there is room for: what is in front of the payload, the payload
-    /// (`payload` appends it, from a place in it, as much as fits), what is behind it. Returns whether that was all.
+    /// Shows one record from `at` on, as much as there is room for: what is in front of the payload, the
+    /// payload (`payload` appends it, from a place in it, as much as fits), what is behind it. Returns
+    /// whether that was all.
     fn record(
         &mut self,
         log: &Log,
@@ -214,7 +215,8 @@ impl Reading<'_> {
         Ok(shown == all)
     }
 
-    /// Shows bytes of which the first `skip` are not wanted; what remains to be skipped behind them is left in it.
+    /// Shows bytes of which the first `skip` are not wanted; what remains to be skipped behind them is left
+    /// in it.
     fn fixed(&mut self, bytes: &[u8], skip: &mut u64) {
         let from = usize::try_from(*skip)
             .unwrap_or(usize::MAX)

@@ -1,9 +1,10 @@
 //! Interrupts of blocked reads.
 //!
 //! When a signal comes to a process that waits in `read(2)` on the mount, the kernel sends FUSE_INTERRUPT and
-//! waits, unkillable, until the read is answered. fuser 0.18 answers every interrupt with ENOSYS, which makes the
-//! kernel never send one again. So the linker wraps the program's `read` (build.rs): this module sees each message
-//! from `/dev/fuse` first, takes the interrupts out, and fuser never learns of them. An interrupt needs no answer.
+//! waits, unkillable, until the read is answered. fuser 0.18 answers every interrupt with ENOSYS, which makes
+//! the kernel never send one again. So the linker wraps the program's `read` (build.rs): this module sees
+//! each message from `/dev/fuse` first, takes the interrupts out, and fuser never learns of them. An
+//! interrupt needs no answer.
 
 use std::ffi::c_void;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -12,8 +13,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 /// Opcode of an interrupt (kernel `include/uapi/linux/fuse.h`).
 const FUSE_INTERRUPT: u32 = 36;
-/// `struct fuse_in_header` { len: u32, opcode: u32, unique: u64, ... } is 40 bytes; `struct fuse_interrupt_in`
-/// { unique: u64 }, the number of the interrupted request, is all that follows.
+/// `struct fuse_in_header` { len: u32, opcode: u32, unique: u64, ... } is 40 bytes; `struct
+/// fuse_interrupt_in` { unique: u64 }, the number of the interrupted request, is all that follows.
 const OPCODE_AT: usize = 4;
 const TARGET_AT: usize = 40;
 const INTERRUPT_BYTES: usize = 48;
@@ -22,8 +23,8 @@ const INTERRUPT_BYTES: usize = 48;
 static SESSION_FD: AtomicI32 = AtomicI32::new(-1);
 static ON_INTERRUPT: OnceLock<Box<dyn Fn(u64) + Send + Sync>> = OnceLock::new();
 
-/// From now on, calls `on_interrupt` with the number of each request that is interrupted on this session, on the
-/// thread that reads the interrupt. To be called once, before the session's loop starts.
+/// From now on, calls `on_interrupt` with the number of each request that is interrupted on this session, on
+/// the thread that reads the interrupt. To be called once, before the session's loop starts.
 pub(crate) fn watch(session: BorrowedFd<'_>, on_interrupt: impl Fn(u64) + Send + Sync + 'static) {
     if ON_INTERRUPT.set(Box::new(on_interrupt)).is_ok() {
         SESSION_FD.store(session.as_raw_fd(), Ordering::Release);
@@ -67,7 +68,8 @@ pub(crate) unsafe extern "C" fn __wrap_read(
         if fd != SESSION_FD.load(Ordering::Acquire) || got != INTERRUPT_BYTES as libc::ssize_t {
             return got;
         }
-        // SAFETY: read(2) has just written `got` bytes, more than 0, to `buf`; nobody else holds the caller's buffer.
+        // SAFETY: read(2) has just written `got` bytes, more than 0, to `buf`; nobody else holds the caller's
+        // buffer.
         let message = unsafe { std::slice::from_raw_parts(buf.cast::<u8>(), INTERRUPT_BYTES) };
         match (interrupted_request(message), ON_INTERRUPT.get()) {
             (Some(request), Some(on_interrupt)) => on_interrupt(request),

@@ -436,8 +436,8 @@ impl Filesystem for FuseFs {
         _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        // The program is to read and write itself, as it does on every error here. After ENOSYS the kernel would do
-        // it, up to the size of the moment: `cat follow > ../other/append-lines` would not wait.
+        // The program is to read and write itself, as it does on every error here. After ENOSYS the kernel
+        // would do it, up to the size of the moment: `cat follow > ../other/append-lines` would not wait.
         reply.error(fuser::Errno::EINVAL);
     }
 }

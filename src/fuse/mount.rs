@@ -111,8 +111,8 @@ impl MountPoint {
     }
 }
 
-/// Makes sure that something can be mounted at `mountpoint`: an empty directory. What a daemon of ours that was
-/// killed has left there is cleared away. Returns its absolute path.
+/// Makes sure that something can be mounted at `mountpoint`: an empty directory. What a daemon of ours that
+/// was killed has left there is cleared away. Returns its absolute path.
 ///
 /// # Errors
 /// When there is anything else, with the way out.
@@ -158,7 +158,8 @@ pub(crate) fn prepare(mountpoint: &Path, logs_dir: &Path) -> Result<PathBuf, Mou
     Ok(path)
 }
 
-/// The real path of a directory, or of the nearest one above it that is there: what is missing will be made there.
+/// The real path of a directory, or of the nearest one above it that is there: what is missing will be made
+/// there.
 fn existing_part(directory: &Path) -> Option<PathBuf> {
     let absolute = std::path::absolute(directory).ok()?;
     absolute

@@ -1,10 +1,10 @@
 //! Tells inotify watchers that a file has grown.
 //!
-//! inotify reports what goes through the mount's inodes, and nothing goes through `follow` when somebody writes
-//! to `append`. But a path-based change of times on our own mount does: the watcher gets IN_ATTRIB. It is made by a
-//! thread of its own (a FUSE worker would wait for itself), by path (a descriptor on the mount would keep it
-//! busy), once for however many records came meanwhile, and only for files that somebody reads who would ask
-//! for the end. The file system knows the echo by the thread's id.
+//! inotify reports what goes through the mount's inodes, and nothing goes through `follow` when somebody
+//! writes to `append`. But a path-based change of times on our own mount does: the watcher gets IN_ATTRIB. It
+//! is made by a thread of its own (a FUSE worker would wait for itself), by path (a descriptor on the mount
+//! would keep it busy), once for however many records came meanwhile, and only for files that somebody reads
+//! who would ask for the end. The file system knows the echo by the thread's id.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -12,7 +12,8 @@ use super::tail::Tail;
 use super::{Error, Format, Log, Result, Sync};
 
 impl Log {
-    /// Returns when every record that was appended before the call is on the disk, with its index entry. Cheap when it is already.
+    /// Returns when every record that was appended before the call is on the disk, with its index entry.
+    /// Cheap when it is already.
     ///
     /// # Errors
     /// [`Error::Io`] if the disk refuses; the log has then failed. [`Error::Failed`] if it had.
@@ -24,8 +25,9 @@ impl Log {
         self.sync_through(target)
     }
 
-    /// Before the first write after opening, the index must say on disk that the log is not closed in order: else, after a power
-    /// cut, half-written records would be taken for those of another program that appended after us.
+    /// Before the first write after opening, the index must say on disk that the log is not closed in order:
+    /// else, after a power cut, half-written records would be taken for those of another program that
+    /// appended after us.
     pub(crate) fn mark_unclean(&self, writer: &mut Writer) -> Result<()> {
         if writer.unclean {
             return Ok(());
@@ -56,7 +58,8 @@ impl Log {
         }
     }
 
-    /// Takes a failed append back, and says what it failed with. A full disk leaves the log as it was; anything else leaves it failed.
+    /// Takes a failed append back, and says what it failed with. A full disk leaves the log as it was;
+    /// anything else leaves it failed.
     pub(crate) fn roll_back(&self, writer: &mut Writer, cause: io::Error, wrote: Wrote) -> Error {
         if let Err(e) = self.cut_back(writer, wrote) {
             return self.fail("undo an append in", &self.log_path, e);
@@ -64,7 +67,8 @@ impl Log {
         if !is_no_space(&cause) {
             return self.fail("append to", &self.log_path, cause);
         }
-        // With an entry that vouches for it, a record that was refused could be found whole after a power cut.
+        // With an entry that vouches for it, a record that was refused could be found whole after a power
+        // cut.
         if wrote >= Wrote::Entries
             && let Err(e) = self.index.file.sync_data()
         {
@@ -109,7 +113,8 @@ impl Log {
         let _ = self.sync();
     }
 
-    /// Returns when the first `target` records are on the disk. Writers that come at the same time share syncs.
+    /// Returns when the first `target` records are on the disk. Writers that come at the same time share
+    /// syncs.
     pub(crate) fn sync_through(&self, target: u64) -> Result<()> {
         let sync = || {
             let tail = lock(&self.writer).tail;
@@ -122,7 +127,8 @@ impl Log {
         self.group.through(target, || self.check_failed(), sync)
     }
 
-    /// Brings both files to the disk, then notes how far: a hint that bounds the work of recovery. If it is lost, recovery checks more.
+    /// Brings both files to the disk, then notes how far: a hint that bounds the work of recovery. If it is
+    /// lost, recovery checks more.
     fn sync_files(&self, tail: &Tail) -> Result<()> {
         let sync_log = || {
             self.file
@@ -136,7 +142,8 @@ impl Log {
                 .map_err(|e| self.fail("sync", &self.index_path, e))
         };
         if self.sync == Sync::Always {
-            // Somebody waits: both at once, so that the file system can put them into one commit of its journal.
+            // Somebody waits: both at once, so that the file system can put them into one commit of its
+            // journal.
             thread::scope(|scope| {
                 let other = thread::Builder::new().spawn_scoped(scope, sync_index);
                 let log = sync_log();
@@ -155,7 +162,8 @@ impl Log {
             .map_err(|e| self.fail("write", &self.index_path, e))
     }
 
-    /// Syncs, says on disk that all is in order, and tells everybody that there will be no more records. The second time does nothing.
+    /// Syncs, says on disk that all is in order, and tells everybody that there will be no more records. The
+    /// second time does nothing.
     pub(crate) fn close(&self) -> Result<()> {
         let closed = self.group.alone(|synced| {
             let mut writer = lock(&self.writer);

@@ -18,7 +18,8 @@ use super::{Error, Log, Namespace, Options, Recovery, Result};
 /// Ids of namespaces are below this, so that an inode number can hold one beside a record's number.
 pub(crate) const MAX_ID: u32 = 1 << 23;
 
-/// An id that no other namespace has, and that one of this name, removed and created again, will hardly get twice.
+/// An id that no other namespace has, and that one of this name, removed and created again, will hardly get
+/// twice.
 pub(crate) fn pick_id(namespace: &Namespace, logs: &BTreeMap<Namespace, Arc<Log>>) -> u32 {
     let hasher = RandomState::new();
     (0u32..)

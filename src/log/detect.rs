@@ -1,7 +1,8 @@
 //! Telling a log's format from its bytes, where no index of ours says it.
 //!
-//! Nothing is guessed. Each format is tried as an explanation of the file; the one that explains it to its last byte is the log's,
-//! unless another one does so too, or would if the log's writer had been stopped in the middle. Whoever knows better says so with
+//! Nothing is guessed. Each format is tried as an explanation of the file; the one that explains it to its
+//! last byte is the log's, unless another one does so too, or would if the log's writer had been stopped in
+//! the middle. Whoever knows better says so with
 //! [`Options::assume_format`](super::Options::assume_format), which decides where this does not.
 
 use std::io;
@@ -15,7 +16,8 @@ use super::window::Window;
 /// How often a header is read again that a writer changes under the reader.
 const HEADER_READS: u32 = 100;
 
-/// The header of a log, as its writer wrote it: a read may run into a write of its 16 bytes, and see a half of each.
+/// The header of a log, as its writer wrote it: a read may run into a write of its 16 bytes, and see a half
+/// of each.
 pub(crate) fn read_header(file: &dyn DiskFile, format: Format) -> io::Result<Header> {
     let read = || {
         let mut head = [0; MAX_HEADER_BYTES];
@@ -52,9 +54,11 @@ pub(crate) enum Verdict {
 enum Fit {
     /// To its last byte, and the header agrees.
     Whole,
-    /// All that is counted is there; behind it are whole records to the last byte: appended, and not counted (yet).
+    /// All that is counted is there; behind it are whole records to the last byte: appended, and not counted
+    /// (yet).
     Uncounted,
-    /// All that is counted is there, at least one record; behind it is something else: an append that was cut short.
+    /// All that is counted is there, at least one record; behind it is something else: an append that was cut
+    /// short.
     Torn,
     /// Not at all.
     No,
@@ -75,12 +79,14 @@ struct Trial {
     reach: u64,
 }
 
-/// Looks at a log of `length` bytes. Reads the size field of every record once for each format that it could be.
+/// Looks at a log of `length` bytes. Reads the size field of every record once for each format that it could
+/// be.
 pub(crate) fn detect(file: &dyn DiskFile, length: u64) -> io::Result<Verdict> {
     let mut head = [0; MAX_HEADER_BYTES];
     let have = disk::read_up_to(file, &mut head, 0)?;
     if head[..have].iter().all(|byte| *byte == 0) {
-        // Headers of logs that have no record. As bare logs, these would be one or two records without a byte.
+        // Headers of logs that have no record. As bare logs, these would be one or two records without a
+        // byte.
         match length {
             0..8 => return Ok(Verdict::Nothing),
             8 => return Ok(Verdict::Is(Format::Count8)),
@@ -102,7 +108,8 @@ fn judge(trials: &[Trial]) -> Verdict {
     };
     let strong = |trial: &&Trial| match trial.fit {
         Fit::Whole => true,
-        // Nothing counted explains nothing, but where it is just what a first append leaves that was stopped before the count.
+        // Nothing counted explains nothing, but where it is just what a first append leaves that was stopped
+        // before the count.
         Fit::Uncounted => trial.records > 0 || trial.format == Format::Count16 || trial.whole == 1,
         Fit::Torn | Fit::No => false,
     };
@@ -118,8 +125,8 @@ fn judge(trials: &[Trial]) -> Verdict {
         }
         (None, _) => {}
     }
-    // Nothing explains the last byte: a writer was stopped. Then what is counted has to be there, and has to explain more of the file than
-    // any other format does that is not at odds with its own count.
+    // Nothing explains the last byte: a writer was stopped. Then what is counted has to be there, and has to
+    // explain more of the file than any other format does that is not at odds with its own count.
     let rivals = |trial: &Trial| {
         let at_odds = |other: &Trial| other.fit == Fit::No && other.format != Format::Bare;
         let format = trial.format;

@@ -1,4 +1,5 @@
-//! All that the engine asks of a disk, small enough to be written again by a test that cuts, fails or delays any call.
+//! All that the engine asks of a disk, small enough to be written again by a test that cuts, fails or delays
+//! any call.
 //!
 //! What is assumed of a real one is in `docs/format.md`.
 
@@ -42,8 +43,8 @@ pub trait Disk: Send + Sync + Debug {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Returns when the names in a directory are on the disk.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// A number that changes whenever writes that were not synced may have been lost: with each boot of the machine.
-    /// 0, the default: not known, so every time may be such a time.
+    /// A number that changes whenever writes that were not synced may have been lost: with each boot of the
+    /// machine. 0, the default: not known, so every time may be such a time.
     fn boot_id(&self) -> u64 {
         0
     }

@@ -11,8 +11,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why the engine refused or failed.
 ///
-/// Deliberately exhaustive: whoever maps these to something else (errno values, HTTP status) should be made to think when
-/// there is a new one.
+/// Deliberately exhaustive: whoever maps these to something else (errno values, HTTP status) should be made
+/// to think when there is a new one.
 #[derive(Debug)]
 pub enum Error {
     /// The name cannot be a namespace's.
@@ -55,14 +55,16 @@ pub enum Error {
         /// What failed.
         reason: String,
     },
-    /// The record is larger than [`Options::max_record_bytes`](super::Options::max_record_bytes), or than a log can hold.
+    /// The record is larger than [`Options::max_record_bytes`](super::Options::max_record_bytes), or than a
+    /// log can hold.
     TooLarge {
         /// The size of the payload, or the first size known to be too large.
         size: u64,
         /// The limit in bytes.
         limit: u64,
     },
-    /// The disk or the quota is full. Nothing of the append was stored; appends work again when there is room.
+    /// The disk or the quota is full. Nothing of the append was stored; appends work again when there is
+    /// room.
     NoSpace {
         /// The namespace.
         namespace: String,
@@ -87,12 +89,14 @@ pub enum Error {
         /// What is wrong there, and the way out where there is one.
         what: String,
     },
-    /// The log has no index of ours, and its bytes alone do not say which format it is in. No byte of it was changed.
+    /// The log has no index of ours, and its bytes alone do not say which format it is in. No byte of it was
+    /// changed.
     /// [`Options::assume_format`](super::Options::assume_format) decides.
     UnclearFormat {
         /// The namespace.
         namespace: String,
-        /// The formats that it could be in, and how many records it would have. None: it is whole in none of them.
+        /// The formats that it could be in, and how many records it would have. None: it is whole in none of
+        /// them.
         could_be: Vec<(Format, u64)>,
     },
     /// The caller's own reader failed; nothing was stored.

@@ -25,7 +25,8 @@
 //!        28 CRC-32C of the record number (u64), bytes 0..28 of this entry, the namespace id (u32)
 //! ```
 //!
-//! The CRC of an entry covers its own number and the namespace, so that a stale, moved or foreign entry cannot pass.
+//! The CRC of an entry covers its own number and the namespace, so that a stale, moved or foreign entry
+//! cannot pass.
 
 use std::fmt;
 use std::str::FromStr;
@@ -55,8 +56,8 @@ const BATCH_GOES_ON: u64 = 1 << 57;
 /// How a log lies on disk. A log keeps the format that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Format {
-    /// Records only, as the first releases of the Go library wrote them. Nothing in the file says which of them are committed: that
-    /// is in the index.
+    /// Records only, as the first releases of the Go library wrote them. Nothing in the file says which of
+    /// them are committed: that is in the index.
     Bare,
     /// A count of 8 bytes, then the records.
     #[default]
@@ -154,7 +155,8 @@ impl fmt::Display for Format {
     }
 }
 
-/// Where entry `n` of an index starts. `None` above what a file can hold, so that a claimed count cannot overflow.
+/// Where entry `n` of an index starts. `None` above what a file can hold, so that a claimed count cannot
+/// overflow.
 pub(crate) fn entry_offset(n: u64) -> Option<u64> {
     n.checked_mul(ENTRY_BYTES as u64)?
         .checked_add(INDEX_HEADER_BYTES)
@@ -252,7 +254,8 @@ impl Slot {
 pub(crate) struct IndexEntry {
     /// Where the record's size field is in the log.
     pub(crate) log_offset: u64,
-    /// The time is not the record's own: its entry was rebuilt from the log. `time_ns` then repeats the previous record's.
+    /// The time is not the record's own: its entry was rebuilt from the log. `time_ns` then repeats the
+    /// previous record's.
     pub(crate) time_unknown: bool,
     /// The next record was appended with this one: a crash leaves both or none.
     pub(crate) batch_goes_on: bool,

@@ -29,9 +29,9 @@ impl Group {
         }
     }
 
-    /// Returns when the first `target` records are on the disk, or with the error of `check`. One caller calls `sync`, which returns how many
-    /// are there then, with no lock held; those who come meanwhile wait, and the first of them that is still not served does the next
-    /// one, for all of them.
+    /// Returns when the first `target` records are on the disk, or with the error of `check`. One caller
+    /// calls `sync`, which returns how many are there then, with no lock held; those who come meanwhile wait,
+    /// and the first of them that is still not served does the next one, for all of them.
     pub(crate) fn through<E>(
         &self,
         target: u64,

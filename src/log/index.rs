@@ -113,7 +113,8 @@ pub(crate) fn read_slot(file: &dyn DiskFile) -> io::Result<Option<Slot>> {
     Ok(Slot::newest(&header[..have]))
 }
 
-/// An index for a log that may not be written to: what is missing in the file, or wrong, lies over it in memory.
+/// An index for a log that may not be written to: what is missing in the file, or wrong, lies over it in
+/// memory.
 #[derive(Debug)]
 pub(crate) struct Overlay {
     file: Option<Arc<dyn DiskFile>>,

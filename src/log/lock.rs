@@ -9,7 +9,8 @@ use super::{Error, Result};
 
 /// The file in the logs directory whose lock the one writer holds.
 pub const LOCK_FILE: &str = ".immuta.lock";
-/// Takes the lock, or says who holds it. Dropping the file gives it back; so does the end of the process, however it comes.
+/// Takes the lock, or says who holds it. Dropping the file gives it back; so does the end of the process,
+/// however it comes.
 pub(crate) fn take_lock(dir: &Path) -> Result<File> {
     let path = dir.join(LOCK_FILE);
     let mut file = OpenOptions::new()

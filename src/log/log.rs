@@ -1,4 +1,5 @@
-//! One log and its only writer: the order of the writes of an append, the commit, and the way back when a write fails.
+//! One log and its only writer: the order of the writes of an append, the commit, and the way back when a
+//! write fails.
 
 use std::fmt;
 use std::io::{self, IoSlice, Read};
@@ -18,8 +19,8 @@ use super::syncer::SyncQueue;
 use super::tail::{Appended, Tail, to_ns};
 use super::{ByteIndex, Error, Format, Namespace, RecordNo, Recovery, Result, Sync};
 
-/// Payloads up to this size are copied behind their size fields, which costs less than the kernel's walk over many small buffers;
-/// larger ones are written from where they are.
+/// Payloads up to this size are copied behind their size fields, which costs less than the kernel's walk over
+/// many small buffers; larger ones are written from where they are.
 pub(crate) const COPY_BYTES: usize = 64 << 10;
 /// A batch is written in pieces of about this size: what the second-level cache holds.
 pub(crate) const WRITE_BYTES: usize = 256 << 10;
@@ -31,7 +32,8 @@ const KEEP_BYTES: usize = 1 << 20;
 /// What only the one who appends may touch.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    /// The end of what is written. With [`Sync::Always`] it is ahead of what is committed while a sync is under way.
+    /// The end of what is written. With [`Sync::Always`] it is ahead of what is committed while a sync is
+    /// under way.
     pub(crate) tail: Tail,
     /// Whether the index says on disk that the log is being written to.
     pub(crate) unclean: bool,
@@ -53,7 +55,8 @@ pub(crate) enum Wrote {
 ///
 /// All methods can be called from any thread. Readers never wait for a writer.
 //
-// Locks, outer to inner: the group's, `writer`, the index's slot, the signal's state. Observers are called with none of them.
+// Locks, outer to inner: the group's, `writer`, the index's slot, the signal's state. Observers are called
+// with none of them.
 pub struct Log {
     pub(crate) namespace: Namespace,
     pub(crate) format: Format,
@@ -132,8 +135,8 @@ impl Log {
         &self.namespace
     }
 
-    /// A number from 1 to 2^23 - 1 that the namespace keeps as long as its index file lives, unique among those of its storage, and
-    /// not soon given to another one.
+    /// A number from 1 to 2^23 - 1 that the namespace keeps as long as its index file lives, unique among
+    /// those of its storage, and not soon given to another one.
     pub fn id(&self) -> u32 {
         self.index.id
     }
@@ -173,21 +176,23 @@ impl Log {
         self.append_batch(&[payload])
     }
 
-    /// Appends records, all or none, as one commit. Returns where the first one is; the others follow it without gaps. No payloads
-    /// at all: where the next record will be, and nothing is written.
+    /// Appends records, all or none, as one commit. Returns where the first one is; the others follow it
+    /// without gaps. No payloads at all: where the next record will be, and nothing is written.
     ///
     /// # Errors
-    /// [`Error::Closed`], [`Error::ReadOnly`], [`Error::TooLarge`]: refused, nothing was written. [`Error::NoSpace`]: nothing
-    /// was stored, and appends work again when there is room. [`Error::Io`]: nothing is visible, and from now on
-    /// appends are refused with [`Error::Failed`] until the log is reopened.
+    /// [`Error::Closed`], [`Error::ReadOnly`], [`Error::TooLarge`]: refused, nothing was written.
+    /// [`Error::NoSpace`]: nothing was stored, and appends work again when there is room. [`Error::Io`]:
+    /// nothing is visible, and from now on appends are refused with [`Error::Failed`] until the log is
+    /// reopened.
     pub fn append_batch(&self, payloads: &[&[u8]]) -> Result<Appended> {
         let appended = self.append_batch_quiet(payloads)?;
         self.notify_observers();
         Ok(appended)
     }
 
-    /// As [`Log::append_batch`], but leaves it to the caller to [notify the observers](Log::notify_observers), so that it can
-    /// answer its writer first. Those who [wait](Signal::wait) are woken.
+    /// As [`Log::append_batch`], but leaves it to the caller to [notify the
+    /// observers](Log::notify_observers), so that it can answer its writer first. Those who
+    /// [wait](Signal::wait) are woken.
     ///
     /// # Errors
     /// As [`Log::append_batch`].
@@ -199,9 +204,9 @@ impl Log {
         Ok(appended)
     }
 
-    /// As [`Log::append_batch_quiet`], but never waits for the disk. With [`Sync::Always`] the records are written and have
-    /// their place, but readers do not see them, and they are not promised, until a [`Log::sync`] has returned: one
-    /// for as many appends as came meanwhile.
+    /// As [`Log::append_batch_quiet`], but never waits for the disk. With [`Sync::Always`] the records are
+    /// written and have their place, but readers do not see them, and they are not promised, until a
+    /// [`Log::sync`] has returned: one for as many appends as came meanwhile.
     ///
     /// # Errors
     /// As [`Log::append_batch`].
@@ -209,7 +214,8 @@ impl Log {
         self.write_batch(payloads).map(|(appended, _)| appended)
     }
 
-    /// Writes a batch; unless each is to be synced first, commits it. Returns where it is, and the count behind it.
+    /// Writes a batch; unless each is to be synced first, commits it. Returns where it is, and the count
+    /// behind it.
     fn write_batch(&self, payloads: &[&[u8]]) -> Result<(Appended, u64)> {
         let mut guard = lock(&self.writer);
         let writer = &mut *guard;
@@ -233,10 +239,11 @@ impl Log {
         Ok((appended, tail.count))
     }
 
-    /// Appends one record of any size, read to its end from `reader` at constant memory. Nothing is visible before that.
+    /// Appends one record of any size, read to its end from `reader` at constant memory. Nothing is visible
+    /// before that.
     ///
-    /// Other writers wait meanwhile, so `reader` should be a file rather than a connection. [`Options::max_record_bytes`] does
-    /// not apply. The observers are the caller's to notify.
+    /// Other writers wait meanwhile, so `reader` should be a file rather than a connection.
+    /// [`Options::max_record_bytes`] does not apply. The observers are the caller's to notify.
     ///
     /// # Errors
     /// [`Error::Input`] if `reader` fails: nothing was stored. Else as [`Log::append_batch`].
@@ -255,7 +262,8 @@ impl Log {
                 Ok(0) => break,
                 Ok(n) => n,
                 Err(source) => {
-                    // The log is as it was, unless taking back what was written fails: that error is the graver one.
+                    // The log is as it was, unless taking back what was written fails: that error is the
+                    // graver one.
                     return Err(match self.cut_back(writer, Wrote::Records) {
                         Ok(()) => Error::Input { source },
                         Err(e) => self.fail("cannot undo an append", &self.log_path, e),
@@ -344,8 +352,9 @@ impl Log {
         Ok(())
     }
 
-    /// Writes size fields and payloads behind the log's end, and encodes their index entries into the writer's buffer. Each payload is
-    /// checksummed and copied in one go, while it is in the CPU's cache. Returns the tail behind them.
+    /// Writes size fields and payloads behind the log's end, and encodes their index entries into the
+    /// writer's buffer. Each payload is checksummed and copied in one go, while it is in the CPU's cache.
+    /// Returns the tail behind them.
     fn write_records(&self, writer: &mut Writer, payloads: &[&[u8]]) -> io::Result<Tail> {
         let time_ns = to_ns(SystemTime::now()).max(writer.tail.time_ns);
         let Writer {
@@ -386,10 +395,12 @@ impl Log {
         Ok(tail)
     }
 
-    /// The second half of an append: index entries, count, and the commit, unless a sync has to come before it.
+    /// The second half of an append: index entries, count, and the commit, unless a sync has to come before
+    /// it.
     ///
-    /// The index is written before the count, so that after a crash of this process every counted record has its entry; the
-    /// count is written with each append, so that the log alone, its index deleted, opens with every acknowledged record.
+    /// The index is written before the count, so that after a crash of this process every counted record has
+    /// its entry; the count is written with each append, so that the log alone, its index deleted, opens with
+    /// every acknowledged record.
     pub(crate) fn finish(
         &self,
         mut guard: std::sync::MutexGuard<'_, Writer>,
@@ -411,7 +422,8 @@ impl Log {
         }
         // Still under the writer's lock, so that commits are in order.
         self.signal.update(|state| tail.write_to(state));
-        // The thread that stores `false` takes this lock after that, and so syncs at least up to here if `true` is seen.
+        // The thread that stores `false` takes this lock after that, and so syncs at least up to here if
+        // `true` is seen.
         if let Some(queue) = &self.queue
             && !self.dirty.load(Ordering::Relaxed)
             && let Some(myself) = self.myself.upgrade()

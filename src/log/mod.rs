@@ -1,14 +1,17 @@
-//! The engine: append-only logs with one writer and many readers, in files that the Go library immuta reads and writes too.
+//! The engine: append-only logs with one writer and many readers, in files that the Go library immuta reads
+//! and writes too.
 //!
-//! `format` is the bytes and does no I/O; `disk` is all that the engine asks of a disk, `window` a buffer over one of its files, and `index` the
-//! file beside the log. `signal` holds what is committed, and wakes those who wait for more. `log` is the only writer, with `tail`, the end that
-//! it writes at; `transaction` holds many appends back until they are visible at once; `commit` brings it to the disk, for a `group` of
+//! `format` is the bytes and does no I/O; `disk` is all that the engine asks of a disk, `window` a buffer
+//! over one of its files, and `index` the file beside the log. `signal` holds what is committed, and wakes
+//! those who wait for more. `log` is the only writer, with `tail`, the end that it writes at; `transaction`
+//! holds many appends back until they are visible at once; `commit` brings it to the disk, for a `group` of
 //! writers at once, closes it, and stops it when the disk fails; `syncer` is the thread that does so at an
-//! interval. Readers use `scan` for entries and `run`s of records, `search` to find one by text offset or time, `stream` to follow; `refresh` is
-//! for those in another process. `recovery` opens a log whatever has happened to it, by a `walk` along it where it must, and says its `outcome`; `detect` tells a log's format
-//! where no index does, once `files` has found
-//! them; `repair` is the way out of what they refuse. `verify` looks
-//! at every byte. `sync` names the locks. `storage` is the directory, with its `lock` and what it takes to `create` a log.
+//! interval. Readers use `scan` for entries and `run`s of records, `search` to find one by text offset or
+//! time, `stream` to follow; `refresh` is for those in another process. `recovery` opens a log whatever has
+//! happened to it, by a `walk` along it where it must, and says its `outcome`; `detect` tells a log's format
+//! where no index does, once `files` has found them; `repair` is the way out of what they refuse. `verify`
+//! looks at every byte. `sync` names the locks. `storage` is the directory, with its `lock` and what it takes
+//! to `create` a log.
 
 mod commit;
 mod create;

@@ -16,7 +16,8 @@ impl fmt::Display for RecordNo {
     }
 }
 
-/// Where a record's size field is, in bytes from the start of the log file. Record 0 of a `count8` log is at 8.
+/// Where a record's size field is, in bytes from the start of the log file. Record 0 of a `count8` log is at
+/// 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ByteIndex(pub u64);
 
@@ -29,7 +30,8 @@ impl fmt::Display for ByteIndex {
 /// The longest name: `.log` and what other tools put behind a name still fit into 255 bytes.
 pub const MAX_NAMESPACE_BYTES: usize = 200;
 
-/// The name of a log: 1 to 200 bytes of `A-Z a-z 0-9 . _ -`, not starting with a dot. So it is always one path component.
+/// The name of a log: 1 to 200 bytes of `A-Z a-z 0-9 . _ -`, not starting with a dot. So it is always one
+/// path component.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Namespace(Arc<str>);
 

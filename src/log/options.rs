@@ -11,8 +11,8 @@ use super::{Disk, Format, StdDisk};
 pub enum Sync {
     /// Before the append returns, and before a reader sees the record. Writers at the same time share syncs.
     Always,
-    /// Within this interval, by one thread for the whole storage. A crash of the process loses nothing; a power cut loses
-    /// at most what was appended in the interval.
+    /// Within this interval, by one thread for the whole storage. A crash of the process loses nothing; a
+    /// power cut loses at most what was appended in the interval.
     Every(Duration),
     /// When the system gets to it, and on close.
     Never,
@@ -83,23 +83,26 @@ impl Options {
         self
     }
 
-    /// Opens these namespaces alone, whatever else is in the directory. [`Storage::create`](super::Storage::create) refuses the others.
+    /// Opens these namespaces alone, whatever else is in the directory.
+    /// [`Storage::create`](super::Storage::create) refuses the others.
     #[must_use]
     pub fn only<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.only = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
-    /// The format of the namespaces to be created; [`Format::Count8`] by default. A log that is there keeps the format that it has.
+    /// The format of the namespaces to be created; [`Format::Count8`] by default. A log that is there keeps
+    /// the format that it has.
     #[must_use]
     pub fn format(mut self, format: Format) -> Self {
         self.format = format;
         self
     }
 
-    /// The format of a log whose format can be told neither by its index nor by its bytes, and that is therefore refused with
-    /// [`Error::UnclearFormat`](super::Error::UnclearFormat). A log whose format can be told is opened in that one all the same, so that
-    /// the option does no harm to the other logs of a directory.
+    /// The format of a log whose format can be told neither by its index nor by its bytes, and that is
+    /// therefore refused with [`Error::UnclearFormat`](super::Error::UnclearFormat). A log whose format can
+    /// be told is opened in that one all the same, so that the option does no harm to the other logs of a
+    /// directory.
     #[must_use]
     pub fn assume_format(mut self, format: Format) -> Self {
         self.assume_format = Some(format);
@@ -127,16 +130,16 @@ impl Options {
         self
     }
 
-    /// Opens for reading only: takes no lock, so that it works beside a writer, and changes no byte. A log is seen as it was
-    /// when it was opened; [`Log::refresh`](super::Log::refresh) picks up what came since.
+    /// Opens for reading only: takes no lock, so that it works beside a writer, and changes no byte. A log is
+    /// seen as it was when it was opened; [`Log::refresh`](super::Log::refresh) picks up what came since.
     #[must_use]
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.read_only = read_only;
         self
     }
 
-    /// The way out for a log that [`Error::Damaged`](super::Error::Damaged) keeps from opening: keep every record before the
-    /// damage and cut off what is behind it. Copy the log first.
+    /// The way out for a log that [`Error::Damaged`](super::Error::Damaged) keeps from opening: keep every
+    /// record before the damage and cut off what is behind it. Copy the log first.
     #[must_use]
     pub fn repair(mut self, repair: bool) -> Self {
         self.repair = repair;

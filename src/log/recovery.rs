@@ -1,8 +1,10 @@
-//! Opening a log: at once when it was closed in order, else by looking at what is there and deciding what to keep.
+//! Opening a log: at once when it was closed in order, else by looking at what is there and deciding what to
+//! keep.
 //!
-//! `docs/format.md` gives the reasons. In short: everything up to the last sync is there and stays; behind it a record is kept if it is
-//! whole and right; the first that is not ends the log, and what lies behind that end is cut off before anything is appended. What
-//! cannot be explained by a crash is damage: the log is refused, and no byte of it changed.
+//! `docs/format.md` gives the reasons. In short: everything up to the last sync is there and stays; behind it
+//! a record is kept if it is whole and right; the first that is not ends the log, and what lies behind that
+//! end is cut off before anything is appended. What cannot be explained by a crash is damage: the log is
+//! refused, and no byte of it changed.
 
 use std::io;
 use std::path::Path;
@@ -29,7 +31,8 @@ pub(crate) struct Opened {
     pub(crate) recovery: Recovery,
 }
 
-/// Opens the log of `namespace` and puts it in order. `id` chooses an id for a namespace that has none, or one that is taken.
+/// Opens the log of `namespace` and puts it in order. `id` chooses an id for a namespace that has none, or
+/// one that is taken.
 pub(crate) fn open(
     options: &Options,
     namespace: &Namespace,
@@ -242,7 +245,8 @@ impl Survey<'_> {
         })
     }
 
-    /// The tail of a log that was closed in order and not touched since, found without looking at anything but its end.
+    /// The tail of a log that was closed in order and not touched since, found without looking at anything
+    /// but its end.
     fn clean_tail(&self, length: u64, index_length: u64, header: &Header) -> Result<Option<Tail>> {
         let Some(slot) = self.slot.filter(|slot| slot.clean) else {
             return Ok(None);
@@ -284,7 +288,8 @@ impl Survey<'_> {
             }
         }
         let mut last = self.last_byte(&mut window, entry.log_offset + SIZE_FIELD_BYTES, size)?;
-        // The last byte may not be what was written, but the next entry, if there is one, knows whether that was a newline.
+        // The last byte may not be what was written, but the next entry, if there is one, knows whether that
+        // was a newline.
         if let Some(next) = self.entry(&mut entries, n + 1)?
             && next.log_offset == slot.log_end
         {
@@ -314,7 +319,8 @@ impl Survey<'_> {
         Ok(Tail::empty(self.format))
     }
 
-    /// An index that knows of records, of which the log has none, is that of another log: then the bytes have a say in the format.
+    /// An index that knows of records, of which the log has none, is that of another log: then the bytes have
+    /// a say in the format.
     fn check_index_is_of_this_log(&self, base: &Tail, length: u64) -> Result<()> {
         let knows = self.slot.is_some_and(|slot| slot.synced_count > 0);
         if !knows || base.count > 0 || self.repair {
@@ -338,7 +344,8 @@ impl Survey<'_> {
         }
     }
 
-    /// What the walk is to believe: the header's count, or what the index knows where the header says nothing, or cannot be right.
+    /// What the walk is to believe: the header's count, or what the index knows where the header says
+    /// nothing, or cannot be right.
     fn believe(&self, claims: &mut Claims, header: &Header, base: &Tail) -> Result<()> {
         if let Some(slot) = self.slot.filter(|slot| !slot.clean) {
             claims.unsynced_from = slot.synced_count;
@@ -346,7 +353,8 @@ impl Survey<'_> {
         }
         let synced = self.slot.map_or(0, |slot| slot.synced_count);
         if self.format == Format::Bare {
-            // While our own writer is not known to have been stopped, what is whole was appended, by whom ever.
+            // While our own writer is not known to have been stopped, what is whole was appended, by whom
+            // ever.
             claims.every_whole = self.slot.is_none_or(|slot| slot.clean);
             claims.count = synced;
             return Ok(());
@@ -370,8 +378,9 @@ impl Survey<'_> {
         Ok(())
     }
 
-    /// Brings both files to where `decision` says, on the disk, and marks them so. In this order, a second crash anywhere in it finds nothing
-    /// worse: entries before the cut they account for, the slot that vouches for all of it last.
+    /// Brings both files to where `decision` says, on the disk, and marks them so. In this order, a second
+    /// crash anywhere in it finds nothing worse: entries before the cut they account for, the slot that
+    /// vouches for all of it last.
     fn settle(&self, decision: &Decision, id: u32) -> Result<u64> {
         let written = |path| move |e| Error::io("mend", path, e);
         let (tail, length) = (&decision.tail, decision.claims.length);
@@ -381,8 +390,9 @@ impl Survey<'_> {
                 .set_len(whole)
                 .map_err(written(self.index_path))?;
         }
-        // What was not known to be on the disk may be in memory only, if it was a sync that failed. The system has told so once and counts it as
-        // written since: the next sync would succeed and bring nothing of it to the disk.
+        // What was not known to be on the disk may be in memory only, if it was a sync that failed. The
+        // system has told so once and counts it as written since: the next sync would succeed and bring
+        // nothing of it to the disk.
         if let Some(slot) = self.slot {
             let from = entry_offset(slot.synced_count).unwrap_or(u64::MAX);
             disk::write_again(self.index, from, whole).map_err(written(self.index_path))?;

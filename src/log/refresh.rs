@@ -1,7 +1,8 @@
 //! A log opened for reading only, beside a writer: picking up what the writer has committed since.
 //!
-//! What counts is what the writer says: the count in the header, read again until two reads agree. A `bare` log has none: there the entries of our
-//! own writer's index count, and beside another program what is whole to the last byte of the file.
+//! What counts is what the writer says: the count in the header, read again until two reads agree. A `bare`
+//! log has none: there the entries of our own writer's index count, and beside another program what is whole
+//! to the last byte of the file.
 
 use super::detect::read_header;
 use super::disk;
@@ -25,20 +26,23 @@ struct News {
 }
 
 impl Log {
-    /// Looks at what another process has appended since this log was opened for reading, makes it visible and wakes those who wait for
-    /// it. Returns the state after that. A log opened for writing is always up to date.
+    /// Looks at what another process has appended since this log was opened for reading, makes it visible and
+    /// wakes those who wait for it. Returns the state after that. A log opened for writing is always up to
+    /// date.
     ///
-    /// Takes one look at the index if the writer keeps one; else, as for a Go program, what was appended is read and indexed in
-    /// memory, 32 bytes a record. Nothing new costs one small read.
+    /// Takes one look at the index if the writer keeps one; else, as for a Go program, what was appended is
+    /// read and indexed in memory, 32 bytes a record. Nothing new costs one small read.
     ///
-    /// What a follower may rely on: the count never goes back, and what was once seen stays as it was. Beside a writer of this library, and
-    /// beside a program that writes `count8` or `count16`, it sees a record only when that writer has counted it. A `bare` log that
-    /// another program writes has no count: a record is seen when the file is whole to its last byte and does not end in an empty
-    /// record, which is what the program's half-done append mostly looks like. It may be fooled by one that is cut just
-    /// so; who needs certainty follows another format.
+    /// What a follower may rely on: the count never goes back, and what was once seen stays as it was. Beside
+    /// a writer of this library, and beside a program that writes `count8` or `count16`, it sees a record
+    /// only when that writer has counted it. A `bare` log that another program writes has no count: a record
+    /// is seen when the file is whole to its last byte and does not end in an empty record, which is what the
+    /// program's half-done append mostly looks like. It may be fooled by one that is cut just so; who needs
+    /// certainty follows another format.
     ///
     /// # Errors
-    /// [`Error::Io`](super::Error::Io); [`Error::Damaged`](super::Error::Damaged) if what the writer has counted is not there.
+    /// [`Error::Io`](super::Error::Io); [`Error::Damaged`](super::Error::Damaged) if what the writer has
+    /// counted is not there.
     pub fn refresh(&self) -> Result<State> {
         if !self.read_only {
             return Ok(self.state());
@@ -49,8 +53,8 @@ impl Log {
         Ok(self.state())
     }
 
-    /// Whether another process seems to have appended since the last [`Log::refresh`]: one small read, and nothing changes. `false` for
-    /// a log opened for writing.
+    /// Whether another process seems to have appended since the last [`Log::refresh`]: one small read, and
+    /// nothing changes. `false` for a log opened for writing.
     ///
     /// # Errors
     /// [`Error::Io`](super::Error::Io).

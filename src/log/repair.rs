@@ -1,4 +1,5 @@
-//! The way out for a log that is refused as damaged: what is whole is kept, and what is cut is kept beside it.
+//! The way out for a log that is refused as damaged: what is whole is kept, and what is cut is kept beside
+//! it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,14 +30,15 @@ pub struct Repair {
     pub saved: Option<PathBuf>,
 }
 
-/// Opens the log of `namespace` as with [`Options::repair`], but first writes what is cut off to the file `<namespace>.cut-<offset>` beside it, so
-/// that nothing is ever lost. With `dry_run` no byte is written, and no lock is needed.
+/// Opens the log of `namespace` as with [`Options::repair`], but first writes what is cut off to the file
+/// `<namespace>.cut-<offset>` beside it, so that nothing is ever lost. With `dry_run` no byte is written, and
+/// no lock is needed.
 ///
 /// It can be stopped at any moment, and be started again.
 ///
 /// # Errors
-/// [`Error::NotFound`]; [`Error::Locked`] if somebody writes to the directory; [`Error::UnclearFormat`]; [`Error::Io`], also when the file to save
-/// to is there already with other bytes.
+/// [`Error::NotFound`]; [`Error::Locked`] if somebody writes to the directory; [`Error::UnclearFormat`];
+/// [`Error::Io`], also when the file to save to is there already with other bytes.
 ///
 /// ```
 /// use immuta::{Namespace, Options, Storage};
@@ -111,7 +113,8 @@ fn save(options: &Options, files: &Files, cut: Cut, path: &Path) -> Result<()> {
     let disk = &*options.disk;
     let copy: Arc<dyn DiskFile> = match disk.open(path, OpenMode::Create) {
         Ok(copy) => copy,
-        // Left by a repair that was stopped, or by one of the same place before: it may be gone on with, not written over.
+        // Left by a repair that was stopped, or by one of the same place before: it may be gone on with, not
+        // written over.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             disk.open(path, OpenMode::Write).map_err(error)?
         }

@@ -54,8 +54,8 @@ impl Entry {
     }
 }
 
-/// Buffers for [`Log::read_run`](super::Log::read_run), to be used again. They grow to what a run needs: about a megabyte at most, so keep one for each
-/// thread rather than for each reader.
+/// Buffers for [`Log::read_run`](super::Log::read_run), to be used again. They grow to what a run needs:
+/// about a megabyte at most, so keep one for each thread rather than for each reader.
 #[derive(Debug, Default)]
 pub struct Scratch {
     pub(crate) index: Vec<u8>,
@@ -88,7 +88,8 @@ impl Scratch {
 pub enum Run<'a> {
     /// At least one record, each checked against its checksum.
     Records(Records<'a>),
-    /// The record is too large for a run and nothing was read: [`Log::verify_record`](super::Log::verify_record), then [`Log::read_part`](super::Log::read_part).
+    /// The record is too large for a run and nothing was read:
+    /// [`Log::verify_record`](super::Log::verify_record), then [`Log::read_part`](super::Log::read_part).
     Large(Entry),
 }
 

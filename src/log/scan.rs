@@ -45,11 +45,13 @@ impl Log {
         self.entry_between(n, &raw, next.as_ref(), &state)
     }
 
-    /// Reads whole records from `first` on, as many as fit into about `want_bytes` (at least one, at most 1 MiB), with one read
-    /// of the index and one of the log, and checks them. A damaged record ends the run before it.
+    /// Reads whole records from `first` on, as many as fit into about `want_bytes` (at least one, at most 1
+    /// MiB), with one read of the index and one of the log, and checks them. A damaged record ends the run
+    /// before it.
     ///
     /// # Errors
-    /// [`Error::NoSuchRecord`] from the committed count on; [`Error::Damaged`] if `first` is damaged; [`Error::Io`].
+    /// [`Error::NoSuchRecord`] from the committed count on; [`Error::Damaged`] if `first` is damaged;
+    /// [`Error::Io`].
     pub fn read_run<'a>(
         &self,
         first: RecordNo,
@@ -90,7 +92,8 @@ impl Log {
         }))
     }
 
-    /// Fills `scratch.entries` with the records of a run, at least one; or returns the first one if it is too large.
+    /// Fills `scratch.entries` with the records of a run, at least one; or returns the first one if it is too
+    /// large.
     fn plan_run(
         &self,
         first: RecordNo,
@@ -145,8 +148,8 @@ impl Log {
         Ok(None)
     }
 
-    /// Reads a part of a payload, from `offset` in it, as it is on disk, unchecked. Returns how much: less than `buf` only at the end
-    /// of the payload.
+    /// Reads a part of a payload, from `offset` in it, as it is on disk, unchecked. Returns how much: less
+    /// than `buf` only at the end of the payload.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Damaged`] if the log ends before the record does.
@@ -200,8 +203,8 @@ impl Log {
         Ok(())
     }
 
-    /// A record from its own index entry and the next one's. Without a next one, the end of the log is its end; and if the next entry is
-    /// there but damaged, the size field in the log says where it is.
+    /// A record from its own index entry and the next one's. Without a next one, the end of the log is its
+    /// end; and if the next entry is there but damaged, the size field in the log says where it is.
     fn entry_between(
         &self,
         n: RecordNo,
@@ -277,7 +280,8 @@ fn first_index(entries: &[Entry]) -> u64 {
     entries.first().map_or(0, |entry| entry.index.0)
 }
 
-/// Whether size field and payload of a record are as the index says, in bytes that start at `start` of the log.
+/// Whether size field and payload of a record are as the index says, in bytes that start at `start` of the
+/// log.
 fn is_whole(entry: &Entry, start: u64, bytes: &[u8]) -> bool {
     let at = (entry.index.0 - start) as usize;
     let Some(record) = bytes.get(at..at + (SIZE_FIELD_BYTES + entry.size) as usize) else {

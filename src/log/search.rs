@@ -7,10 +7,12 @@ use super::tail::to_ns;
 use super::{ByteIndex, Log, RecordNo, Result};
 
 impl Log {
-    /// The record whose text covers byte `offset` of the text view; `None` at its end and beyond. O(log n) reads of 32 bytes.
+    /// The record whose text covers byte `offset` of the text view; `None` at its end and beyond. O(log n)
+    /// reads of 32 bytes.
     ///
     /// # Errors
-    /// [`Error::Damaged`](super::Error::Damaged) if the index is so just there, [`Error::Io`](super::Error::Io).
+    /// [`Error::Damaged`](super::Error::Damaged) if the index is so just there,
+    /// [`Error::Io`](super::Error::Io).
     pub fn find_text(&self, offset: u64) -> Result<Option<RecordNo>> {
         let state = self.state();
         if offset >= state.text_end {
@@ -33,11 +35,12 @@ impl Log {
         Ok(Some(found))
     }
 
-    /// The record whose bytes in the log file, size field included, cover byte `index`; `None` before the first one and
-    /// from the end on. O(log n) reads of 32 bytes.
+    /// The record whose bytes in the log file, size field included, cover byte `index`; `None` before the
+    /// first one and from the end on. O(log n) reads of 32 bytes.
     ///
     /// # Errors
-    /// [`Error::Damaged`](super::Error::Damaged) if the index is so just there, [`Error::Io`](super::Error::Io).
+    /// [`Error::Damaged`](super::Error::Damaged) if the index is so just there,
+    /// [`Error::Io`](super::Error::Io).
     pub fn find_index(&self, index: ByteIndex) -> Result<Option<RecordNo>> {
         let state = self.state();
         if index.0 < self.format.header_bytes() || index.0 >= state.log_end {
@@ -60,9 +63,11 @@ impl Log {
         Ok(Some(found))
     }
 
-    /// The first record appended at `time` or after; the committed count if there is none. O(log n) reads of 32 bytes.
+    /// The first record appended at `time` or after; the committed count if there is none. O(log n) reads of
+    /// 32 bytes.
     ///
-    /// The times of records never go back, even if the clock does; a record whose time is not known counts with the one before it.
+    /// The times of records never go back, even if the clock does; a record whose time is not known counts
+    /// with the one before it.
     ///
     /// # Errors
     /// [`Error::Io`](super::Error::Io).
@@ -82,9 +87,9 @@ impl Log {
         Ok(RecordNo(found))
     }
 
-    /// The first of `count` records whose key is above `target`. Keys rise with the records, up to `end`; where they rise evenly, a few reads
-    /// find it, and every third look halves what is left, so that it is never more than O(log n). Damaged entries are stepped
-    /// over; the flag says if there were any.
+    /// The first of `count` records whose key is above `target`. Keys rise with the records, up to `end`;
+    /// where they rise evenly, a few reads find it, and every third look halves what is left, so that it is
+    /// never more than O(log n). Damaged entries are stepped over; the flag says if there were any.
     fn first_above(
         &self,
         count: u64,

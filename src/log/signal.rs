@@ -1,7 +1,7 @@
 //! How readers learn that there is more: they wait on state, not on events.
 //!
-//! What is committed, and whether the log is closed, lie under one lock. A waiter looks and waits under that lock, so a commit
-//! between its look and its wait is not lost.
+//! What is committed, and whether the log is closed, lie under one lock. A waiter looks and waits under that
+//! lock, so a commit between its look and its wait is not lost.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,10 +23,12 @@ pub struct State {
     pub text_end: u64,
     /// When the last record was appended; `None` if there is none, or its time is not known.
     pub last_time: Option<SystemTime>,
-    /// How many of the records have an index entry that was made from the log, because another program wrote them or the index was lost: their
-    /// times are not known, and their checksums are those of what was found then, not of what was written.
+    /// How many of the records have an index entry that was made from the log, because another program wrote
+    /// them or the index was lost: their times are not known, and their checksums are those of what was found
+    /// then, not of what was written.
     pub rebuilt: u64,
-    /// The storage was closed or the namespace removed: there will be no more records. These can still be read.
+    /// The storage was closed or the namespace removed: there will be no more records. These can still be
+    /// read.
     pub closed: bool,
     /// Appends are refused since a write or sync failed.
     pub failed: bool,
@@ -90,7 +92,8 @@ impl Signal {
         lock(&self.shared).state
     }
 
-    /// Blocks until there are more than `count` records, or there will be none, or the time is over (`None`: never).
+    /// Blocks until there are more than `count` records, or there will be none, or the time is over (`None`:
+    /// never).
     ///
     /// Records come before the close: [`WaitOutcome::Closed`] says that there are no more than `count`.
     pub fn wait(&self, until_count_above: u64, timeout: Option<Duration>) -> WaitOutcome {
@@ -126,8 +129,8 @@ impl Signal {
         }
     }
 
-    /// As [`Signal::wait`], for async code: looks, and if there is nothing yet, has `waker` woken by the next change. `place` is the caller's
-    /// own, `None` at first; it is to be given back to [`Signal::leave`].
+    /// As [`Signal::wait`], for async code: looks, and if there is nothing yet, has `waker` woken by the next
+    /// change. `place` is the caller's own, `None` at first; it is to be given back to [`Signal::leave`].
     pub(crate) fn poll_above(
         &self,
         count: u64,
@@ -160,9 +163,10 @@ impl Signal {
 
     /// Has `observer` called after every commit and after the close, until the subscription is dropped.
     ///
-    /// It is called on the writer's thread with no lock of the engine held, so it may call the engine; it should be quick, for
-    /// the writer waits for it. Calls may overlap and coalesce: look at [`Signal::state`], do not count. Look once after
-    /// subscribing; what was committed before is not called for. A call that has begun may end after the drop.
+    /// It is called on the writer's thread with no lock of the engine held, so it may call the engine; it
+    /// should be quick, for the writer waits for it. Calls may overlap and coalesce: look at
+    /// [`Signal::state`], do not count. Look once after subscribing; what was committed before is not called
+    /// for. A call that has begun may end after the drop.
     #[must_use = "dropping the subscription ends it"]
     pub fn subscribe(&self, observer: Arc<dyn Fn() + Send + Sync>) -> Subscription {
         let mut observers = lock(&self.observers);
@@ -194,7 +198,8 @@ impl Signal {
         }
     }
 
-    /// Changes the state and wakes those who wait in [`Signal::wait`]. Observers are the caller's to notify, once it holds no lock.
+    /// Changes the state and wakes those who wait in [`Signal::wait`]. Observers are the caller's to notify,
+    /// once it holds no lock.
     pub(crate) fn update(&self, change: impl FnOnce(&mut State)) {
         let mut shared = lock(&self.shared);
         change(&mut shared.state);

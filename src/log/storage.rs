@@ -30,10 +30,12 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Opens every log in the directory, which is made if it is not there, and creates the namespaces that the options name and that
-    /// are missing. A log that cannot be opened does not keep the others from it: see [`Storage::failed`].
+    /// Opens every log in the directory, which is made if it is not there, and creates the namespaces that
+    /// the options name and that are missing. A log that cannot be opened does not keep the others from it:
+    /// see [`Storage::failed`].
     ///
-    /// Logs that were closed in order are opened without being read; after a crash, what was not yet synced is checked.
+    /// Logs that were closed in order are opened without being read; after a crash, what was not yet synced
+    /// is checked.
     ///
     /// # Errors
     /// [`Error::Locked`] if somebody writes there already; [`Error::InvalidNamespace`] in the options;
@@ -102,8 +104,9 @@ impl Storage {
             .map(|(_, why)| Arc::clone(why))
     }
 
-    /// Of a directory that is open for reading only: opens the logs that have come since, and those that could not be
-    /// opened and now can. Returns them. A directory that is open for writing has no others than those it knows.
+    /// Of a directory that is open for reading only: opens the logs that have come since, and those that
+    /// could not be opened and now can. Returns them. A directory that is open for writing has no others than
+    /// those it knows.
     ///
     /// # Errors
     /// [`Error::Io`] if the directory cannot be listed.
@@ -169,10 +172,12 @@ impl Storage {
         self.logs_now().keys().cloned().collect()
     }
 
-    /// Removes a namespace that holds no record. Its [`Log`] is then closed, and whoever waits on it is woken.
+    /// Removes a namespace that holds no record. Its [`Log`] is then closed, and whoever waits on it is
+    /// woken.
     ///
     /// # Errors
-    /// [`Error::NotEmpty`], also when an append came before; [`Error::NotFound`], [`Error::ReadOnly`], [`Error::Io`].
+    /// [`Error::NotEmpty`], also when an append came before; [`Error::NotFound`], [`Error::ReadOnly`],
+    /// [`Error::Io`].
     pub fn remove(&self, ns: &str) -> Result<()> {
         if self.options.read_only {
             return Err(Error::ReadOnly);
@@ -184,8 +189,8 @@ impl Storage {
             })?;
             log.close_if_empty()?;
             logs.remove(ns);
-            // Under the lock, so that a namespace of the same name cannot be created between. The log goes first: an index without a log
-            // is nothing, a log without its index is a namespace.
+            // Under the lock, so that a namespace of the same name cannot be created between. The log goes
+            // first: an index without a log is nothing, a log without its index is a namespace.
             let disk = &self.options.disk;
             for path in [&log.log_path, &log.index_path] {
                 if let Err(e) = disk.remove(path) {
@@ -199,7 +204,8 @@ impl Storage {
         self.sync_dir()
     }
 
-    /// Appends what `r` gives until its end as one record. Returns where its size field is in the log file, and its size.
+    /// Appends what `r` gives until its end as one record. Returns where its size field is in the log file,
+    /// and its size.
     ///
     /// `r` is read to its end before anybody else has to wait.
     ///
@@ -234,7 +240,8 @@ impl Storage {
         Ok(all)
     }
 
-    /// Follows a log. `start`: 0 is the first record, N skips N, a negative one gives only what comes next; a start beyond the end waits.
+    /// Follows a log. `start`: 0 is the first record, N skips N, a negative one gives only what comes next; a
+    /// start beyond the end waits.
     ///
     /// # Errors
     /// As [`Storage::log`].
@@ -267,8 +274,8 @@ impl Storage {
         logs.iter().map(|log| log.sync()).fold(Ok(()), Result::and)
     }
 
-    /// Syncs all logs, marks them as closed in order, and gives the directory free. Whoever waits for records gets those
-    /// that were committed, then [`Error::Closed`]. The second time it does nothing.
+    /// Syncs all logs, marks them as closed in order, and gives the directory free. Whoever waits for records
+    /// gets those that were committed, then [`Error::Closed`]. The second time it does nothing.
     ///
     /// # Errors
     /// The first error; everything is closed all the same.
@@ -276,7 +283,8 @@ impl Storage {
         self.end(Log::close)
     }
 
-    /// Ends as a crash of the process would: nothing is synced or marked, but the directory is given free. For tests.
+    /// Ends as a crash of the process would: nothing is synced or marked, but the directory is given free.
+    /// For tests.
     #[doc(hidden)]
     pub fn abandon(&self) {
         let abandoned = self.end(|log| {
@@ -292,7 +300,8 @@ impl Storage {
     }
 
     fn end(&self, mut close: impl FnMut(&Log) -> Result<()>) -> Result<()> {
-        // The lock is held to the end, so that nobody else opens a log that is not closed yet, and no namespace is created meanwhile.
+        // The lock is held to the end, so that nobody else opens a log that is not closed yet, and no
+        // namespace is created meanwhile.
         let logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
         drop(lock(&self.syncer).take());
         let result = logs

@@ -30,7 +30,8 @@ pub struct Record<'a> {
     pub payload: &'a [u8],
 }
 
-/// A reader that goes through a log from one record on, and waits at the end: with a thread in [`Stream::next`], without one in
+/// A reader that goes through a log from one record on, and waits at the end: with a thread in
+/// [`Stream::next`], without one in
 /// [`Stream::next_async`].
 ///
 /// ```
@@ -69,8 +70,8 @@ enum At {
 }
 
 impl Stream {
-    /// `start`: 0 is the first record, N skips N records, a negative one gives only what is appended from now on. A start beyond the
-    /// end waits for that record.
+    /// `start`: 0 is the first record, N skips N records, a negative one gives only what is appended from now
+    /// on. A start beyond the end waits for that record.
     pub fn new(log: Arc<Log>, start: i64) -> Self {
         let next = u64::try_from(start).unwrap_or_else(|_| log.state().count);
         Stream {
@@ -93,11 +94,12 @@ impl Stream {
         &self.log
     }
 
-    /// The next record. Blocks until there is one; `Ok(None)` when `timeout` is over (`None`: never; zero: does not block).
+    /// The next record. Blocks until there is one; `Ok(None)` when `timeout` is over (`None`: never; zero:
+    /// does not block).
     ///
     /// # Errors
-    /// [`Error::Closed`] when all that was committed has been given and there will be no more. [`Error::Damaged`], once, for a
-    /// damaged record: the next call gives the one after it. [`Error::Io`].
+    /// [`Error::Closed`] when all that was committed has been given and there will be no more.
+    /// [`Error::Damaged`], once, for a damaged record: the next call gives the one after it. [`Error::Io`].
     // Not an `Iterator`: the record borrows the stream's buffer, so that giving it costs no copy.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self, timeout: Option<Duration>) -> Result<Option<Record<'_>>> {
@@ -112,8 +114,9 @@ impl Stream {
         Ok(Some(self.record(at)))
     }
 
-    /// As [`Stream::next`], for async code of any runtime: holds no thread while it waits, and is woken by the append. Dropping the future
-    /// loses nothing. Reading itself is done on the caller's thread, from the page cache as a rule.
+    /// As [`Stream::next`], for async code of any runtime: holds no thread while it waits, and is woken by
+    /// the append. Dropping the future loses nothing. Reading itself is done on the caller's thread, from the
+    /// page cache as a rule.
     ///
     /// # Errors
     /// As [`Stream::next`].
@@ -132,8 +135,9 @@ impl Stream {
         Ok(self.record(at))
     }
 
-    /// As [`Stream::next_async`], for who writes futures by hand. `Pending`: the context's waker is woken when the log has changed; it has to
-    /// be of a kind that only schedules, for the writer that wakes it is in the middle of its work.
+    /// As [`Stream::next_async`], for who writes futures by hand. `Pending`: the context's waker is woken
+    /// when the log has changed; it has to be of a kind that only schedules, for the writer that wakes it is
+    /// in the middle of its work.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Record<'_>>> {
         match self.poll_ready(cx) {
             Poll::Pending => Poll::Pending,
@@ -157,7 +161,8 @@ impl Stream {
         }
     }
 
-    /// Whether the next record is in memory. If it is not even in the log, memory is given back: the wait may be long.
+    /// Whether the next record is in memory. If it is not even in the log, memory is given back: the wait may
+    /// be long.
     fn has_read_ahead(&mut self) -> bool {
         if self.given < self.scratch.entries.len() {
             return true;

@@ -1,4 +1,5 @@
-//! The engine's only thread: it syncs, at the chosen interval, the logs that have been written to. With none it sleeps.
+//! The engine's only thread: it syncs, at the chosen interval, the logs that have been written to. With none
+//! it sleeps.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -32,7 +33,8 @@ impl SyncQueue {
         }
     }
 
-    /// Waits for dirt, then for the interval, so that a log is synced that long after its first unsynced record. `None`: the end.
+    /// Waits for dirt, then for the interval, so that a log is synced that long after its first unsynced
+    /// record. `None`: the end.
     fn next(&self, interval: Duration) -> Option<Vec<Arc<Log>>> {
         let mut queue = lock(&self.queue);
         while queue.dirty.is_empty() && !queue.stop {
@@ -49,7 +51,8 @@ impl SyncQueue {
     }
 }
 
-/// The thread and its queue. Dropping it ends the thread; what is still dirty is for the logs' own close to sync.
+/// The thread and its queue. Dropping it ends the thread; what is still dirty is for the logs' own close to
+/// sync.
 #[derive(Debug)]
 pub(crate) struct Syncer {
     queue: Arc<SyncQueue>,

@@ -45,7 +45,8 @@ impl Tail {
         }
     }
 
-    /// The tail with one more record of `size` bytes, whose last byte is `last`. `None` if a log cannot be that long.
+    /// The tail with one more record of `size` bytes, whose last byte is `last`. `None` if a log cannot be
+    /// that long.
     pub(crate) fn with(
         &self,
         size: u64,

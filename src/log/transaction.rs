@@ -11,12 +11,13 @@ use super::signal::lock;
 use super::tail::{Tail, to_ns};
 use super::{Appended, ByteIndex, Error, Log, RecordNo, Result, Sync};
 
-/// Records that are being appended, and that nobody sees before [`Transaction::commit`]. Dropped without it, none of them was ever there;
-/// the same after a crash, also one in the middle of the commit.
+/// Records that are being appended, and that nobody sees before [`Transaction::commit`]. Dropped without it,
+/// none of them was ever there; the same after a crash, also one in the middle of the commit.
 ///
-/// Payloads go to the disk as they come; what is held in memory is 32 bytes a record and a buffer. Other writers to the log, its syncs and its
-/// close **wait** until the transaction ends, so it should not take long, and the thread that has it must not append to the same log
-/// past it: that would wait for ever. Readers do not notice it.
+/// Payloads go to the disk as they come; what is held in memory is 32 bytes a record and a buffer. Other
+/// writers to the log, its syncs and its close **wait** until the transaction ends, so it should not take
+/// long, and the thread that has it must not append to the same log past it: that would wait for ever.
+/// Readers do not notice it.
 ///
 /// ```
 /// use immuta::{Options, Storage};
@@ -56,7 +57,8 @@ impl Log {
     /// Begins a transaction. Blocks while another writer is at work.
     ///
     /// # Errors
-    /// [`Error::Closed`], [`Error::ReadOnly`], [`Error::Failed`]; [`Error::NoSpace`] and [`Error::Io`] as from [`Log::append_batch`].
+    /// [`Error::Closed`], [`Error::ReadOnly`], [`Error::Failed`]; [`Error::NoSpace`] and [`Error::Io`] as
+    /// from [`Log::append_batch`].
     pub fn transaction(&self) -> Result<Transaction<'_>> {
         let mut writer = lock(&self.writer);
         self.check_writable(&writer)?;
@@ -78,8 +80,8 @@ impl Transaction<'_> {
     /// Appends one record. Returns where it will be.
     ///
     /// # Errors
-    /// [`Error::TooLarge`]: the record is refused, and the transaction goes on without it. Anything else ends it, with all taken back: it takes no
-    /// more appends ([`Error::Closed`]), and cannot be committed.
+    /// [`Error::TooLarge`]: the record is refused, and the transaction goes on without it. Anything else ends
+    /// it, with all taken back: it takes no more appends ([`Error::Closed`]), and cannot be committed.
     pub fn append(&mut self, payload: &[u8]) -> Result<Appended> {
         if self.writer.is_none() {
             return Err(Error::Closed);
@@ -117,10 +119,12 @@ impl Transaction<'_> {
         before.map_or(0, |before| self.tail.count - before)
     }
 
-    /// Makes all records visible, in one step. Blocks for the disk with [`Sync::Always`](super::Sync::Always).
+    /// Makes all records visible, in one step. Blocks for the disk with
+    /// [`Sync::Always`](super::Sync::Always).
     ///
     /// # Errors
-    /// As [`Log::append_batch`]; [`Error::Closed`] if an append has failed before. None of the records is then there.
+    /// As [`Log::append_batch`]; [`Error::Closed`] if an append has failed before. None of the records is
+    /// then there.
     pub fn commit(mut self) -> Result<()> {
         if self.writer.is_none() {
             return Err(Error::Closed);

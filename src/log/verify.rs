@@ -23,8 +23,9 @@ pub struct Details {
     pub text_bytes: u64,
     /// How many of the records have a time and a checksum made by who appended them.
     pub checksummed: u64,
-    /// How many have a checksum made later, from what was found in the log, because a program that keeps none wrote them, or the index was
-    /// lost. It tells what has changed since then, not what had before; their times are not known.
+    /// How many have a checksum made later, from what was found in the log, because a program that keeps none
+    /// wrote them, or the index was lost. It tells what has changed since then, not what had before; their
+    /// times are not known.
     pub rebuilt: u64,
     /// When the first record was appended, if there is one and it is known.
     pub first_time: Option<SystemTime>,
@@ -112,8 +113,8 @@ impl Log {
         })
     }
 
-    /// Reads every committed record and checks it: payload, size field, place, text and order. Takes as long as reading the log; appends and
-    /// other readers go on.
+    /// Reads every committed record and checks it: payload, size field, place, text and order. Takes as long
+    /// as reading the log; appends and other readers go on.
     ///
     /// # Errors
     /// [`Error::Io`]. Damage is no error, but in the report.
@@ -121,8 +122,8 @@ impl Log {
         self.verify_with(&mut |_| {})
     }
 
-    /// As [`Log::verify`], and gives `progress` the place in the log, in bytes from its start, that it has come to, after about each megabyte. The
-    /// end is [`State::log_end`].
+    /// As [`Log::verify`], and gives `progress` the place in the log, in bytes from its start, that it has
+    /// come to, after about each megabyte. The end is [`State::log_end`].
     ///
     /// # Errors
     /// As [`Log::verify`].

@@ -22,10 +22,11 @@ pub(crate) struct Claims {
     pub(crate) length: u64,
     /// How many records the log's header counts; for a `bare` log, the index.
     pub(crate) count: u64,
-    /// Behind those, every whole record counts: the log is `bare`, and other programs may have appended to it.
+    /// Behind those, every whole record counts: the log is `bare`, and other programs may have appended to
+    /// it.
     pub(crate) every_whole: bool,
-    /// Records from here on were not known to be on the disk when the log was last written to, which was not closed in order. `u64::MAX`
-    /// when it was, or when there is nothing to tell.
+    /// Records from here on were not known to be on the disk when the log was last written to, which was not
+    /// closed in order. `u64::MAX` when it was, or when there is nothing to tell.
     pub(crate) unsynced_from: u64,
     /// What was written and not synced may have been lost since: the machine was started again.
     pub(crate) lossy: bool,
@@ -150,7 +151,8 @@ impl Survey<'_> {
         let found = self
             .entry(index, n)?
             .filter(|entry| entry.log_offset == at && entry.text_offset == tail.text_end);
-        // Where nothing can have been lost, the index knows the record's end, whatever has become of its size field.
+        // Where nothing can have been lost, the index knows the record's end, whatever has become of its size
+        // field.
         let known = match &found {
             Some(entry) if (counted || bare) && !(unsynced && claims.lossy) => {
                 self.known_end(claims, tail, entry, field, log, index)?
@@ -214,7 +216,8 @@ impl Survey<'_> {
         let (crc, last) = self.checksum_of(log, payload, size)?;
         let last = known.map_or(last, |(_, last)| last);
         let damaged = crc != entry.checksum || field != Some(size);
-        // The entry is written after the record, so that it is what counts one in a bare log, unless the disk may have lost a part.
+        // The entry is written after the record, so that it is what counts one in a bare log, unless the disk
+        // may have lost a part.
         let counted = counted || (bare && !claims.lossy);
         if damaged && (!counted || (unsynced && claims.lossy)) {
             return Ok(Step::End("a record that did not reach the disk whole"));
@@ -230,8 +233,8 @@ impl Survey<'_> {
         })
     }
 
-    /// Size and last byte (if it is a newline) of the counted record at `tail`, without believing its size field: by the next entry; for
-    /// the last record by the end of the file, if its checksum agrees.
+    /// Size and last byte (if it is a newline) of the counted record at `tail`, without believing its size
+    /// field: by the next entry; for the last record by the end of the file, if its checksum agrees.
     fn known_end(
         &self,
         claims: &Claims,
@@ -264,8 +267,8 @@ impl Survey<'_> {
         }
     }
 
-    /// Writes the entries from `from` on, up to record `count`, by walking there again: at constant memory, and only once it is known
-    /// that the walk ends well.
+    /// Writes the entries from `from` on, up to record `count`, by walking there again: at constant memory,
+    /// and only once it is known that the walk ends well.
     pub(crate) fn rewrite(&self, claims: &Claims, from: Tail, count: u64, id: u32) -> Result<()> {
         let mut pending: Vec<u8> = Vec::with_capacity(ENTRIES_AT_ONCE * ENTRY_BYTES);
         let mut first = from.count;

@@ -1,5 +1,6 @@
-//! What every mounted test needs: a daemon on a directory of its own that is gone afterwards, whatever happens, and
-//! waiting for a fact with a deadline that only fails. Tests do not sleep: they wait until something is so.
+//! What every mounted test needs: a daemon on a directory of its own that is gone afterwards, whatever
+//! happens, and waiting for a fact with a deadline that only fails. Tests do not sleep: they wait until
+//! something is so.
 
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)] // Each test uses its part of it.
 
@@ -122,8 +123,8 @@ impl Mount {
         assert!(started.is_ok(), "{started:?}\n{}", self.messages());
     }
 
-    /// As [`Mount::start`], with the daemon's command line as the last arguments of another program, which runs it as
-    /// the same process. An error is how the daemon ended instead.
+    /// As [`Mount::start`], with the daemon's command line as the last arguments of another program, which
+    /// runs it as the same process. An error is how the daemon ended instead.
     pub fn start_under(&mut self, wrapper: &[&str]) -> Result<(), ExitStatus> {
         assert!(self.daemon.is_none(), "the daemon runs already");
         let stderr = File::options()
@@ -303,7 +304,8 @@ impl Reader {
         Reader { child, lines }
     }
 
-    /// The next line that it prints, without its newline; `None` when it has printed all and ended. Panics after
+    /// The next line that it prints, without its newline; `None` when it has printed all and ended. Panics
+    /// after
     /// [`DEADLINE`].
     #[track_caller]
     pub fn line(&mut self) -> Option<String> {
@@ -318,7 +320,8 @@ impl Reader {
         Pid::from_raw(self.child.id() as i32)
     }
 
-    /// Starts a Python program with its standard output, unbuffered, in a pipe; `sys.argv[1:]` are the arguments.
+    /// Starts a Python program with its standard output, unbuffered, in a pipe; `sys.argv[1:]` are the
+    /// arguments.
     pub fn python(script: &str, arguments: &[&dyn AsRef<OsStr>]) -> Reader {
         let mut command = Command::new("python3");
         command
@@ -354,8 +357,8 @@ impl Reader {
         wait(&mut self.child)
     }
 
-    /// Waits until the program (or, of a shell, the program it has started) waits in the kernel for an answer from
-    /// the mount.
+    /// Waits until the program (or, of a shell, the program it has started) waits in the kernel for an answer
+    /// from the mount.
     #[track_caller]
     pub fn wait_until_blocked(&self) {
         let pid = self.pid();
@@ -419,8 +422,8 @@ impl Mount {
     }
 }
 
-/// What a shell script has printed and how it ended; `$1`, `$2` ... are the arguments. Killed after [`DEADLINE`], and
-/// then its status is no success.
+/// What a shell script has printed and how it ended; `$1`, `$2` ... are the arguments. Killed after
+/// [`DEADLINE`], and then its status is no success.
 #[track_caller]
 pub fn shell(script: &str, arguments: &[&dyn AsRef<OsStr>]) -> Output {
     Command::new("timeout")

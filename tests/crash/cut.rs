@@ -18,9 +18,11 @@ pub(crate) enum Style {
     None,
     /// All are there.
     All,
-    /// Each page, or each sector, is as it was at one moment since the last sync: a page cache that is written back now and then.
+    /// Each page, or each sector, is as it was at one moment since the last sync: a page cache that is
+    /// written back now and then.
     Moments { unit_bytes: usize },
-    /// Each piece of each write is there or not, whatever became of those before it, and they were done in any order.
+    /// Each piece of each write is there or not, whatever became of those before it, and they were done in
+    /// any order.
     Pieces { unit_bytes: usize, shuffled: bool },
 }
 
@@ -49,7 +51,8 @@ enum Change {
 #[derive(Clone, Debug, Default)]
 struct File {
     durable: Vec<u8>,
-    /// What is not on the disk for certain, in order; `true`: a sync that should have brought it there has failed, and no other will.
+    /// What is not on the disk for certain, in order; `true`: a sync that should have brought it there has
+    /// failed, and no other will.
     pending: Vec<(Change, bool)>,
     /// Each sync under way, and how many of the pending changes it covers.
     syncs: BTreeMap<u64, usize>,
@@ -202,7 +205,8 @@ impl File {
         let mut start = 0;
         while start < longest {
             let end = longest.min(start + unit_bytes);
-            // A block that the file was cut before is a new one from then on, if the cut is known to the disk.
+            // A block that the file was cut before is a new one from then on, if the cut is known to the
+            // disk.
             let freed = (0..at_length)
                 .rev()
                 .find(|i| matches!(self.pending[*i].0, Change::SetLen(l) if l as usize <= start))

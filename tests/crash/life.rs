@@ -1,4 +1,5 @@
-//! The life of a few logs on a disk that writes everything down: random work, and at every moment what is owed.
+//! The life of a few logs on a disk that writes everything down: random work, and at every moment what is
+//! owed.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -243,7 +244,8 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    /// Goes through every moment at which the power can go: what is on the disk then, what is owed, and how many events were before.
+    /// Goes through every moment at which the power can go: what is on the disk then, what is owed, and how
+    /// many events were before.
     pub(crate) fn moments(&self, events: &[Event], mut at: impl FnMut(&Replay, &Ledger, usize)) {
         let mut replay = Replay::new(self.disk.base());
         let mut owed = self.before.clone();
@@ -284,8 +286,8 @@ impl Ledger {
     }
 }
 
-/// Syncs that were under way at the same time, in one of the orders that they may have ended in. Which one the threads took is
-/// chance, and would make a seed worthless.
+/// Syncs that were under way at the same time, in one of the orders that they may have ended in. Which one
+/// the threads took is chance, and would make a seed worthless.
 pub(crate) fn settle_syncs(events: Vec<Event>, dice: &mut Dice) -> Vec<Event> {
     let mut settled = Vec::with_capacity(events.len());
     let mut run: Vec<Event> = Vec::new();
@@ -317,7 +319,8 @@ pub(crate) fn settle_syncs(events: Vec<Event>, dice: &mut Dice) -> Vec<Event> {
     settled
 }
 
-/// Payloads that a torn log could make something of: nothing, zeros, sizes of records, whole sectors, and any bytes.
+/// Payloads that a torn log could make something of: nothing, zeros, sizes of records, whole sectors, and any
+/// bytes.
 pub(crate) fn payload(dice: &mut Dice) -> Payload {
     let size = match dice.below(24) {
         0..=2 => 0,

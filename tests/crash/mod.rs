@@ -1,5 +1,6 @@
-//! A disk in memory that writes down every call. What may be left on it after a power cut at any of them is made from that
-//! record ([`cut`]), so that a workload runs once and is cut everywhere. [`life`] is what is done to a log, and what it owes.
+//! A disk in memory that writes down every call. What may be left on it after a power cut at any of them is
+//! made from that record ([`cut`]), so that a workload runs once and is cut everywhere. [`life`] is what is
+//! done to a log, and what it owes.
 
 #![allow(dead_code)] // each test program uses its part
 
@@ -27,7 +28,8 @@ pub(crate) enum Event {
     /// What was written before this is on the disk at the end with the same number, not earlier.
     SyncStart(FileId, u64),
     SyncEnd(FileId, u64),
-    /// The sync has failed: what was written before is no longer the system's to write, though it can still be read.
+    /// The sync has failed: what was written before is no longer the system's to write, though it can still
+    /// be read.
     SyncFailed(FileId),
     /// What the workload has to say of itself.
     Note(life::Note),
@@ -105,7 +107,8 @@ impl SimDisk {
         }
     }
 
-    /// The same machine at a moment of its past, the process killed: nothing is lost, and what was not synced is still not.
+    /// The same machine at a moment of its past, the process killed: nothing is lost, and what was not synced
+    /// is still not.
     pub(crate) fn killed_after(&self, events: &[Event]) -> Self {
         let disk = SimDisk::new(self.base.clone(), self.boot_id());
         for event in events {

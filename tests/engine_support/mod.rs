@@ -101,8 +101,8 @@ impl TestDisk {
         result
     }
 
-    /// The disk as it may be after a power cut: of each write that was not synced, any of its sectors may be there or not, in any
-    /// order; so with new names. `luck` decides; 0 loses all of it, 1 nothing.
+    /// The disk as it may be after a power cut: of each write that was not synced, any of its sectors may be
+    /// there or not, in any order; so with new names. `luck` decides; 0 loses all of it, 1 nothing.
     pub(crate) fn power_cut(&self, luck: u64) -> TestDisk {
         let mut random = Random(luck);
         let mut lucky = |_: ()| match luck {
@@ -340,7 +340,8 @@ impl Bench {
         }
     }
 
-    /// Opens a log that somebody else may have torn. A bare one may be refused then: no byte tells a torn tail from damage.
+    /// Opens a log that somebody else may have torn. A bare one may be refused then: no byte tells a torn
+    /// tail from damage.
     pub(crate) fn open_torn(&self) -> Storage {
         let storage = Storage::open(self.options()).expect("opened");
         if self.format != Format::Bare || storage.failed().is_empty() {

@@ -1,5 +1,5 @@
-//! What is fuzzed: each takes any bytes, and panics when a promise is broken. `fuzz/` drives them with libFuzzer, `tests/fuzz_corpus.rs`
-//! with the corpus and seeded mutations.
+//! What is fuzzed: each takes any bytes, and panics when a promise is broken. `fuzz/` drives them with
+//! libFuzzer, `tests/fuzz_corpus.rs` with the corpus and seeded mutations.
 
 #![allow(dead_code)] // each program uses its part
 
@@ -136,8 +136,8 @@ pub(crate) fn index(data: &[u8]) {
     storage.abandon();
 }
 
-/// Any log beside any index: opened or refused, read, verified, appended to, opened again. The first byte says how, the next two
-/// how long the log is.
+/// Any log beside any index: opened or refused, read, verified, appended to, opened again. The first byte
+/// says how, the next two how long the log is.
 pub(crate) fn recovery(data: &[u8]) {
     let [how, low, high, rest @ ..] = data else {
         return;

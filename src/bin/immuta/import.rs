@@ -106,7 +106,8 @@ fn same_place(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-/// What is there has to be the beginning of what is imported: as many records at the most, and the last of them the same.
+/// What is there has to be the beginning of what is imported: as many records at the most, and the last of
+/// them the same.
 fn check_same(from: &Log, into: &Log, done: u64) -> Result<(), Failure> {
     let Some(last) = done.checked_sub(1).map(RecordNo) else {
         return Ok(());

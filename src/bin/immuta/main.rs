@@ -82,7 +82,8 @@ enum Command {
     },
     /// Copy a log record by record into another directory, in any format
     ///
-    /// Started again after it was stopped, it goes on where it was. The times of the records are those of the import.
+    /// Started again after it was stopped, it goes on where it was. The times of the records are those of the
+    /// import.
     Import {
         /// A file NAME.log, or a directory of logs
         source: PathBuf,
