@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::format::{IndexEntry, SIZE_FIELD_BYTES};
 use super::tail::to_ns;
-use super::{ByteIndex, Log, RecordNo, Result};
+use super::{ByteIndex, Entry, Log, RecordNo, Result};
 
 impl Log {
     /// The record whose text covers byte `offset` of the text view; `None` at its end and beyond. O(log n)
@@ -18,21 +18,10 @@ impl Log {
         if offset >= state.text_end {
             return Ok(None);
         }
-        let (after, skipped) = self.first_above(state.count, state.text_end, offset, |entry| {
-            entry.text_offset
-        })?;
-        let found = RecordNo(
-            after
-                .checked_sub(1)
-                .ok_or_else(|| self.bad_entry(RecordNo(0)))?,
-        );
-        if skipped {
-            let entry = self.entry(found)?;
-            if offset >= entry.text_offset + entry.text_size {
-                return Err(self.bad_entry(RecordNo(after)));
-            }
-        }
-        Ok(Some(found))
+        let start = |entry: &IndexEntry| entry.text_offset;
+        let end = |entry: &Entry| entry.text_offset + entry.text_size;
+        self.covering(offset, state.count, state.text_end, start, end)
+            .map(Some)
     }
 
     /// The record whose bytes in the log file, size field included, cover byte `index`; `None` before the
@@ -46,21 +35,32 @@ impl Log {
         if index.0 < self.format.header_bytes() || index.0 >= state.log_end {
             return Ok(None);
         }
-        let (after, skipped) = self.first_above(state.count, state.log_end, index.0, |entry| {
-            entry.log_offset
-        })?;
-        let found = RecordNo(
-            after
-                .checked_sub(1)
-                .ok_or_else(|| self.bad_entry(RecordNo(0)))?,
-        );
-        if skipped {
-            let entry = self.entry(found)?;
-            if index.0 >= entry.index.0 + SIZE_FIELD_BYTES + entry.size {
-                return Err(self.bad_entry(RecordNo(after)));
-            }
+        let start = |entry: &IndexEntry| entry.log_offset;
+        let end = |entry: &Entry| entry.index.0 + SIZE_FIELD_BYTES + entry.size;
+        self.covering(index.0, state.count, state.log_end, start, end)
+            .map(Some)
+    }
+
+    /// The record that covers `place`, where each of `count` records covers what is between its `start` and its `end`,
+    /// and the last one ends at `all`.
+    fn covering(
+        &self,
+        place: u64,
+        count: u64,
+        all: u64,
+        start: impl Fn(&IndexEntry) -> u64,
+        end: impl Fn(&Entry) -> u64,
+    ) -> Result<RecordNo> {
+        let (after, skipped) = self.first_above(count, all, place, start)?;
+        let found = after
+            .checked_sub(1)
+            .map(RecordNo)
+            .ok_or_else(|| self.bad_entry(RecordNo(0)))?;
+        // Behind the record that was found there may be one whose entry is damaged.
+        if skipped && place >= end(&self.entry(found)?) {
+            return Err(self.bad_entry(RecordNo(after)));
         }
-        Ok(Some(found))
+        Ok(found)
     }
 
     /// The first record appended at `time` or after; the committed count if there is none. O(log n) reads of
