@@ -1,8 +1,10 @@
 //! The file system: names, open files, text, and reads that wait. It knows nothing of the transport that
 //! brings it calls; [`Transport`] is all that it asks of one.
 //!
-//! [`tree`] says which files there are, `meta` answers what is asked about them, `reading` and `writing` move
-//! the bytes, [`parked`] holds the reads that wait for a record.
+//! [`tree`] says which files there are; `meta` answers what is asked about them, `directory` lists them, `opening` says
+//! who may open what, and `handle` is what an open file remembers. `reading` and `writing` move the bytes: records as a
+//! [`view`], from a `start` on; [`lines`] out of writes. [`parked`] holds the reads that wait for a record, `durable` the
+//! answers that wait for the disk.
 
 mod directory;
 mod durable;
