@@ -281,18 +281,20 @@ impl IndexEntry {
         bytes
     }
 
-    /// `None` unless the bytes are entry `n` of namespace `id`.
+    /// `None` unless the bytes are entry `n` of namespace `id`. A record takes more room in the log than in
+    /// the text, so an entry that says otherwise is none, whatever its checksum: sums of offsets stay in range.
     pub(crate) fn decode(bytes: &[u8], n: u64, id: u32) -> Option<Self> {
         let bytes: &[u8; ENTRY_BYTES] = bytes.try_into().ok()?;
         if u32_at(bytes, 28) != entry_crc(bytes, n, id) {
             return None;
         }
         let first = u64_at(bytes, 0);
-        Some(IndexEntry {
-            log_offset: first & MAX_LOG_BYTES,
+        let (log_offset, text_offset) = (first & MAX_LOG_BYTES, u64_at(bytes, 8));
+        (text_offset <= log_offset).then(|| IndexEntry {
+            log_offset,
             time_unknown: first & TIME_UNKNOWN != 0,
             batch_goes_on: first & BATCH_GOES_ON != 0,
-            text_offset: u64_at(bytes, 8),
+            text_offset,
             time_ns: u64_at(bytes, 16).cast_signed(),
             checksum: u32_at(bytes, 24),
         })

@@ -224,7 +224,7 @@ impl Log {
 
     fn end_from_log(&self, n: RecordNo, raw: &IndexEntry, state: &State) -> Result<(u64, u64)> {
         let mut field = [0; SIZE_FIELD_BYTES as usize];
-        disk::read_exact(&*self.file, &mut field, raw.log_offset).map_err(|e| self.log_error(e))?;
+        self.read_known(n, &mut field, raw.log_offset)?;
         let end = decode_length(field)
             .and_then(|size| {
                 raw.log_offset
@@ -238,10 +238,20 @@ impl Log {
         let size = end - raw.log_offset - SIZE_FIELD_BYTES;
         let mut last = [0];
         if size > 0 {
-            disk::read_exact(&*self.file, &mut last, end - 1).map_err(|e| self.log_error(e))?;
+            self.read_known(n, &mut last, end - 1)?;
         }
         let text = text_bytes(size, (size > 0).then_some(last[0]));
         Ok((end, raw.text_offset.saturating_add(text)))
+    }
+
+    /// Fills `buf` from a place in the log where record `n` has to be: if the log ends before, it was damaged.
+    fn read_known(&self, n: RecordNo, buf: &mut [u8], at: u64) -> Result<()> {
+        match disk::read_exact(&*self.file, buf, at) {
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(self.damaged(n, at, "the log ends before the record does"))
+            }
+            result => result.map_err(|e| self.log_error(e)),
+        }
     }
 
     pub(crate) fn index_error(&self, e: io::Error) -> Error {

@@ -92,11 +92,12 @@ pub(crate) fn format(data: &[u8]) {
         rebuilt: word(40),
     };
     assert_eq!(format::Slot::decode(&slot.encode()), Some(slot));
+    let log_offset = word(0) & format::MAX_LOG_BYTES;
     let entry = format::IndexEntry {
-        log_offset: word(0) & format::MAX_LOG_BYTES,
+        log_offset,
         time_unknown: word(8) & 1 == 1,
         batch_goes_on: word(8) & 2 == 2,
-        text_offset: word(16),
+        text_offset: word(16).min(log_offset),
         time_ns: word(24).cast_signed(),
         checksum: word(32) as u32,
     };
