@@ -647,7 +647,7 @@ proptest! {
                 7 => drop(fs.open(ME, ino, if c % 2 == 0 { Access::Read } else { Access::Write })),
                 8 => fs.read(fh, a, c, b as u32, ReadMode { nonblock: c % 2 == 0, for_page_cache: c % 3 == 0 }, tree.reply("read")),
                 9 => fs.write(fh, name.as_bytes(), c % 2 == 0, tree.reply("write")),
-                10 => drop(fs.flush(ME, fh)),
+                10 => fs.flush(ME, fh, tree.reply("flush")),
                 11 => fs.release(fh),
                 12 => drop(fs.poll(fh, None)),
                 13 => fs.forget(ino, c),

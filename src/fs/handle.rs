@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use super::Namespace;
 use super::errno::Errno;
 use super::lines::Lines;
+use super::opener::Opener;
 use super::start::Start;
 use super::view::{Position, View};
 use crate::log::Log;
@@ -17,21 +17,47 @@ use crate::log::Log;
 #[derive(Debug)]
 pub(super) struct Handle {
     pub(super) namespace: Arc<Namespace>,
-    pub(super) file: OpenFile,
+    /// What a read gets.
+    pub(super) output: Output,
+    /// What becomes of a write; `None` when it was not opened for writing.
+    pub(super) input: Option<Input>,
     /// It has asked where the end is (`lseek(SEEK_END)`): it gets end of file there instead of waiting.
     asked_end: AtomicBool,
     /// Where its last read ended, in bytes: poll comes without an offset.
     read_end: AtomicU64,
 }
 
-/// What an open file is, with the state that only it needs.
+/// How the bytes that are written become records.
 #[derive(Debug)]
-pub(super) enum OpenFile {
-    Append,
-    AppendLines {
-        lines: Mutex<Lines>,
-        opener: Opener,
-    },
+pub(super) enum Input {
+    /// One write is one record.
+    Writes,
+    /// One line is one record.
+    Lines { lines: Mutex<Lines>, opener: Opener },
+}
+
+impl Input {
+    pub(super) fn lines(opener_thread: u32) -> Input {
+        Input::Lines {
+            lines: Mutex::default(),
+            opener: Opener::new(opener_thread),
+        }
+    }
+
+    /// Whether it has to know of each `close(2)`, not only of the last.
+    pub(super) fn needs_flush(&self) -> bool {
+        match self {
+            Input::Writes => false,
+            Input::Lines { .. } => true,
+        }
+    }
+}
+
+/// What is read from an open file, with the state that only it needs.
+#[derive(Debug)]
+pub(super) enum Output {
+    /// Nothing: it is not open for reading.
+    Nothing,
     View(OpenView),
     Count,
     /// A text as it was when the file was opened.
@@ -87,20 +113,9 @@ impl OpenView {
     }
 }
 
-impl OpenFile {
-    pub(super) fn takes_writes(&self) -> bool {
-        matches!(self, OpenFile::Append | OpenFile::AppendLines { .. })
-    }
-
-    pub(super) fn lines(opener_thread: u32) -> OpenFile {
-        OpenFile::AppendLines {
-            lines: Mutex::default(),
-            opener: Opener::new(opener_thread),
-        }
-    }
-
-    pub(super) fn record(n: u64) -> OpenFile {
-        OpenFile::Record {
+impl Output {
+    pub(super) fn record(n: u64) -> Output {
+        Output::Record {
             n,
             verified: AtomicBool::new(false),
         }
@@ -108,10 +123,11 @@ impl OpenFile {
 }
 
 impl Handle {
-    pub(super) fn new(namespace: Arc<Namespace>, file: OpenFile) -> Handle {
+    pub(super) fn new(namespace: Arc<Namespace>, output: Output, input: Option<Input>) -> Handle {
         Handle {
             namespace,
-            file,
+            output,
+            input,
             asked_end: AtomicBool::new(false),
             read_end: AtomicU64::new(0),
         }
@@ -119,13 +135,9 @@ impl Handle {
 
     /// The path in the namespace by which an inotify watcher knows the file.
     pub(super) fn nudge_path(&self) -> Option<&str> {
-        match &self.file {
-            OpenFile::View(view) => view.path.as_deref(),
-            OpenFile::Append
-            | OpenFile::AppendLines { .. }
-            | OpenFile::Count
-            | OpenFile::Snapshot(_)
-            | OpenFile::Record { .. } => None,
+        match &self.output {
+            Output::View(view) => view.path.as_deref(),
+            Output::Nothing | Output::Count | Output::Snapshot(_) | Output::Record { .. } => None,
         }
     }
 
@@ -191,80 +203,5 @@ impl Handles {
             .values()
             .cloned()
             .collect()
-    }
-}
-
-/// The process that opened a file, told from the ones that inherited it. The kernel names threads, so another
-/// thread of the same process has to be recognised; that is looked up only when a line has been left open.
-#[derive(Debug)]
-pub(super) struct Opener {
-    thread: u32,
-    /// Its process, once it was looked up; 0 before.
-    process: AtomicU64,
-}
-
-impl Opener {
-    pub(super) fn new(thread: u32) -> Opener {
-        Opener {
-            thread,
-            process: AtomicU64::new(0),
-        }
-    }
-
-    /// Looks up the opener's process while its thread is likely to be there still.
-    pub(super) fn resolve(&self) {
-        if self.process.load(Ordering::Relaxed) == 0 {
-            let process = process_of(self.thread).unwrap_or(self.thread);
-            self.process.store(u64::from(process), Ordering::Relaxed);
-        }
-    }
-
-    /// Whether a thread belongs to the process that opened the file.
-    pub(super) fn is(&self, thread: u32) -> bool {
-        thread == self.thread
-            || process_of(thread)
-                .is_some_and(|p| u64::from(p) == self.process.load(Ordering::Relaxed))
-    }
-
-    /// Whether the process of a thread that closes a descriptor of a file has another one of it: a shell that
-    /// runs `echo done >&2` closes its standard output for as long as that takes, after it has kept a
-    /// duplicate. `path` is the end of the file's path; another open of the same file counts as well.
-    pub(super) fn holds_another(thread: u32, path: &Path) -> bool {
-        let Ok(descriptors) = std::fs::read_dir(format!("/proc/{thread}/fd")) else {
-            return false;
-        };
-        descriptors
-            .flatten()
-            .filter_map(|descriptor| std::fs::read_link(descriptor.path()).ok())
-            .any(|target| target.ends_with(path))
-    }
-}
-
-/// The process (thread group) of a thread, from `/proc`.
-fn process_of(thread: u32) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
-    status
-        .lines()
-        .find_map(|l| l.strip_prefix("Tgid:"))?
-        .trim()
-        .parse()
-        .ok()
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn another_thread_of_the_opener_is_the_opener_and_another_process_is_not() {
-        let thread = std::thread::spawn(|| nix::unistd::gettid().as_raw() as u32);
-        let me = nix::unistd::gettid().as_raw() as u32;
-        let opener = Opener::new(me);
-        opener.resolve();
-        assert!(opener.is(me));
-        assert!(opener.is(std::process::id()));
-        assert!(!opener.is(1));
-        drop(thread);
     }
 }

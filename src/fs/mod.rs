@@ -12,6 +12,7 @@ pub mod errno;
 mod handle;
 pub mod lines;
 mod meta;
+mod opener;
 mod opening;
 pub mod parked;
 mod reading;
@@ -308,7 +309,7 @@ impl<T: Transport> Fs<T> {
         // Before the handles are walked: a line that comes later sees it under its handle's lock.
         self.closing.store(true, Ordering::SeqCst);
         for handle in self.handles.all() {
-            if let Err(errno) = self.finish_lines(&handle) {
+            if let Err(errno) = self.finish(&handle) {
                 let namespace = handle.namespace.log.namespace();
                 ::log::error!(
                     "namespace '{namespace}': an open line could not be stored at the end: {errno}"

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use super::errno::Errno;
-use super::handle::{OpenFile, OpenView, lock};
+use super::handle::{Input, OpenView, Output, lock};
 use super::start::Start;
-use super::tree::{Direction, File, Kind, Node};
+use super::tree::{Direction, Kind, Node};
 use super::view::View;
-use super::{Caller, Fs, Handle, Transport};
+use super::{Caller, Fs, Handle, Namespace, Transport};
 
 /// Which way a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,32 +39,37 @@ impl<T: Transport> Fs<T> {
     /// # Errors
     /// `EACCES` in the wrong direction, for root too; `EISDIR`; `ENOENT` for a record that is not next.
     pub fn open(&self, caller: Caller, ino: u64, access: Access) -> Result<Opened, Errno> {
-        let (id, file, direction) = match Node::from_ino(ino)? {
+        let node = Node::from_ino(ino)?;
+        let direction = match node {
             Node::Root | Node::Namespace(_) => return Err(Errno::EISDIR),
-            Node::File(id, file) => (id, self.open_file(caller, id, file)?, file.direction),
-            Node::Start(id, number) => {
-                let (start, path) = lock(&self.starts).get(number)?;
-                let view = OpenView::new(View::Text, true, start, path.map(Cow::Owned));
-                (id, OpenFile::View(view), Direction::Out)
-            }
-            Node::Record(id, n) => (id, OpenFile::record(n), Direction::Out),
+            Node::File(_, file) if file.kind.is_directory() => return Err(Errno::EISDIR),
+            Node::File(_, file) => file.direction,
+            Node::Start(..) | Node::Record(..) => Direction::Out,
         };
         match (direction, access) {
             (Direction::In, Access::Write) if self.settings.read_only => return Err(Errno::EROFS),
             (Direction::In, Access::Write) | (Direction::Out, Access::Read) => {}
             (Direction::In | Direction::Out, _) => return Err(Errno::EACCES),
         }
-        let namespace = self.namespace(id)?;
+        let namespace = self.namespace(node.namespace().ok_or(Errno::EISDIR)?)?;
+        let output = match access {
+            Access::Write => Output::Nothing,
+            Access::Read | Access::ReadWrite => self.output(&namespace, node)?,
+        };
+        let input = match (access, node) {
+            (Access::Write | Access::ReadWrite, Node::File(_, file)) => input(caller, file.kind),
+            _ => None,
+        };
         let mut cached = false;
-        if let OpenFile::Record { n, .. } = file {
+        if let Output::Record { n, .. } = output {
             let count = namespace.log.state().count;
             if n > count {
                 return Err(Errno::ENOENT);
             }
             cached = n < count;
         }
-        let needs_flush = matches!(file, OpenFile::AppendLines { .. });
-        let fh = self.handles.insert(Handle::new(namespace, file));
+        let needs_flush = input.as_ref().is_some_and(Input::needs_flush);
+        let fh = self.handles.insert(Handle::new(namespace, output, input));
         Ok(Opened {
             fh,
             cached,
@@ -73,20 +78,30 @@ impl<T: Transport> Fs<T> {
         })
     }
 
-    fn open_file(&self, caller: Caller, id: u32, file: &File) -> Result<OpenFile, Errno> {
+    /// What a read of a node gets.
+    fn output(&self, namespace: &Namespace, node: Node) -> Result<Output, Errno> {
+        let file = match node {
+            Node::Root | Node::Namespace(_) => return Err(Errno::EISDIR),
+            Node::Start(_, number) => {
+                let (start, path) = lock(&self.starts).get(number)?;
+                let view = OpenView::new(View::Text, true, start, path.map(Cow::Owned));
+                return Ok(Output::View(view));
+            }
+            Node::Record(_, n) => return Ok(Output::record(n)),
+            Node::File(_, file) => file,
+        };
         let view = |view, waits| {
             let path = Some(Cow::Borrowed(file.name));
-            OpenFile::View(OpenView::new(view, waits, Start::Record(0), path))
+            Output::View(OpenView::new(view, waits, Start::Record(0), path))
         };
         Ok(match file.kind {
-            Kind::Append => OpenFile::Append,
-            Kind::AppendLines => OpenFile::lines(caller.thread),
+            Kind::Append | Kind::AppendLines => Output::Nothing,
             Kind::Follow => view(View::Text, true),
             Kind::Log => view(View::Text, false),
             Kind::FollowFrames => view(View::Frames, true),
             Kind::Frames => view(View::Frames, false),
-            Kind::Count => OpenFile::Count,
-            Kind::Stats => OpenFile::Snapshot(self.stats(&*self.namespace(id)?)?),
+            Kind::Count => Output::Count,
+            Kind::Stats => Output::Snapshot(self.stats(namespace)?),
             Kind::From | Kind::Since => return Err(Errno::EISDIR),
         })
     }
@@ -102,11 +117,27 @@ impl<T: Transport> Fs<T> {
         {
             handle.namespace.end_askers.remove(path);
         }
-        if let Err(errno) = self.finish_lines(&handle) {
+        if let Err(errno) = self.finish(&handle) {
             let namespace = handle.namespace.log.namespace();
             ::log::error!(
                 "namespace '{namespace}': the last line of a closed file is lost: {errno}"
             );
         }
+    }
+}
+
+/// What becomes of a write to a file of a kind; `None`: it takes none.
+fn input(caller: Caller, kind: Kind) -> Option<Input> {
+    match kind {
+        Kind::Append => Some(Input::Writes),
+        Kind::AppendLines => Some(Input::lines(caller.thread)),
+        Kind::Follow
+        | Kind::Log
+        | Kind::Count
+        | Kind::Frames
+        | Kind::FollowFrames
+        | Kind::From
+        | Kind::Since
+        | Kind::Stats => None,
     }
 }

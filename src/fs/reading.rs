@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::errno::Errno;
-use super::handle::{Handle, OpenFile, OpenView, lock};
+use super::handle::{Handle, OpenView, Output, lock};
 use super::meta::count_text;
 use super::parked::Parking;
 use super::{Fs, PollWaker, Poller, ReadReply, Transport, Waiter, view};
@@ -70,7 +70,7 @@ impl<T: Transport> Fs<T> {
             Ok(handle) => handle,
             Err(errno) => return reply.error(errno),
         };
-        if mode.for_page_cache && matches!(&handle.file, OpenFile::View(view) if view.waits) {
+        if mode.for_page_cache && matches!(&handle.output, Output::View(view) if view.waits) {
             return reply.error(Errno::EINVAL);
         }
         let waiter = Waiter {
@@ -202,20 +202,13 @@ impl<T: Transport> Fs<T> {
                 },
             );
         }
-        Ok(match handle.file {
-            OpenFile::Append | OpenFile::AppendLines { .. } => PollState {
-                readable: false,
-                writable: true,
-            },
-            OpenFile::View(_)
-            | OpenFile::Count
-            | OpenFile::Snapshot(_)
-            | OpenFile::Record { .. } => PollState {
-                // Once the mount is on its way out a read gets end of file.
-                readable: would_not_wait(&handle, handle.read_end())
-                    || self.closing.load(Ordering::SeqCst),
-                writable: false,
-            },
+        let reads = !matches!(handle.output, Output::Nothing);
+        Ok(PollState {
+            // Once the mount is on its way out a read gets end of file.
+            readable: reads
+                && (would_not_wait(&handle, handle.read_end())
+                    || self.closing.load(Ordering::SeqCst)),
+            writable: handle.input.is_some(),
         })
     }
 }
@@ -233,8 +226,8 @@ impl Rendered {
         if self.size != size {
             return false;
         }
-        match (&self.handle.file, &handle.file) {
-            (OpenFile::View(ours), OpenFile::View(theirs)) => {
+        match (&self.handle.output, &handle.output) {
+            (Output::View(ours), Output::View(theirs)) => {
                 let log = &handle.namespace.log;
                 let place =
                     |view: &OpenView, offset| Some((view.view, view.base(log).ok()?? + offset));
@@ -249,7 +242,7 @@ impl Rendered {
                 }
                 same
             }
-            (OpenFile::Record { n, .. }, OpenFile::Record { n: m, .. }) => {
+            (Output::Record { n, .. }, Output::Record { n: m, .. }) => {
                 (n, self.offset) == (m, offset)
             }
             _ => false,
@@ -261,18 +254,14 @@ impl Rendered {
 fn would_not_wait(handle: &Handle, offset: u64) -> bool {
     let log = &handle.namespace.log;
     let state = log.state();
-    let at_end = match &handle.file {
-        OpenFile::View(view) if view.waits => match view.base(log) {
+    let at_end = match &handle.output {
+        Output::View(view) if view.waits => match view.base(log) {
             Ok(Some(base)) => base.saturating_add(offset) >= view.view.end(log, &state),
             Ok(None) => true,
             Err(_) => false, // The read will say what is wrong.
         },
-        OpenFile::Record { n, .. } => *n >= state.count,
-        OpenFile::View(_)
-        | OpenFile::Count
-        | OpenFile::Snapshot(_)
-        | OpenFile::Append
-        | OpenFile::AppendLines { .. } => false,
+        Output::Record { n, .. } => *n >= state.count,
+        Output::View(_) | Output::Count | Output::Snapshot(_) | Output::Nothing => false,
     };
     !at_end || state.closed
 }
@@ -283,21 +272,19 @@ fn find(handle: &Handle, offset: u64, size: usize, buffers: &mut Buffers) -> Res
     let log = &handle.namespace.log;
     out.clear();
     let at_end = !would_not_wait(handle, offset);
-    match &handle.file {
+    match &handle.output {
         _ if at_end => return Ok(Found::End),
-        OpenFile::Append | OpenFile::AppendLines { .. } => return Err(Errno::EBADF),
-        OpenFile::View(open) => {
+        Output::Nothing => return Err(Errno::EBADF),
+        Output::View(open) => {
             // Without a beginning, and yet not to wait: the namespace was removed.
             if let Some(base) = open.base(log)? {
                 let (mut position, at) = (lock(&open.position), base.saturating_add(offset));
                 view::read(open.view, log, &mut position, at, size, scratch, out)?;
             }
         }
-        OpenFile::Count => {
-            out.extend_from_slice(piece(&count_text(log.state().count), offset, size))
-        }
-        OpenFile::Snapshot(text) => out.extend_from_slice(piece(text, offset, size)),
-        OpenFile::Record { n, verified } => record(log, RecordNo(*n), verified, offset, size, out)?,
+        Output::Count => out.extend_from_slice(piece(&count_text(log.state().count), offset, size)),
+        Output::Snapshot(text) => out.extend_from_slice(piece(text, offset, size)),
+        Output::Record { n, verified } => record(log, RecordNo(*n), verified, offset, size, out)?,
     }
     Ok(Found::Bytes)
 }

@@ -177,6 +177,16 @@ const FIRST_RECORD: u64 = 256;
 const MAX_RECORD: u64 = (1 << LOW_BITS) - 1 - FIRST_RECORD;
 
 impl Node {
+    /// The id of the namespace that it belongs to; `None` for the root.
+    pub fn namespace(self) -> Option<u32> {
+        match self {
+            Node::Root => None,
+            Node::Namespace(id) | Node::File(id, _) | Node::Record(id, _) | Node::Start(id, _) => {
+                Some(id)
+            }
+        }
+    }
+
     /// The node's inode number: stable across mounts, as long as the namespace keeps its index file.
     ///
     /// # Errors

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 
 use super::durable::Pending;
 use super::errno::Errno;
-use super::handle::{Handle, OpenFile, Opener, lock};
+use super::handle::{Handle, Input, lock};
+use super::opener::Opener;
 use super::tree::{FILES, Kind};
 use super::{Caller, DoneReply, Fs, Namespace, PoisonError, Transport, WriteReply};
 use crate::log::Log;
@@ -37,8 +38,8 @@ impl<T: Transport> Fs<T> {
     /// Stores what a write brings. Returns whether the log grew.
     fn store(&self, handle: &Handle, data: &[u8]) -> Result<bool, Errno> {
         let log = &handle.namespace.log;
-        match &handle.file {
-            OpenFile::Append => {
+        match &handle.input {
+            Some(Input::Writes) => {
                 if data.len() >= self.settings.split_write_bytes {
                     ::log::warn!(
                         "namespace '{}': a write of {} bytes to 'append' was refused (EMSGSIZE): from {} bytes on the \
@@ -53,7 +54,7 @@ impl<T: Transport> Fs<T> {
                 log.append_batch_unsynced(&[data])?;
                 Ok(true)
             }
-            OpenFile::AppendLines { lines, opener } => {
+            Some(Input::Lines { lines, opener }) => {
                 let mut grew = false;
                 let mut store = |batch: &[&[u8]]| {
                     log.append_batch_unsynced(batch)?;
@@ -70,35 +71,40 @@ impl<T: Transport> Fs<T> {
                 }
                 Ok(grew)
             }
-            OpenFile::View(_)
-            | OpenFile::Count
-            | OpenFile::Snapshot(_)
-            | OpenFile::Record { .. } => Err(Errno::EBADF),
+            None => Err(Errno::EBADF),
         }
     }
 
     /// A `close(2)` of one descriptor of the file, by a process that may have inherited it. When the one that
     /// opened it closes its last one, a line that waits for its newline becomes a record.
     ///
-    /// # Errors
-    /// Those of the append: `close` reports them.
-    pub fn flush(&self, caller: Caller, fh: u64) -> Result<(), Errno> {
-        let handle = self.handle(fh)?;
-        match &handle.file {
-            OpenFile::AppendLines { lines, opener }
+    /// Errors are those of the append: `close` reports them.
+    pub fn flush(&self, caller: Caller, fh: u64, reply: T::Done) {
+        match self
+            .handle(fh)
+            .and_then(|handle| self.flush_handle(caller, &handle))
+        {
+            Ok(()) => reply.done(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn flush_handle(&self, caller: Caller, handle: &Handle) -> Result<(), Errno> {
+        match &handle.input {
+            Some(Input::Lines { lines, opener })
                 if lock(lines).has_partial()
                     && opener.is(caller.thread)
                     && !Opener::holds_another(caller.thread, &path_in_mount(&handle.namespace)) =>
             {
-                self.finish_lines(&handle)
+                self.finish(handle)
             }
             _ => Ok(()),
         }
     }
 
-    /// Makes a record of a line that still waits for its newline.
-    pub(super) fn finish_lines(&self, handle: &Handle) -> Result<(), Errno> {
-        let OpenFile::AppendLines { lines, .. } = &handle.file else {
+    /// Makes a record of what still waits for its end: a line for its newline.
+    pub(super) fn finish(&self, handle: &Handle) -> Result<(), Errno> {
+        let Some(Input::Lines { lines, .. }) = &handle.input else {
             return Ok(());
         };
         let mut lines = lock(lines);
@@ -113,7 +119,7 @@ impl<T: Transport> Fs<T> {
     /// Answers when every record appended through this handle is on the disk; `EIO` when the disk fails.
     pub fn fsync(&self, fh: u64, reply: T::Done) {
         match self.handle(fh) {
-            Ok(handle) if handle.file.takes_writes() => {
+            Ok(handle) if handle.input.is_some() => {
                 self.durable.push(&handle.namespace, Pending::Done(reply))
             }
             Ok(_) => reply.done(),

@@ -189,7 +189,7 @@ impl Filesystem for FuseFs {
         _lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        reply_empty(reply, self.0.flush(caller(req), fh.0));
+        self.0.flush(caller(req), fh.0, KernelDone(reply));
     }
 
     fn release(
