@@ -9,7 +9,8 @@ mod engine_support;
 use crash::cut::{Replay, Style};
 use crash::life::{Ledger, Life, NEVER_ENDING, Telling, Terms, settle_syncs, terms};
 use crash::{Dice, Event, Image, SimDisk, directory, long, seed};
-use immuta::{Format, Sync};
+use engine_support::contents;
+use immuta::{Format, Namespace, Storage, Sync};
 
 /// Outcomes that are looked at for each cut of the first life.
 const OUTCOMES: usize = 4;
@@ -181,4 +182,87 @@ fn regression_a_namespace_that_a_killed_process_has_half_made_is_there_for_ever_
         let left = SimDisk::new(replay.cut(Style::None, &mut dice), 2);
         terms.survive(left, &life.after, false, &mut dice);
     }
+}
+
+/// What there is of a namespace: `None` when there is no such, else its records.
+type There = Option<Vec<Vec<u8>>>;
+
+/// Namespaces made, removed and made again: what was there when the calls had returned. The first is from
+/// before the first call. With each, how many events the disk had seen then.
+fn makings(terms: &Terms, disk: &SimDisk, dice: &mut Dice) -> Vec<(usize, There)> {
+    let options = terms.options(disk);
+    let storage = Storage::open(options).expect("opened");
+    let name = Namespace::new("d").expect("a name");
+    let mut history: Vec<(usize, There)> = vec![(disk.events().len(), None)];
+    for n in 0..12u8 {
+        let now: There = match history.last().and_then(|(_, there)| there.clone()) {
+            None => {
+                storage.create(&name).expect("created");
+                Some(Vec::new())
+            }
+            Some(records) if records.is_empty() && dice.one_in(2) => {
+                storage.remove("d").expect("removed");
+                None
+            }
+            Some(mut records) if dice.one_in(3) => {
+                records.push(vec![n; 1 + dice.below(600)]);
+                let last = records.last().expect("one");
+                storage.append("d", &last[..]).expect("appended");
+                Some(records)
+            }
+            there => there,
+        };
+        history.push((disk.events().len(), now));
+    }
+    storage.abandon();
+    history
+}
+
+/// "The directory entry is durable too": `create` and `remove` have returned, and it is so.
+#[test]
+fn a_namespace_that_was_made_or_removed_is_so_after_a_power_cut_or_a_kill() {
+    let dir = directory();
+    let first = seed(4711);
+    let (mut cuts, lives) = (0, if long() { 600 } else { 30 });
+    for life in 0..lives {
+        let mut dice = Dice(first ^ (life << 32));
+        let mut terms = terms(dir.path(), Sync::Always);
+        terms.format = [Format::Count8, Format::Bare, Format::Count16][(life % 3) as usize];
+        let disk = SimDisk::new(Image::default(), 1);
+        let history = makings(&terms, &disk, &mut dice);
+        let events = settle_syncs(disk.events(), &mut dice);
+        let mut replay = Replay::new(disk.base());
+        for at in 0..=events.len() {
+            let returned = history.partition_point(|(events, _)| *events <= at);
+            // One call is under way: it may have come to its end, or not.
+            let may_be = &history[returned.saturating_sub(1)..history.len().min(returned + 1)];
+            let style = Style::pick(dice.below(6), &mut dice);
+            let telling = Telling(format!(
+                "IMMUTA_SEED={first}, life {life}, event {at}, {style:?}"
+            ));
+            let cut = SimDisk::new(replay.cut(style, &mut dice), 2);
+            for left in [cut, disk.killed_after(&events[..at])] {
+                cuts += 1;
+                let storage = Storage::open(terms.options(&left)).expect("opened");
+                assert!(storage.failed().is_empty(), "{:?}", storage.failed());
+                let found: There = storage.log("d").ok().map(|log| contents(&log));
+                assert!(
+                    may_be.iter().any(|(_, there)| *there == found),
+                    "there is {found:?}, and not one of {may_be:?}"
+                );
+                let name = Namespace::new("d").expect("a name");
+                match found {
+                    None => drop(storage.create(&name).expect("created")),
+                    Some(records) if records.is_empty() => storage.remove("d").expect("removed"),
+                    Some(_) => drop(storage.append("d", &b"on"[..]).expect("appended")),
+                }
+                storage.abandon();
+            }
+            if let Some(event) = events.get(at) {
+                replay.apply(event);
+            }
+            drop(telling);
+        }
+    }
+    println!("{lives} lives, {cuts} cuts and kills");
 }

@@ -35,7 +35,7 @@ pub struct DirEntry {
 pub trait Disk: Send + Sync + Debug {
     /// Opens a file.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
-    /// Makes a directory and those above it; no error if it is there.
+    /// Makes a directory and those above it, their names on the disk; no error if it is there.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// The names in a directory, in any order.
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
@@ -165,7 +165,13 @@ impl Disk for StdDisk {
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(dir)
+        let dir = std::path::absolute(dir)?;
+        let missing = dir.ancestors().take_while(|path| !path.exists()).count();
+        std::fs::create_dir_all(&dir)?;
+        dir.ancestors()
+            .skip(1)
+            .take(missing)
+            .try_for_each(|parent| self.sync_dir(parent))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {

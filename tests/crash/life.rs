@@ -159,6 +159,24 @@ impl Terms {
         self.returned(disk, ns, ledger);
     }
 
+    /// A transaction, with more than it keeps in memory in some of them: committed, or dropped.
+    fn transact(&self, disk: &SimDisk, log: &Log, ns: usize, ledger: &mut Ledger, dice: &mut Dice) {
+        let batch: Vec<Payload> = (0..dice.below(30)).map(|_| payload(dice)).collect();
+        let mut transaction = log.transaction().expect("begun");
+        for payload in &batch {
+            transaction.append(payload).expect("appended");
+        }
+        if dice.one_in(3) {
+            return;
+        }
+        ledger.records[ns].extend_from_slice(&batch);
+        let count = ledger.records[ns].len();
+        ledger.wholes[ns].insert(count);
+        disk.note(Note::Begun(ns, count));
+        transaction.commit().expect("committed");
+        self.returned(disk, ns, ledger);
+    }
+
     fn returned(&self, disk: &SimDisk, ns: usize, ledger: &mut Ledger) {
         let count = ledger.records[ns].len();
         ledger.returned[ns] = count;
@@ -177,7 +195,7 @@ impl Terms {
         for _ in 0..steps {
             let ns = dice.below(NAMES.len());
             let log = storage.log(NAMES[ns]).expect("there");
-            match dice.below(20) {
+            match dice.below(23) {
                 0..=8 => self.append(&disk, &log, ns, &mut ledger, &[payload(dice)]),
                 9..=11 => {
                     let batch: Vec<Payload> = (0..dice.below(8)).map(|_| payload(dice)).collect();
@@ -205,10 +223,11 @@ impl Terms {
                     storage.abandon();
                     storage = self.open(&disk, &mut ledger, true);
                 }
-                _ => {
+                19 => {
                     storage.sync().expect("synced");
                     promise_all(&disk, &mut ledger);
                 }
+                _ => self.transact(&disk, &log, ns, &mut ledger, dice),
             }
         }
         match dice.below(3) {
