@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crash::cut::{Replay, Style};
 use crash::{Call, Dice, Fault, Image, SimDisk, directory, long};
 use engine_support::contents;
-use immuta::{Error, Options, Storage, Sync};
+use immuta::{Error, Format, Options, Storage, Sync};
 
 const EVERY_KIND_OF_WRITE: [Fault; 9] = [
     Fault::Errno(libc::EIO),
@@ -55,6 +55,7 @@ fn is_nothing(call: Call, fault: Fault) -> bool {
 struct Scene {
     dir: tempfile::TempDir,
     sync: Sync,
+    format: Format,
     base: Image,
     before: Vec<Vec<u8>>,
 }
@@ -75,14 +76,16 @@ impl Scene {
     fn options(&self, disk: &SimDisk) -> Options {
         Options::new(self.dir.path())
             .sync(self.sync)
+            .format(self.format)
             .disk(Arc::new(disk.clone()))
     }
 
     /// Three records, and the log closed in order, or its writer killed.
-    fn new(sync: Sync, closed: bool) -> Self {
+    fn new(sync: Sync, format: Format, closed: bool) -> Self {
         let mut scene = Scene {
             dir: directory(),
             sync,
+            format,
             base: Image::default(),
             before: vec![b"one\n".to_vec(), Vec::new(), vec![3; 700]],
         };
@@ -298,11 +301,13 @@ fn everything(disk: &SimDisk) -> Image {
 }
 
 fn scenes() -> Vec<Scene> {
-    let modes = [Sync::Never, Sync::Always];
-    modes
-        .into_iter()
-        .flat_map(|sync| [true, false].map(|closed| Scene::new(sync, closed)))
-        .collect()
+    let mut scenes = Vec::new();
+    for format in [Format::Count8, Format::Bare, Format::Count16] {
+        for sync in [Sync::Never, Sync::Always] {
+            scenes.extend([true, false].map(|closed| Scene::new(sync, format, closed)));
+        }
+    }
+    scenes
 }
 
 /// "After a failed write or fsync the log refuses appends (EIO) until it is reopened and verified, keeps
@@ -316,8 +321,8 @@ fn any_call_may_fail_in_any_way_and_the_log_is_whole_or_stopped() {
         for (at, call) in scene.calls().into_iter().enumerate() {
             for fault in faults_of(call) {
                 let telling = crash::life::Telling(format!(
-                    "{:?}, call {at}, {call:?}, {fault:?}",
-                    scene.sync
+                    "{:?}, {}, call {at}, {call:?}, {fault:?}",
+                    scene.sync, scene.format
                 ));
                 scene.play(&[(at, *fault)], is_nothing(call, *fault), &mut dice);
                 played += 1;
@@ -338,12 +343,12 @@ fn any_two_calls_in_a_row_may_fail_and_the_log_is_whole_or_stopped() {
             for first in faults_of(call) {
                 for distance in 1..=4 {
                     for second in EVERY_KIND_OF_WRITE {
-                        if !long() && !dice.one_in(24) {
+                        if !long() && !dice.one_in(72) {
                             continue;
                         }
                         let telling = crash::life::Telling(format!(
-                            "{:?}, call {at}, {call:?}, {first:?}, then {second:?} {distance} later",
-                            scene.sync
+                            "{:?}, {}, call {at}, {call:?}, {first:?}, then {second:?} {distance} later",
+                            scene.sync, scene.format
                         ));
                         scene.play(&[(at, *first), (at + distance, second)], false, &mut dice);
                         played += 1;
@@ -360,7 +365,7 @@ fn any_two_calls_in_a_row_may_fail_and_the_log_is_whole_or_stopped() {
 /// had been written when the disk was full; taking them back is worth nothing until that is on the disk.
 #[test]
 fn regression_a_record_that_was_refused_is_not_found_after_a_power_cut() {
-    let scene = Scene::new(Sync::Never, true);
+    let scene = Scene::new(Sync::Never, Format::default(), true);
     let calls = scene.calls();
     for at in 0..calls.len() {
         let disk = scene.disk();

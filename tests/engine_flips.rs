@@ -273,11 +273,14 @@ fn any_bit_of_a_killed_writers_index_costs_its_record_at_most() {
     flip_all("a.idx", false, Format::Count8, 29);
 }
 
+/// In a `bare` log whose writer was killed, an entry that was damaged ended the log: all records behind the
+/// last sync were cut, each of them acknowledged.
 #[test]
-fn any_bit_of_a_log_in_another_format_costs_its_record_at_most() {
+fn any_bit_of_a_log_or_index_in_another_format_costs_its_record_at_most() {
     for format in [Format::Bare, Format::Count16] {
         for closed in [true, false] {
             flip_all("a.log", closed, format, 2003);
+            flip_all("a.idx", closed, format, 127);
         }
     }
 }

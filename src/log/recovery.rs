@@ -14,7 +14,8 @@ use super::detect::{Verdict, detect, read_header};
 use super::disk::{self, Disk, DiskFile, OpenMode};
 use super::files::Files;
 use super::format::{
-    ENTRY_BYTES, Header, MAX_HEADER_BYTES, SIZE_FIELD_BYTES, Slot, encode_length, entry_offset,
+    ENTRY_BYTES, Header, INDEX_HEADER_BYTES, MAX_HEADER_BYTES, SIZE_FIELD_BYTES, Slot,
+    encode_length, entry_offset,
 };
 use super::index::{Index, Overlay, new_index_header, slot_offset};
 use super::tail::Tail;
@@ -194,7 +195,7 @@ impl Survey<'_> {
 
         let base = self.base(length)?;
         self.check_index_is_of_this_log(&base, length)?;
-        self.believe(&mut claims, &header, &base)?;
+        self.believe(&mut claims, &header, &base, index_length)?;
         let walked = self.walk(&claims, base, |_, _| Ok(()))?;
         let tail = walked.tail;
         let end = tail.log_end;
@@ -346,7 +347,13 @@ impl Survey<'_> {
 
     /// What the walk is to believe: the header's count, or what the index knows where the header says
     /// nothing, or cannot be right.
-    fn believe(&self, claims: &mut Claims, header: &Header, base: &Tail) -> Result<()> {
+    fn believe(
+        &self,
+        claims: &mut Claims,
+        header: &Header,
+        base: &Tail,
+        index_length: u64,
+    ) -> Result<()> {
         if let Some(slot) = self.slot.filter(|slot| !slot.clean) {
             claims.unsynced_from = slot.synced_count;
             claims.lossy = slot.boot == 0 || slot.boot != self.boot;
@@ -356,7 +363,11 @@ impl Survey<'_> {
             // While our own writer is not known to have been stopped, what is whole was appended, by whom
             // ever.
             claims.every_whole = self.slot.is_none_or(|slot| slot.clean);
-            claims.count = synced;
+            // An entry is written behind its record: where nothing can have been lost, there are as many
+            // records as there are places of entries, also of damaged ones.
+            let killed = self.slot.is_some_and(|slot| !slot.clean) && !claims.lossy;
+            let entries = index_length.saturating_sub(INDEX_HEADER_BYTES) / ENTRY_BYTES as u64;
+            claims.count = if killed { entries.max(synced) } else { synced };
             return Ok(());
         }
         claims.count = match (u64::try_from(header.count()), self.slot) {
