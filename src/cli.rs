@@ -31,7 +31,8 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "WHEN", default_value = "1s", value_parser = parse_sync)]
     pub(crate) sync: Sync,
 
-    /// Longest record that `append-lines` takes, such as `64MiB`: a longer line is refused (EMSGSIZE)
+    /// Longest record that `append-lines`, `append-frames` and `log` take, such as `64MiB`: a longer one is
+    /// refused (EMSGSIZE)
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     pub(crate) max_record: ByteSize,
 
@@ -122,7 +123,7 @@ fn parse_sync(text: &str) -> Result<Sync, String> {
 
 fn parse_size(text: &str) -> Result<ByteSize, String> {
     match text.parse() {
-        Ok(ByteSize(0)) => Err("no line would fit".into()),
+        Ok(ByteSize(0)) => Err("no record would fit".into()),
         Ok(size) => Ok(size),
         Err(_) => Err("not a size such as 64MiB".into()),
     }

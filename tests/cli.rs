@@ -135,7 +135,7 @@ fn a_command_line_that_is_not_understood_is_status_2() {
     }
     fails(
         &["--max-record", "0", "logs", "mnt"],
-        "invalid value '0' for '--max-record <SIZE>': no line would fit",
+        "invalid value '0' for '--max-record <SIZE>': no record would fit",
     );
     fails(
         &["--log-level", "loud", "logs", "mnt"],

@@ -49,6 +49,12 @@ impl Drop for Disk {
     }
 }
 
+/// Each line as a frame.
+fn frames_of(lines: &str) -> Vec<u8> {
+    let frame = |line: &str| [&(line.len() as u64).to_le_bytes()[..], line.as_bytes()].concat();
+    lines.split_inclusive('\n').flat_map(frame).collect()
+}
+
 fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap())
 }
@@ -69,6 +75,14 @@ fn a_full_disk_refuses_records_whole_and_takes_them_again_when_there_is_room() {
             .append(true)
             .open(mount.file("append-lines"))
             .unwrap();
+        let mut frames = File::options()
+            .append(true)
+            .open(mount.file("append-frames"))
+            .unwrap();
+        let mut log = File::options()
+            .append(true)
+            .open(mount.file("log"))
+            .unwrap();
         let mut expected = Vec::new();
         // Fill it, then refuse a while: small records and large ones, single ones and batches.
         for (round, room) in ["256k", "512k", "1m"].into_iter().enumerate() {
@@ -78,13 +92,17 @@ fn a_full_disk_refuses_records_whole_and_takes_them_again_when_there_is_room() {
                 let size = [10, 999, 5000][n % 3];
                 let line = format!("{round}-{n:-<size$}\n");
                 let batch = [line.as_str(), "second line of its batch\n"].concat();
-                let written = if n % 2 == 0 {
-                    append.write(line.as_bytes()).map(|_| expected.push(line))
-                } else {
-                    lines.write(batch.as_bytes()).map(|_| {
-                        expected.extend(batch.split_inclusive('\n').map(str::to_owned));
-                    })
+                let lines_of =
+                    |batch: &str| batch.split_inclusive('\n').map(str::to_owned).collect();
+                let (written, records) = match n % 4 {
+                    0 => (append.write(line.as_bytes()), vec![line]),
+                    1 => (lines.write(batch.as_bytes()), lines_of(&batch)),
+                    2 => (frames.write(&frames_of(&batch)), lines_of(&batch)),
+                    _ => (log.write(batch.as_bytes()), lines_of(&batch)),
                 };
+                if written.is_ok() {
+                    expected.extend(records);
+                }
                 if let Err(e) = written {
                     assert_eq!(errno(&e), Errno::ENOSPC);
                     refused += 1;
@@ -102,7 +120,7 @@ fn a_full_disk_refuses_records_whole_and_takes_them_again_when_there_is_room() {
         for line in &expected {
             assert_eq!(follow.line().as_deref(), Some(line.trim_end()));
         }
-        drop((append, lines));
+        drop((append, lines, frames, log));
         disk.resize("8m");
         mount.append("the last one\n");
         assert_eq!(follow.line().as_deref(), Some("the last one"));

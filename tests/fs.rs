@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use immuta::fs::errno::Errno;
 use immuta::fs::{
     Access, Caller, DoneReply, Fs, PollWaker, ReadMode, ReadReply, SetAttr, Settings, Transport,
-    WriteReply,
+    WriteMode, WriteReply,
 };
 use immuta::{Options, Storage, Sync};
 use proptest::prelude::*;
@@ -84,6 +84,26 @@ const NOW: ReadMode = ReadMode {
     nonblock: true,
     for_page_cache: false,
 };
+const PLAIN: WriteMode = WriteMode {
+    durable: false,
+    append: false,
+};
+const DURABLE: WriteMode = WriteMode {
+    durable: true,
+    append: false,
+};
+const WITH_O_APPEND: WriteMode = WriteMode {
+    durable: false,
+    append: true,
+};
+const ACCESSES: [Access; 6] = [
+    Access::Read,
+    Access::ReadTruncate,
+    Access::Write,
+    Access::Append,
+    Access::ReadWrite,
+    Access::ReadAppend,
+];
 const ME: Caller = Caller { thread: 0 };
 const ROOT: u64 = 1;
 
@@ -142,6 +162,14 @@ impl Tree {
         self.fs.open(ME, self.ino(name), access).unwrap().fh
     }
 
+    fn open_with(&self, name: &str, access: Access) -> u64 {
+        self.fs.open(ME, self.ino(name), access).unwrap().fh
+    }
+
+    fn count(&self) -> u64 {
+        self.storage.log("ns").unwrap().state().count
+    }
+
     fn append(&self, record: &[u8]) {
         self.storage.log("ns").unwrap().append(record).unwrap();
     }
@@ -154,6 +182,11 @@ impl Tree {
         self.answers
             .recv_timeout(std::time::Duration::from_secs(60))
             .unwrap()
+    }
+
+    fn write(&self, fh: u64, bytes: &[u8], mode: WriteMode) -> Answer {
+        self.fs.write(fh, bytes, mode, self.reply("write"));
+        self.wait().1
     }
 
     fn read(&self, fh: u64, offset: u64, size: u32) -> Option<Answer> {
@@ -173,7 +206,7 @@ fn the_writer_is_answered_before_the_readers_and_the_first_to_wait_is_the_first_
     tree.fs.read(zero, 30, 0, 100, WAIT, tree.reply("second"));
     tree.fs.read(follow, 20, 0, 100, WAIT, tree.reply("first"));
     assert_eq!((tree.next(), tree.fs.parked_reads()), (None, 2));
-    tree.fs.write(append, b"hello", false, tree.reply("writer"));
+    tree.fs.write(append, b"hello", PLAIN, tree.reply("writer"));
     assert_eq!(tree.next(), Some(("writer", Answer::Written(5))));
     assert_eq!(tree.next(), Some(("first", data(b"hello\n"))));
     assert_eq!(tree.next(), Some(("second", data(b"hello"))));
@@ -185,14 +218,14 @@ fn a_read_beyond_the_end_waits_for_that_byte() {
     let tree = Tree::new();
     let (follow, append) = (tree.open("follow"), tree.open("append"));
     tree.fs.read(follow, 2, 3, 100, WAIT, tree.reply("reader"));
-    tree.fs.write(append, b"ab", false, tree.reply("writer"));
+    tree.fs.write(append, b"ab", PLAIN, tree.reply("writer"));
     assert_eq!(tree.next(), Some(("writer", Answer::Written(2))));
     assert_eq!(
         (tree.next(), tree.fs.parked_reads()),
         (None, 1),
         "bytes 0 to 2 are there: a, b, newline"
     );
-    tree.fs.write(append, b"c", false, tree.reply("writer"));
+    tree.fs.write(append, b"c", PLAIN, tree.reply("writer"));
     assert_eq!(tree.next(), Some(("writer", Answer::Written(1))));
     assert_eq!(tree.next(), Some(("reader", data(b"c\n"))));
 }
@@ -274,7 +307,7 @@ fn a_poller_is_woken_once_by_the_record_it_waits_for() {
             .readable
     );
     assert!(tree.fs.poll(append, None).unwrap().writable);
-    tree.fs.write(append, b"x", false, tree.reply("writer"));
+    tree.fs.write(append, b"x", PLAIN, tree.reply("writer"));
     assert_eq!(tree.next(), Some(("writer", Answer::Written(1))));
     assert_eq!(tree.next(), Some(("poller", Answer::Woken)));
     assert!(tree.fs.poll(follow, None).unwrap().readable);
@@ -283,7 +316,7 @@ fn a_poller_is_woken_once_by_the_record_it_waits_for() {
         !tree.fs.poll(follow, None).unwrap().readable,
         "its last read ended at the end"
     );
-    tree.fs.write(append, b"y", false, tree.reply("writer"));
+    tree.fs.write(append, b"y", PLAIN, tree.reply("writer"));
     assert_eq!(tree.next(), Some(("writer", Answer::Written(1))));
     assert_eq!(tree.next(), None);
 }
@@ -293,7 +326,7 @@ fn with_sync_always_no_answer_comes_before_the_disk_and_the_writers_come_before_
     let tree = Tree::with(Sync::Always);
     let (follow, append) = (tree.open("follow"), tree.open("append"));
     tree.fs.read(follow, 2, 0, 100, WAIT, tree.reply("reader"));
-    tree.fs.write(append, b"x", false, tree.reply("writer"));
+    tree.fs.write(append, b"x", PLAIN, tree.reply("writer"));
     assert_eq!(tree.wait(), ("writer", Answer::Written(1)));
     assert_eq!(tree.wait(), ("reader", data(b"x\n")));
     tree.fs.fsync(append, tree.reply("fsync"));
@@ -310,7 +343,7 @@ fn with_sync_always_no_answer_comes_before_the_disk_and_the_writers_come_before_
 fn a_durable_write_and_an_fsync_are_answered_after_the_sync_in_any_mode() {
     let tree = Tree::new();
     let append = tree.open("append");
-    tree.fs.write(append, b"x", true, tree.reply("writer"));
+    tree.fs.write(append, b"x", DURABLE, tree.reply("writer"));
     assert_eq!(tree.wait(), ("writer", Answer::Written(1)));
     tree.fs.fsync(append, tree.reply("fsync"));
     assert_eq!(tree.wait(), ("fsync", Answer::Done));
@@ -357,11 +390,11 @@ fn a_damaged_record_is_eio_and_its_neighbours_are_served() {
 fn a_line_that_waits_is_stored_when_the_mount_ends_and_so_is_what_comes_after() {
     let tree = Tree::new();
     let lines = tree.open("append-lines");
-    tree.fs.write(lines, b"half", false, tree.reply("writer"));
+    tree.fs.write(lines, b"half", PLAIN, tree.reply("writer"));
     assert_eq!(tree.storage.log("ns").unwrap().state().count, 0);
     tree.fs.close();
     tree.fs
-        .write(lines, b" a line", false, tree.reply("writer"));
+        .write(lines, b" a line", PLAIN, tree.reply("writer"));
     assert_eq!(
         tree.storage.log("ns").unwrap().state().count,
         2,
@@ -412,6 +445,7 @@ fn a_listing_is_of_what_was_there_when_it_was_rewound() {
             "from",
             "since",
             "stats",
+            "append-frames",
             "0"
         ]
     );
@@ -421,7 +455,7 @@ fn a_listing_is_of_what_was_there_when_it_was_rewound() {
         false
     };
     tree.fs.readdir(ns, fh, 0, &mut count).unwrap();
-    assert_eq!(rewound, 12 + tree.storage.log("ns").unwrap().state().count);
+    assert_eq!(rewound, 13 + tree.storage.log("ns").unwrap().state().count);
 }
 
 fn start(tree: &Tree, directory: &str, name: &str) -> u64 {
@@ -484,11 +518,11 @@ fn a_start_beyond_the_end_waits_for_its_record_and_skips_those_before() {
     tree.fs.read(fifth, 2, 0, 100, WAIT, tree.reply("reader"));
     for n in 0..2 {
         tree.fs
-            .write(append, b"before", false, tree.reply("writer"));
+            .write(append, b"before", PLAIN, tree.reply("writer"));
         assert_eq!(tree.next(), Some(("writer", Answer::Written(6))));
         assert_eq!((tree.next(), tree.fs.parked_reads()), (None, 1), "{n}");
     }
-    tree.fs.write(append, b"it", false, tree.reply("writer"));
+    tree.fs.write(append, b"it", PLAIN, tree.reply("writer"));
     assert_eq!(tree.next(), Some(("writer", Answer::Written(2))));
     assert_eq!(tree.next(), Some(("reader", data(b"it\n"))));
 }
@@ -550,6 +584,237 @@ fn a_start_is_known_as_long_as_the_kernel_knows_it() {
         tree.fs.open(ME, ino, Access::Read).map(|_| ()),
         Err(Errno::ESTALE)
     );
+}
+
+#[test]
+fn which_way_a_file_can_be_opened() {
+    let tree = Tree::new();
+    tree.append(b"x");
+    let errno = |name: &str| {
+        let opened = |access| tree.fs.open(ME, tree.ino(name), access).err();
+        ACCESSES.map(opened)
+    };
+    let (eacces, eperm) = (Some(Errno::EACCES), Some(Errno::EPERM));
+    let read = [None, eacces, eacces, eacces, eacces, eacces];
+    for name in [
+        "follow",
+        "count",
+        "frames",
+        "follow-frames",
+        "stats",
+        "0",
+        "1",
+    ] {
+        assert_eq!(errno(name), read, "{name}");
+    }
+    for name in ["append", "append-lines", "append-frames"] {
+        assert_eq!(errno(name), [eacces, eacces, None, None, None, None]);
+    }
+    assert_eq!(errno("log"), [None, eperm, eperm, None, eperm, None]);
+}
+
+#[test]
+fn the_permission_bits_of_a_file_are_those_of_its_directions() {
+    let tree = Tree::new();
+    tree.append(b"x");
+    for (name, mode) in [
+        ("append", 0o600),
+        ("append-lines", 0o600),
+        ("append-frames", 0o600),
+        ("log", 0o644),
+        ("follow", 0o444),
+        ("0", 0o444),
+    ] {
+        let attr = tree.fs.getattr(tree.ino(name), None).unwrap();
+        assert_eq!(attr.mode, mode, "{name}: {:o}", attr.mode);
+    }
+}
+
+#[test]
+fn log_takes_lines_as_long_as_the_file_is_open_with_o_append() {
+    let tree = Tree::new();
+    tree.append(b"no newline");
+    let (log, follow) = (
+        tree.open_with("log", Access::ReadAppend),
+        tree.open("follow"),
+    );
+    let size = || tree.fs.getattr(tree.ino("log"), None).unwrap().size;
+    assert_eq!(
+        tree.write(log, b"one\ntwo\nthr", WITH_O_APPEND),
+        Answer::Written(11)
+    );
+    assert_eq!((tree.count(), size()), (3, 19));
+    assert_eq!(
+        tree.write(log, b"refused\n", PLAIN),
+        Answer::Refused(Errno::EPERM)
+    );
+    assert_eq!(tree.write(log, b"ee\n", WITH_O_APPEND), Answer::Written(3));
+    let text = b"no newline\none\ntwo\nthree\n";
+    assert_eq!(tree.read(log, 0, 100), Some(data(text)));
+    assert_eq!(tree.read(follow, 0, 100), Some(data(text)));
+    assert_eq!(
+        tree.read(log, 25, 100),
+        Some(data(b"")),
+        "it ends, and gives no receipts"
+    );
+    // Open for writing only.
+    let log = tree.open_with("log", Access::Append);
+    assert_eq!(tree.write(log, b"last", WITH_O_APPEND), Answer::Written(4));
+    assert_eq!(tree.read(log, 0, 100), Some(Answer::Refused(Errno::EBADF)));
+    tree.fs.release(log);
+    assert_eq!((tree.count(), size()), (5, 30));
+}
+
+#[test]
+fn frames_are_records_and_an_unfinished_one_makes_its_openers_close_fail() {
+    let tree = Tree::new();
+    let frames = tree.open("append-frames");
+    let close = || {
+        tree.fs.flush(ME, frames, tree.reply("close"));
+        tree.wait().1
+    };
+    let text = frames_of(&[b"one".to_vec(), vec![], b"three".to_vec()]);
+    assert_eq!(tree.write(frames, &text[..13], PLAIN), Answer::Written(13));
+    assert_eq!((tree.count(), close()), (1, Answer::Refused(Errno::EINVAL)));
+    let other = Caller { thread: u32::MAX };
+    tree.fs.flush(other, frames, tree.reply("close"));
+    assert_eq!(tree.wait().1, Answer::Done, "it is not its opener's");
+    // A process that inherited the file may have the rest.
+    assert_eq!(
+        tree.write(frames, &text[13..], PLAIN),
+        Answer::Written(text.len() as u32 - 13)
+    );
+    assert_eq!((tree.count(), close()), (3, Answer::Done));
+    tree.write(frames, b"lost", PLAIN);
+    tree.fs.release(frames);
+    assert_eq!(tree.count(), 3);
+}
+
+#[test]
+fn a_write_with_a_bad_size_stores_nothing_and_what_waited_still_waits() {
+    let tree = Tree::new();
+    let frames = tree.open("append-frames");
+    let text = frames_of(&[b"one".to_vec(), b"two".to_vec()]);
+    assert_eq!(tree.write(frames, &text[..10], PLAIN), Answer::Written(10));
+    let too_large = (64 << 20) + 1i64;
+    for (size, errno) in [
+        (-1, Errno::EINVAL),
+        (i64::MIN, Errno::EINVAL),
+        (too_large, Errno::EMSGSIZE),
+    ] {
+        let bytes = [&text[10..], &size.to_le_bytes()].concat();
+        assert_eq!(tree.write(frames, &bytes, PLAIN), Answer::Refused(errno));
+        assert_eq!(tree.count(), 0);
+    }
+    assert_eq!(tree.write(frames, &text[10..], PLAIN), Answer::Written(12));
+    assert_eq!(
+        tree.read(tree.open("log"), 0, 100),
+        Some(data(b"one\ntwo\n"))
+    );
+    tree.fs.flush(ME, frames, tree.reply("close"));
+    assert_eq!(tree.wait().1, Answer::Done);
+}
+
+#[test]
+fn an_append_file_gives_back_where_its_records_are_whatever_others_append_meanwhile() {
+    let tree = Tree::new();
+    let open = |name| tree.open_with(name, Access::ReadWrite);
+    let (append, lines, frames) = (open("append"), open("append-lines"), open("append-frames"));
+    tree.append(b"0: of somebody else");
+    let readable = |fh| tree.fs.poll(fh, None).unwrap().readable;
+    assert!(!readable(append));
+    assert_eq!(
+        tree.read(append, 0, 100),
+        Some(data(b"")),
+        "it does not wait"
+    );
+    tree.write(append, b"1", PLAIN);
+    tree.append(b"2");
+    tree.write(lines, b"3\n4\n5", PLAIN);
+    tree.write(append, b"5", PLAIN);
+    tree.write(append, b"6", PLAIN);
+    tree.write(frames, &frames_of(&[vec![], vec![7; 300]]), PLAIN);
+    tree.write(lines, b"later\n", PLAIN);
+    // The size field of record 0 is at 8; a record is 8 bytes and its payload.
+    assert_eq!(
+        tree.read(append, 0, 100),
+        Some(data(b"1 35 1\n5 73 1\n6 82 1\n"))
+    );
+    assert_eq!(tree.read(append, 0, 100), Some(data(b"")));
+    assert_eq!(
+        tree.read(lines, 7, 100),
+        Some(data(b"3 53 2\n4 63 2\n9 407 7\n")),
+        "offsets are nothing"
+    );
+    let mut read = Vec::new();
+    while readable(frames) {
+        match tree.read(frames, 0, 1) {
+            Some(Answer::Data(byte)) => read.extend(byte),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(read, b"7 91 0\n8 99 300\n", "byte by byte");
+    for name in ["append", "append-lines", "append-frames"] {
+        let only_written = tree.open(name);
+        tree.write(only_written, b"\0\0\0\0\0\0\0\0", PLAIN);
+        assert_eq!(
+            tree.read(only_written, 0, 9),
+            Some(Answer::Refused(Errno::EBADF))
+        );
+    }
+}
+
+#[test]
+fn a_receipt_is_there_when_its_write_has_been_answered_and_not_before() {
+    for mode in [PLAIN, DURABLE] {
+        let tree = Tree::with(Sync::Always);
+        let append = tree.open_with("append", Access::ReadWrite);
+        for n in 0..20 {
+            assert_eq!(tree.write(append, b"x", mode), Answer::Written(1));
+            let line = format!("{n} {} 1\n", 8 + 9 * n);
+            assert_eq!(tree.read(append, 0, 100), Some(data(line.as_bytes())));
+        }
+    }
+}
+
+#[test]
+fn who_polls_for_a_receipt_is_woken_by_a_write_through_the_same_open_file() {
+    let tree = Tree::new();
+    let append = tree.open_with("append", Access::ReadWrite);
+    let state = tree.fs.poll(append, Some(tree.reply("poller"))).unwrap();
+    assert!(!state.readable && state.writable);
+    tree.append(b"of somebody else");
+    tree.fs.write(
+        tree.open("append"),
+        b"another open file",
+        PLAIN,
+        tree.reply("writer"),
+    );
+    assert_eq!(tree.next(), Some(("writer", Answer::Written(17))));
+    assert_eq!(tree.next(), None);
+    tree.fs.write(append, b"x", PLAIN, tree.reply("writer"));
+    assert_eq!(tree.next(), Some(("writer", Answer::Written(1))));
+    assert_eq!(tree.next(), Some(("poller", Answer::Woken)));
+    assert!(tree.fs.poll(append, None).unwrap().readable);
+}
+
+/// The kernel fills its page cache for a mapping or `splice(2)`, reads ahead, and may read again.
+#[test]
+fn receipts_are_not_read_for_the_page_cache() {
+    let tree = Tree::new();
+    let append = tree.open_with("append", Access::ReadWrite);
+    tree.write(append, b"x", PLAIN);
+    let for_page_cache = ReadMode {
+        nonblock: false,
+        for_page_cache: true,
+    };
+    tree.fs
+        .read(append, 2, 0, 4096, for_page_cache, tree.reply("kernel"));
+    assert_eq!(
+        tree.next(),
+        Some(("kernel", Answer::Refused(Errno::EINVAL)))
+    );
+    assert_eq!(tree.read(append, 0, 100), Some(data(b"0 8 1\n")));
 }
 
 fn frames_of(records: &[Vec<u8>]) -> Vec<u8> {
@@ -644,9 +909,9 @@ proptest! {
                 4 => drop(fs.rmdir(ino, &name)),
                 5 => drop(fs.opendir(ino)),
                 6 => drop(fs.readdir(ino, fh, c, |entry| entry.next_offset % 7 == 0)),
-                7 => drop(fs.open(ME, ino, if c % 2 == 0 { Access::Read } else { Access::Write })),
+                7 => drop(fs.open(ME, ino, ACCESSES[c as usize % ACCESSES.len()])),
                 8 => fs.read(fh, a, c, b as u32, ReadMode { nonblock: c % 2 == 0, for_page_cache: c % 3 == 0 }, tree.reply("read")),
-                9 => fs.write(fh, name.as_bytes(), c % 2 == 0, tree.reply("write")),
+                9 => fs.write(fh, name.as_bytes(), WriteMode { durable: c % 2 == 0, append: c % 3 == 0 }, tree.reply("write")),
                 10 => fs.flush(ME, fh, tree.reply("flush")),
                 11 => fs.release(fh),
                 12 => drop(fs.poll(fh, None)),

@@ -30,6 +30,7 @@ const FIXED: &[&str] = &[
     "from",
     "since",
     "stats",
+    "append-frames",
 ];
 
 /// Appends the numbers from `from` up to below `to`, a line each.
@@ -287,7 +288,7 @@ fn a_listing_has_every_record_and_ends_while_the_log_grows() {
         find . -maxdepth 1 -name '20[0-9]99' | wc -l; cat [0-9]* | wc -l"#;
     assert_eq!(
         shell_ok(script, &[&mount.file("")]),
-        "21012\n21010\n21000\n21008\n21000\n10\n21000\n"
+        "21013\n21011\n21000\n21009\n21000\n10\n21000\n"
     );
 }
 
@@ -436,16 +437,17 @@ fn the_tools_that_look_at_files_work() {
     mount.append(vec![b'x'; 10_000]);
     let script = r#"
         cd "$1"
-        stat -c '%n %s %A %F %h' append append-lines follow log count 0 12 13
+        stat -c '%n %s %A %F %h' append append-lines append-frames follow log count 0 12 13
         test -s log && test -s 0 && ! test -s 13 && ! test -s append && echo sizes
         test -r log && test -f 0 && test -d . && test -e 13 && ! test -e 14 && echo kinds
         du -b 11 12 | tr '\t' ' '; du -h 12 > /dev/null; wc -c < log; ls -l > /dev/null
         echo 1?; grep -c . log; tar -cf - 0 1 log | tar -tf - | tr '\n' ' '; tac log | tail -n 1; cmp log log"#;
     let expected = "\
-append 0 --w------- regular empty file 1
-append-lines 0 --w------- regular empty file 1
+append 0 -rw------- regular empty file 1
+append-lines 0 -rw------- regular empty file 1
+append-frames 0 -rw------- regular empty file 1
 follow 10027 -r--r--r-- regular file 1
-log 10027 -r--r--r-- regular file 1
+log 10027 -rw-r--r-- regular file 1
 count 3 -r--r--r-- regular file 1
 0 2 -r--r--r-- regular file 1
 12 10000 -r--r--r-- regular file 1

@@ -33,6 +33,8 @@ impl Errno {
     pub const EISDIR: Errno = Errno(libc::EISDIR);
     /// Not a valid value or name.
     pub const EINVAL: Errno = Errno(libc::EINVAL);
+    /// More was to be kept for a reader than is kept.
+    pub const ENOBUFS: Errno = Errno(libc::ENOBUFS);
     /// The disk is full.
     pub const ENOSPC: Errno = Errno(libc::ENOSPC);
     /// The namespace holds records.

@@ -7,11 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use super::Namespace;
 use super::errno::Errno;
+use super::frames::Frames;
 use super::lines::Lines;
 use super::opener::Opener;
+use super::receipts::Receipts;
 use super::start::Start;
+use super::tree::Kind;
 use super::view::{Position, View};
-use crate::log::Log;
+use crate::log::{Log, RecordNo};
 
 /// An open file. Kept small: ten thousand of them may wait at once.
 #[derive(Debug)]
@@ -33,14 +36,33 @@ pub(super) enum Input {
     /// One write is one record.
     Writes,
     /// One line is one record.
-    Lines { lines: Mutex<Lines>, opener: Opener },
+    Lines {
+        lines: Mutex<Lines>,
+        opener: Opener,
+        /// [`Kind::AppendLines`], or [`Kind::Log`], where a write without O_APPEND is refused: it has an offset
+        /// to write at.
+        kind: Kind,
+    },
+    /// One frame is one record.
+    Frames {
+        frames: Mutex<Frames>,
+        opener: Opener,
+    },
 }
 
 impl Input {
-    pub(super) fn lines(opener_thread: u32) -> Input {
+    pub(super) fn lines(opener: Opener, kind: Kind) -> Input {
         Input::Lines {
             lines: Mutex::default(),
-            opener: Opener::new(opener_thread),
+            opener,
+            kind,
+        }
+    }
+
+    pub(super) fn frames(opener: Opener) -> Input {
+        Input::Frames {
+            frames: Mutex::default(),
+            opener,
         }
     }
 
@@ -48,7 +70,7 @@ impl Input {
     pub(super) fn needs_flush(&self) -> bool {
         match self {
             Input::Writes => false,
-            Input::Lines { .. } => true,
+            Input::Lines { .. } | Input::Frames { .. } => true,
         }
     }
 }
@@ -58,6 +80,8 @@ impl Input {
 pub(super) enum Output {
     /// Nothing: it is not open for reading.
     Nothing,
+    /// What was appended through the same open file.
+    Receipts(Mutex<Receipts>),
     View(OpenView),
     Count,
     /// A text as it was when the file was opened.
@@ -137,7 +161,18 @@ impl Handle {
     pub(super) fn nudge_path(&self) -> Option<&str> {
         match &self.output {
             Output::View(view) => view.path.as_deref(),
-            Output::Nothing | Output::Count | Output::Snapshot(_) | Output::Record { .. } => None,
+            Output::Nothing
+            | Output::Receipts(_)
+            | Output::Count
+            | Output::Snapshot(_)
+            | Output::Record { .. } => None,
+        }
+    }
+
+    /// Notes that so many records, at least one, were appended through it, from `first` on.
+    pub(super) fn appended(&self, first: RecordNo, count: usize) {
+        if let Output::Receipts(receipts) = &self.output {
+            lock(receipts).add(first.0, count as u64);
         }
     }
 

@@ -166,7 +166,7 @@ impl<T: Transport> Fs<T> {
                 let namespace = self.namespace(id)?;
                 let (log, state) = (&namespace.log, namespace.log.state());
                 let (size, attr_ttl) = match file.kind {
-                    Kind::Append | Kind::AppendLines => (0, FOREVER),
+                    Kind::Append | Kind::AppendLines | Kind::AppendFrames => (0, FOREVER),
                     Kind::Follow | Kind::Log => (View::Text.end(log, &state), Duration::ZERO),
                     Kind::Frames | Kind::FollowFrames => {
                         (View::Frames.end(log, &state), Duration::ZERO)
@@ -175,7 +175,7 @@ impl<T: Transport> Fs<T> {
                     Kind::Stats => (self.stats(&namespace)?.len() as u64, Duration::ZERO),
                     Kind::Count => (count_text(state.count).len() as u64, Duration::ZERO),
                 };
-                let mode = DIRECTORY_MODE & file.direction.mask();
+                let mode = file.direction.mode(DIRECTORY_MODE);
                 let modified = state.last_time.unwrap_or(self.started);
                 self.file_attr(node, mode, size, modified, attr_ttl, FOREVER)
             }
@@ -185,13 +185,13 @@ impl<T: Transport> Fs<T> {
                 let (start, _) = lock(&self.starts).get(number)?;
                 let base = start.offset(View::Text, log)?;
                 let size = base.map_or(0, |base| state.text_end.saturating_sub(base));
-                let mode = DIRECTORY_MODE & Direction::Out.mask();
+                let mode = Direction::Out.mode(DIRECTORY_MODE);
                 let modified = state.last_time.unwrap_or(self.started);
                 self.file_attr(node, mode, size, modified, Duration::ZERO, FOREVER)
             }
             Node::Record(id, n) => {
                 let namespace = self.namespace(id)?;
-                let mode = DIRECTORY_MODE & Direction::Out.mask();
+                let mode = Direction::Out.mode(DIRECTORY_MODE);
                 let state = namespace.log.state();
                 if n < state.count {
                     let entry = namespace.log.entry(RecordNo(n))?;

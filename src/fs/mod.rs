@@ -3,12 +3,13 @@
 //!
 //! [`tree`] says which files there are; `meta` answers what is asked about them, `directory` lists them, `opening` says
 //! who may open what, and `handle` is what an open file remembers. `reading` and `writing` move the bytes: records as a
-//! [`view`], from a `start` on; [`lines`] out of writes. [`parked`] holds the reads that wait for a record, `durable` the
-//! answers that wait for the disk.
+//! [`view`], from a `start` on; [`lines`] and [`frames`] out of writes, and `receipts` for them. [`parked`] holds the reads
+//! that wait for a record, `durable` the answers that wait for the disk.
 
 mod directory;
 mod durable;
 pub mod errno;
+pub mod frames;
 mod handle;
 pub mod lines;
 mod meta;
@@ -16,6 +17,7 @@ mod opener;
 mod opening;
 pub mod parked;
 mod reading;
+mod receipts;
 mod start;
 mod stats;
 mod sync;
@@ -41,6 +43,7 @@ pub use directory::DirEntry;
 pub use meta::{Attr, DiskSpace, NodeType, SetAttr};
 pub use opening::{Access, Opened};
 pub use reading::{PollState, ReadMode};
+pub use writing::WriteMode;
 
 /// What carries calls to the file system and answers back: FUSE, or a test.
 pub trait Transport: 'static {
@@ -111,7 +114,7 @@ pub struct Settings {
     pub sync_always: bool,
     /// Nothing can be written: the storage is open for reading only, beside somebody who writes.
     pub read_only: bool,
-    /// No record through `append-lines` is longer.
+    /// No record through `append-lines`, `append-frames` or `log` is longer.
     pub max_record_bytes: u64,
 }
 
@@ -302,8 +305,8 @@ impl<T: Transport> Fs<T> {
         self.parked.len()
     }
 
-    /// Ends the service: what waits in open `append-lines` handles becomes records, every read that waits,
-    /// and each one after that, gets end of file.
+    /// Ends the service: lines that wait for their newline become records, every read that waits, and each
+    /// one after that, gets end of file.
     pub fn close(&self) {
         *self.nudge.write().unwrap_or_else(PoisonError::into_inner) = None;
         // Before the handles are walked: a line that comes later sees it under its handle's lock.

@@ -1,23 +1,41 @@
 //! Open and close: who may open what, and what the transport has to know of it.
 
 use std::borrow::Cow;
+use std::sync::Mutex;
 
 use super::errno::Errno;
 use super::handle::{Input, OpenView, Output, lock};
+use super::opener::Opener;
 use super::start::Start;
 use super::tree::{Direction, Kind, Node};
 use super::view::View;
 use super::{Caller, Fs, Handle, Namespace, Transport};
 
-/// Which way a file is opened.
+/// Which way a file is opened, and whether anything that is there may be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// `O_RDONLY`
+    /// `O_RDONLY`.
     Read,
-    /// `O_WRONLY`
+    /// `O_RDONLY` with `O_TRUNC`.
+    ReadTruncate,
+    /// `O_WRONLY`.
     Write,
-    /// `O_RDWR`
+    /// `O_WRONLY` with `O_APPEND` and without `O_TRUNC`.
+    Append,
+    /// `O_RDWR`.
     ReadWrite,
+    /// `O_RDWR` with `O_APPEND` and without `O_TRUNC`.
+    ReadAppend,
+}
+
+impl Access {
+    fn reads(self) -> bool {
+        !matches!(self, Access::Write | Access::Append)
+    }
+
+    fn writes(self) -> bool {
+        !matches!(self, Access::Read | Access::ReadTruncate)
+    }
 }
 
 /// An opened file, and what its transport should know about it.
@@ -37,7 +55,8 @@ impl<T: Transport> Fs<T> {
     /// Opens a file. Returns the handle's number, and what the transport has to know of it.
     ///
     /// # Errors
-    /// `EACCES` in the wrong direction, for root too; `EISDIR`; `ENOENT` for a record that is not next.
+    /// `EACCES` in the wrong direction, for root too; `EPERM` for `log` to be written otherwise than with
+    /// O_APPEND; `EROFS`; `EISDIR`; `ENOENT` for a record that is not next.
     pub fn open(&self, caller: Caller, ino: u64, access: Access) -> Result<Opened, Errno> {
         let node = Node::from_ino(ino)?;
         let direction = match node {
@@ -47,17 +66,23 @@ impl<T: Transport> Fs<T> {
             Node::Start(..) | Node::Record(..) => Direction::Out,
         };
         match (direction, access) {
-            (Direction::In, Access::Write) if self.settings.read_only => return Err(Errno::EROFS),
-            (Direction::In, Access::Write) | (Direction::Out, Access::Read) => {}
-            (Direction::In | Direction::Out, _) => return Err(Errno::EACCES),
+            (Direction::Out | Direction::Both, Access::Read) => {}
+            (Direction::Out, _) | (Direction::In, Access::Read | Access::ReadTruncate) => {
+                return Err(Errno::EACCES);
+            }
+            (Direction::In | Direction::Both, _) if self.settings.read_only => {
+                return Err(Errno::EROFS);
+            }
+            (Direction::In, _) | (Direction::Both, Access::Append | Access::ReadAppend) => {}
+            (Direction::Both, _) => return Err(Errno::EPERM),
         }
         let namespace = self.namespace(node.namespace().ok_or(Errno::EISDIR)?)?;
-        let output = match access {
-            Access::Write => Output::Nothing,
-            Access::Read | Access::ReadWrite => self.output(&namespace, node)?,
+        let output = match access.reads() {
+            true => self.output(&namespace, node)?,
+            false => Output::Nothing,
         };
-        let input = match (access, node) {
-            (Access::Write | Access::ReadWrite, Node::File(_, file)) => input(caller, file.kind),
+        let input = match node {
+            Node::File(_, file) if access.writes() => input(caller, file.kind),
             _ => None,
         };
         let mut cached = false;
@@ -95,7 +120,9 @@ impl<T: Transport> Fs<T> {
             Output::View(OpenView::new(view, waits, Start::Record(0), path))
         };
         Ok(match file.kind {
-            Kind::Append | Kind::AppendLines => Output::Nothing,
+            Kind::Append | Kind::AppendLines | Kind::AppendFrames => {
+                Output::Receipts(Mutex::default())
+            }
             Kind::Follow => view(View::Text, true),
             Kind::Log => view(View::Text, false),
             Kind::FollowFrames => view(View::Frames, true),
@@ -128,11 +155,12 @@ impl<T: Transport> Fs<T> {
 
 /// What becomes of a write to a file of a kind; `None`: it takes none.
 fn input(caller: Caller, kind: Kind) -> Option<Input> {
+    let opener = Opener::new(caller.thread);
     match kind {
         Kind::Append => Some(Input::Writes),
-        Kind::AppendLines => Some(Input::lines(caller.thread)),
+        Kind::AppendLines | Kind::Log => Some(Input::lines(opener, kind)),
+        Kind::AppendFrames => Some(Input::frames(opener)),
         Kind::Follow
-        | Kind::Log
         | Kind::Count
         | Kind::Frames
         | Kind::FollowFrames

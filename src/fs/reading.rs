@@ -55,8 +55,9 @@ impl<T: Transport> Fs<T> {
     /// number of its request, and answered when there is something.
     ///
     /// For the page cache a file that waits is not read at all, but `EINVAL`: the kernel would end it where
-    /// it ends now. So `sendfile` and `splice` fail, and the programs that try them first (`cat` of BusyBox
-    /// and of the Rust coreutils, `io::copy`) read instead, and wait.
+    /// it ends now. Nor is an append file, which gives each byte once. So `sendfile` and `splice` fail, and
+    /// the programs that try them first (`cat` of BusyBox and of the Rust coreutils, `io::copy`) read
+    /// instead, and wait.
     pub fn read(
         &self,
         fh: u64,
@@ -70,7 +71,12 @@ impl<T: Transport> Fs<T> {
             Ok(handle) => handle,
             Err(errno) => return reply.error(errno),
         };
-        if mode.for_page_cache && matches!(&handle.output, Output::View(view) if view.waits) {
+        let streams = match &handle.output {
+            Output::View(view) => view.waits,
+            Output::Receipts(_) => true,
+            _ => false,
+        };
+        if mode.for_page_cache && streams {
             return reply.error(Errno::EINVAL);
         }
         let waiter = Waiter {
@@ -177,8 +183,7 @@ impl<T: Transport> Fs<T> {
             }
         });
         let ready = |poller: &Poller<T>| {
-            poller.handle.namespace.id() == namespace
-                && would_not_wait(&poller.handle, poller.handle.read_end())
+            poller.handle.namespace.id() == namespace && is_readable(&poller.handle)
         };
         let woken: Vec<_> = lock(&self.pollers).extract_if(|_, p| ready(p)).collect();
         for (_, poller) in woken {
@@ -205,9 +210,7 @@ impl<T: Transport> Fs<T> {
         let reads = !matches!(handle.output, Output::Nothing);
         Ok(PollState {
             // Once the mount is on its way out a read gets end of file.
-            readable: reads
-                && (would_not_wait(&handle, handle.read_end())
-                    || self.closing.load(Ordering::SeqCst)),
+            readable: is_readable(&handle) || (reads && self.closing.load(Ordering::SeqCst)),
             writable: handle.input.is_some(),
         })
     }
@@ -250,6 +253,19 @@ impl Rendered {
     }
 }
 
+/// Whether somebody who polls an open file should read it. What an append file gives back never has to be
+/// waited for, and yet there may be nothing.
+fn is_readable(handle: &Handle) -> bool {
+    match &handle.output {
+        Output::Nothing => false,
+        Output::Receipts(receipts) => {
+            let state = handle.namespace.log.state();
+            lock(receipts).is_ready(state.count) || state.closed
+        }
+        _ => would_not_wait(handle, handle.read_end()),
+    }
+}
+
 /// Whether a read at `offset` would be answered at once. Cheap: it is asked under a lock.
 fn would_not_wait(handle: &Handle, offset: u64) -> bool {
     let log = &handle.namespace.log;
@@ -261,7 +277,11 @@ fn would_not_wait(handle: &Handle, offset: u64) -> bool {
             Err(_) => false, // The read will say what is wrong.
         },
         Output::Record { n, .. } => *n >= state.count,
-        Output::View(_) | Output::Count | Output::Snapshot(_) | Output::Nothing => false,
+        Output::View(_)
+        | Output::Count
+        | Output::Snapshot(_)
+        | Output::Receipts(_)
+        | Output::Nothing => false,
     };
     !at_end || state.closed
 }
@@ -275,6 +295,10 @@ fn find(handle: &Handle, offset: u64, size: usize, buffers: &mut Buffers) -> Res
     match &handle.output {
         _ if at_end => return Ok(Found::End),
         Output::Nothing => return Err(Errno::EBADF),
+        Output::Receipts(receipts) => {
+            let committed = log.state().count;
+            lock(receipts).read(committed, size, out, |n| Ok(log.entry(n)?))?;
+        }
         Output::View(open) => {
             // Without a beginning, and yet not to wait: the namespace was removed.
             if let Some(base) = open.base(log)? {

@@ -37,6 +37,8 @@ pub enum Kind {
     Since,
     /// What is known of the log, as JSON.
     Stats,
+    /// One frame is one record.
+    AppendFrames,
 }
 
 impl Kind {
@@ -53,14 +55,20 @@ pub enum Direction {
     In,
     /// Out of the log.
     Out,
+    /// Out of the log, and with O_APPEND into it.
+    Both,
 }
 
 impl Direction {
-    /// The permission bits of this direction.
-    pub fn mask(self) -> u16 {
+    /// The permission bits of a file of this direction in a namespace with these.
+    pub fn mode(self, namespace: u16) -> u16 {
+        let (read, write) = (namespace & 0o444, namespace & 0o222);
         match self {
-            Direction::In => 0o222,
-            Direction::Out => 0o444,
+            // Who may append may also read what became of it, if he may read at all. Alone, the right to
+            // read is of no use there.
+            Direction::In => write | (read & write << 1),
+            Direction::Out => read,
+            Direction::Both => read | write,
         }
     }
 }
@@ -97,7 +105,7 @@ pub const FILES: &[File] = &[
     File {
         name: "log",
         kind: Kind::Log,
-        direction: Direction::Out,
+        direction: Direction::Both,
     },
     File {
         name: "count",
@@ -128,6 +136,11 @@ pub const FILES: &[File] = &[
         name: "stats",
         kind: Kind::Stats,
         direction: Direction::Out,
+    },
+    File {
+        name: "append-frames",
+        kind: Kind::AppendFrames,
+        direction: Direction::In,
     },
 ];
 
@@ -288,6 +301,23 @@ mod tests {
                 assert_eq!(Node::from_ino(a), Ok(Node::File(ns, file)));
                 assert_eq!(Node::from_ino(b), Ok(Node::File(ns, file)));
             }
+        }
+    }
+
+    #[test]
+    fn a_file_has_the_namespaces_bits_of_its_direction() {
+        for (namespace, input, output, both) in [
+            (0o755, 0o600, 0o444, 0o644),
+            (0o777, 0o666, 0o444, 0o666),
+            // A group that may append and not read.
+            (0o730, 0o620, 0o400, 0o620),
+            (0o733, 0o622, 0o400, 0o622),
+            (0o575, 0o060, 0o444, 0o464),
+            (0o2770, 0o660, 0o440, 0o660),
+            (0o111, 0, 0, 0),
+        ] {
+            let modes = [Direction::In, Direction::Out, Direction::Both].map(|d| d.mode(namespace));
+            assert_eq!(modes, [input, output, both], "{namespace:o}");
         }
     }
 

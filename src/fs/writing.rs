@@ -5,26 +5,34 @@ use std::sync::atomic::Ordering;
 
 use super::durable::Pending;
 use super::errno::Errno;
+use super::frames::Refused;
 use super::handle::{Handle, Input, lock};
 use super::opener::Opener;
 use super::tree::{FILES, Kind};
 use super::{Caller, DoneReply, Fs, Namespace, PoisonError, Transport, WriteReply};
-use crate::log::Log;
+
+/// How a write comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteMode {
+    /// With O_DSYNC or O_SYNC: its records are to be on the disk before the answer.
+    pub durable: bool,
+    /// With O_APPEND, as the open file has it now.
+    pub append: bool,
+}
 
 impl<T: Transport> Fs<T> {
-    /// Takes the bytes of one write. With `durable` (O_DSYNC, O_SYNC) its records are on the disk before the
-    /// answer. The writer is answered first, then whoever waited for the record.
-    pub fn write(&self, fh: u64, data: &[u8], durable: bool, reply: T::Write) {
+    /// Takes the bytes of one write. The writer is answered first, then whoever waited for the record.
+    pub fn write(&self, fh: u64, data: &[u8], mode: WriteMode, reply: T::Write) {
         let handle = match self.handle(fh) {
             Ok(handle) => handle,
             Err(errno) => return reply.error(errno),
         };
-        let grew = match self.store(&handle, data) {
+        let grew = match self.store(&handle, data, mode) {
             Ok(grew) => grew,
             Err(errno) => return reply.error(errno),
         };
         let bytes = data.len() as u32;
-        if grew && (durable || self.settings.sync_always) {
+        if grew && (mode.durable || self.settings.sync_always) {
             self.durable
                 .push(&handle.namespace, Pending::Write { bytes, reply });
             return;
@@ -36,8 +44,16 @@ impl<T: Transport> Fs<T> {
     }
 
     /// Stores what a write brings. Returns whether the log grew.
-    fn store(&self, handle: &Handle, data: &[u8]) -> Result<bool, Errno> {
+    fn store(&self, handle: &Handle, data: &[u8], mode: WriteMode) -> Result<bool, Errno> {
         let log = &handle.namespace.log;
+        let max_bytes = self.settings.max_record_bytes;
+        let mut grew = false;
+        let mut store = |batch: &[&[u8]]| {
+            let appended = log.append_batch_unsynced(batch)?;
+            handle.appended(appended.record, batch.len());
+            grew = true;
+            Ok(())
+        };
         match &handle.input {
             Some(Input::Writes) => {
                 if data.len() >= self.settings.split_write_bytes {
@@ -51,34 +67,47 @@ impl<T: Transport> Fs<T> {
                     );
                     return Err(Errno::EMSGSIZE);
                 }
-                log.append_batch_unsynced(&[data])?;
-                Ok(true)
+                store(&[data])?;
             }
-            Some(Input::Lines { lines, opener }) => {
-                let mut grew = false;
-                let mut store = |batch: &[&[u8]]| {
-                    log.append_batch_unsynced(batch)?;
-                    grew = true;
-                    Ok(())
-                };
+            Some(Input::Lines { kind, .. }) if *kind == Kind::Log && !mode.append => {
+                return Err(Errno::EPERM);
+            }
+            Some(Input::Lines { lines, opener, .. }) => {
                 let mut lines = lock(lines);
-                lines.write(data, self.settings.max_record_bytes, &mut store)?;
+                lines.write(data, max_bytes, &mut store)?;
                 if self.closing.load(Ordering::SeqCst) {
                     lines.finish(&mut store)?;
                 }
                 if lines.has_partial() {
                     opener.resolve();
                 }
-                Ok(grew)
             }
-            None => Err(Errno::EBADF),
+            Some(Input::Frames { frames, opener }) => {
+                let mut frames = lock(frames);
+                frames
+                    .write(data, max_bytes, &mut store)
+                    .map_err(|refused| {
+                        if !matches!(refused, Refused::NotStored(_)) {
+                            ::log::warn!(
+                                "namespace '{}': a write to 'append-frames' was refused: {refused}",
+                                log.namespace()
+                            );
+                        }
+                        Errno::from(refused)
+                    })?;
+                if frames.unfinished().is_some() {
+                    opener.resolve();
+                }
+            }
+            None => return Err(Errno::EBADF),
         }
+        Ok(grew)
     }
 
     /// A `close(2)` of one descriptor of the file, by a process that may have inherited it. When the one that
     /// opened it closes its last one, a line that waits for its newline becomes a record.
     ///
-    /// Errors are those of the append: `close` reports them.
+    /// Errors are those of the append, and `EINVAL` for a frame whose end has not come: `close` reports them.
     pub fn flush(&self, caller: Caller, fh: u64, reply: T::Done) {
         match self
             .handle(fh)
@@ -90,28 +119,53 @@ impl<T: Transport> Fs<T> {
     }
 
     fn flush_handle(&self, caller: Caller, handle: &Handle) -> Result<(), Errno> {
+        let is_last = |opener: &Opener, kind| {
+            opener.is(caller.thread)
+                && !Opener::holds_another(caller.thread, &path_in_mount(&handle.namespace, kind))
+        };
         match &handle.input {
-            Some(Input::Lines { lines, opener })
-                if lock(lines).has_partial()
-                    && opener.is(caller.thread)
-                    && !Opener::holds_another(caller.thread, &path_in_mount(&handle.namespace)) =>
+            Some(Input::Lines {
+                lines,
+                opener,
+                kind,
+            }) if lock(lines).has_partial() && is_last(opener, *kind) => self.finish(handle),
+            // It waits on: a process that inherited the file may have its end.
+            Some(Input::Frames { frames, opener })
+                if lock(frames).unfinished().is_some() && is_last(opener, Kind::AppendFrames) =>
             {
-                self.finish(handle)
+                Err(Errno::EINVAL)
             }
             _ => Ok(()),
         }
     }
 
-    /// Makes a record of what still waits for its end: a line for its newline.
+    /// Makes a record of a line that still waits for its newline. A frame that waits for its end is none: that
+    /// is said in the log of the program.
     pub(super) fn finish(&self, handle: &Handle) -> Result<(), Errno> {
-        let Some(Input::Lines { lines, .. }) = &handle.input else {
-            return Ok(());
-        };
-        let mut lines = lock(lines);
-        if lines.has_partial() {
-            lines.finish(|batch| store(&handle.namespace.log, batch))?;
-            drop(lines);
-            self.grew(&handle.namespace);
+        let log = &handle.namespace.log;
+        match &handle.input {
+            Some(Input::Lines { lines, .. }) => {
+                let mut lines = lock(lines);
+                if lines.has_partial() {
+                    lines.finish(|batch| {
+                        let appended = log.append_batch_quiet(batch)?;
+                        handle.appended(appended.record, batch.len());
+                        Ok(())
+                    })?;
+                    drop(lines);
+                    self.grew(&handle.namespace);
+                }
+            }
+            Some(Input::Frames { frames, .. }) => {
+                if let Some(unfinished) = lock(frames).unfinished() {
+                    ::log::warn!(
+                        "namespace '{}': what was written to 'append-frames' ends in the middle of a frame: \
+                         {unfinished}, and nothing of it is stored",
+                        log.namespace()
+                    );
+                }
+            }
+            Some(Input::Writes) | None => {}
         }
         Ok(())
     }
@@ -139,13 +193,8 @@ impl<T: Transport> Fs<T> {
     }
 }
 
-fn store(log: &Log, batch: &[&[u8]]) -> Result<(), Errno> {
-    log.append_batch_quiet(batch)?;
-    Ok(())
-}
-
-/// Where the `append-lines` of a namespace is, from the mount point on.
-fn path_in_mount(namespace: &Namespace) -> PathBuf {
-    let name = FILES.iter().find(|f| f.kind == Kind::AppendLines);
+/// Where a fixed file of a namespace is, from the mount point on.
+fn path_in_mount(namespace: &Namespace, kind: Kind) -> PathBuf {
+    let name = FILES.iter().find(|f| f.kind == kind);
     Path::new(namespace.log.namespace().as_str()).join(name.map_or("", |f| f.name))
 }

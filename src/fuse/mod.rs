@@ -24,7 +24,7 @@ use reply::{
 };
 
 use immuta::fs::errno::Errno;
-use immuta::fs::{Access, Caller, Fs, ReadMode, SetAttr};
+use immuta::fs::{Access, Caller, Fs, ReadMode, SetAttr, WriteMode};
 
 /// The largest write in one message: what the kernel sends at most with its default page limit.
 pub(crate) const MAX_WRITE_BYTES: u32 = 1 << 20;
@@ -125,11 +125,14 @@ impl Filesystem for FuseFs {
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let truncates = flags.0 & libc::O_TRUNC != 0;
+        let only_adds = flags.0 & libc::O_APPEND != 0 && !truncates;
         let access = match flags.acc_mode() {
-            // Whoever truncates changes the file, whatever else is done with the descriptor.
-            OpenAccMode::O_RDONLY if flags.0 & libc::O_TRUNC != 0 => Access::ReadWrite,
+            OpenAccMode::O_RDONLY if truncates => Access::ReadTruncate,
             OpenAccMode::O_RDONLY => Access::Read,
+            OpenAccMode::O_WRONLY if only_adds => Access::Append,
             OpenAccMode::O_WRONLY => Access::Write,
+            OpenAccMode::O_RDWR if only_adds => Access::ReadAppend,
             OpenAccMode::O_RDWR => Access::ReadWrite,
         };
         match self.0.open(caller(req), ino.0, access) {
@@ -177,8 +180,11 @@ impl Filesystem for FuseFs {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let durable = flags.0 & libc::O_DSYNC != 0; // O_SYNC includes it.
-        self.0.write(fh.0, data, durable, KernelWrite(reply));
+        let mode = WriteMode {
+            durable: flags.0 & libc::O_DSYNC != 0, // O_SYNC includes it.
+            append: flags.0 & libc::O_APPEND != 0,
+        };
+        self.0.write(fh.0, data, mode, KernelWrite(reply));
     }
 
     fn flush(
