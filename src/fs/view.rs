@@ -82,7 +82,8 @@ pub struct Position {
     offset: u64,
     /// The record that covers that offset.
     record: u64,
-    /// A large record whose checksum this handle has verified: it is read in pieces, and once is enough.
+    /// A record of which a part was given, after its checksum was verified: what is left of it is read in
+    /// pieces, and once is enough.
     verified: Option<u64>,
 }
 
@@ -145,6 +146,10 @@ impl Reading<'_> {
         mut next: u64,
         scratch: &mut Scratch,
     ) -> Result<u64> {
+        if *verified == Some(next) {
+            let entry = log.entry(RecordNo(next))?;
+            return Ok(next + u64::from(self.piece(log, &entry)?));
+        }
         match log.read_run(RecordNo(next), self.size - self.out.len(), scratch)? {
             Run::Records(records) => {
                 for (entry, payload) in records {
@@ -154,6 +159,10 @@ impl Reading<'_> {
                         Ok(())
                     })?;
                     if !done {
+                        // Smaller ones are cheaper read again, together with those behind them.
+                        if entry.size > self.size as u64 {
+                            *verified = Some(next);
+                        }
                         break;
                     }
                     next = entry.record.0 + 1;
@@ -163,26 +172,29 @@ impl Reading<'_> {
                 }
             }
             Run::Large(entry) => {
-                if *verified != Some(next) {
-                    log.verify_record(&entry)?;
-                    *verified = Some(next);
-                }
-                let done = self.record(log, &entry, |skip, room, out| {
-                    let start = out.len();
-                    let wanted = entry.size.saturating_sub(skip).min(room as u64) as usize;
-                    out.resize(start + wanted, 0);
-                    let got = if wanted == 0 {
-                        0
-                    } else {
-                        log.read_part(&entry, skip, &mut out[start..])?
-                    };
-                    out.truncate(start + got);
-                    Ok(())
-                })?;
-                next += u64::from(done);
+                log.verify_record(&entry)?;
+                *verified = Some(next);
+                next += u64::from(self.piece(log, &entry)?);
             }
         }
         Ok(next)
+    }
+
+    /// Shows a part of a record that has been verified, without reading more of it. Returns whether that was
+    /// all.
+    fn piece(&mut self, log: &Log, entry: &Entry) -> Result<bool> {
+        self.record(log, entry, |skip, room, out| {
+            let start = out.len();
+            let wanted = entry.size.saturating_sub(skip).min(room as u64) as usize;
+            out.resize(start + wanted, 0);
+            let got = if wanted == 0 {
+                0
+            } else {
+                log.read_part(entry, skip, &mut out[start..])?
+            };
+            out.truncate(start + got);
+            Ok(())
+        })
     }
 
     /// Shows one record from `at` on, as much as there is room for: what is in front of the payload, the
