@@ -1,0 +1,195 @@
+//! The recipes of docs/recipes.md, run as they stand there.
+//!
+//! A section's `sh` blocks are one bash script, on a mount of its own: `/mnt/log` is the mount point,
+//! `/var/lib/immuta` the logs directory, the working directory is empty, `immuta` and `immuta-fs` are on the path,
+//! and `ssh HOST COMMAND` runs the command here. A `text` block is what the `sh` blocks since the last one print.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+use common::{Mount, wait_for};
+
+const RECIPES: &str = include_str!("../docs/recipes.md");
+
+/// The fenced blocks of a section: language, and lines.
+fn blocks(heading: &str) -> Vec<(String, String)> {
+    let mut blocks: Vec<(String, String)> = Vec::new();
+    let (mut inside, mut here) = (false, false);
+    for line in RECIPES.lines() {
+        if let Some(found) = line.strip_prefix("## ")
+            && !inside
+        {
+            here = found == heading;
+        } else if let Some(language) = line.strip_prefix("```") {
+            inside = !inside;
+            if inside && here {
+                blocks.push((language.to_owned(), String::new()));
+            }
+        } else if inside && here {
+            let (_, text) = blocks.last_mut().expect("a block has begun");
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    assert!(!blocks.is_empty(), "docs/recipes.md has no '## {heading}'");
+    blocks
+}
+
+/// Printed between what is compared with one `text` block and what with the next.
+const MARK: &str = "--- recipe ---";
+
+/// The script of a section, with marks, and what is to be printed before each of them.
+fn script(heading: &str) -> (String, Vec<String>) {
+    let (mut script, mut expected) = (String::new(), Vec::new());
+    for (language, text) in blocks(heading) {
+        match language.as_str() {
+            "sh" => script.push_str(&text),
+            "text" => {
+                script.push_str(&format!("echo '{MARK}'\n"));
+                expected.push(text);
+            }
+            _ => {} // A configuration file of another program.
+        }
+    }
+    (script, expected)
+}
+
+/// Programs for a recipe: the two of this project, and an `ssh` that goes nowhere.
+fn programs(directory: &Path) {
+    for program in [
+        env!("CARGO_BIN_EXE_immuta"),
+        env!("CARGO_BIN_EXE_immuta-fs"),
+    ] {
+        let name = Path::new(program).file_name().unwrap();
+        std::os::unix::fs::symlink(program, directory.join(name)).unwrap();
+    }
+    let ssh = directory.join("ssh");
+    fs::write(&ssh, "#!/bin/sh\nshift\nexec sh -c \"$*\"\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&ssh, mode).unwrap();
+}
+
+/// Runs a section, and checks the logs that it leaves.
+#[track_caller]
+fn run(heading: &str) {
+    let mut mount = Mount::new();
+    let work = tempfile::tempdir().unwrap();
+    let bin = tempfile::tempdir().unwrap();
+    programs(bin.path());
+    let (script, expected) = script(heading);
+    let script = script
+        .replace("/mnt/log", mount.path().to_str().unwrap())
+        .replace("/var/lib/immuta", mount.logs().to_str().unwrap());
+    let path = format!(
+        "{}:{}",
+        bin.path().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let out = work.path().join(".out");
+    let mut bash = Command::new("setsid")
+        .args(["bash", "-e", "-c", &script])
+        .current_dir(work.path())
+        .env("PATH", path)
+        .stdout(fs::File::create(&out).unwrap())
+        .spawn()
+        .unwrap();
+    let status = wait_for(&mut bash, common::DEADLINE);
+    // What a recipe leaves running (`./ship &`) is in its session.
+    let _ = Command::new("pkill")
+        .args(["-s", &bash.id().to_string()])
+        .status();
+    let printed = fs::read_to_string(&out).unwrap();
+    assert!(
+        status.is_some_and(|s| s.success()),
+        "{heading}: {status:?}\n{script}\nprinted:\n{printed}"
+    );
+    let mark = format!("{MARK}\n");
+    let printed: Vec<&str> = printed.split(&mark).take(expected.len()).collect();
+    assert_eq!(printed, expected, "{heading}");
+    mount.stop_and_verify();
+}
+
+#[test]
+fn log_a_service() {
+    run("Log a service");
+}
+
+#[test]
+fn collect_from_several_programs() {
+    run("Collect from several programs");
+}
+
+#[test]
+fn a_work_queue() {
+    run("A work queue");
+}
+
+#[test]
+fn replay() {
+    run("Replay");
+}
+
+#[test]
+fn ship_to_another_host() {
+    run("Ship to another host");
+}
+
+#[test]
+fn a_go_programs_logs_live() {
+    run("A Go program's logs, live");
+}
+
+#[test]
+fn back_up() {
+    run("Back up");
+}
+
+/// What Filebeat, Fluent Bit, Vector and Promtail have in common: they know a file by device and inode, read it from
+/// an offset that they have written down, and go on there when they or the mount were restarted.
+#[test]
+fn a_shipper_that_remembers_inode_and_offset_goes_on_where_it_was() {
+    for (_, text) in blocks("Filebeat, Fluent Bit, Vector, Promtail") {
+        assert!(text.contains("/mnt/log/*/log"), "{text}");
+    }
+    let mut mount = Mount::new();
+    mount.append("one\n");
+    let log = mount.file("log");
+    let read_from = |offset: u64| {
+        let mut file = fs::File::open(&log).unwrap();
+        let mut text = String::new();
+        file.seek(SeekFrom::Start(offset)).unwrap();
+        file.read_to_string(&mut text).unwrap();
+        let meta = file.metadata().unwrap();
+        (text, meta.ino(), meta.len())
+    };
+    let (text, inode, offset) = read_from(0);
+    assert_eq!(text, "one\n");
+    mount.append("two\n");
+    mount.restart();
+    mount.append("three\n");
+    assert_eq!(
+        read_from(offset),
+        ("two\nthree\n".to_owned(), inode, offset + 10)
+    );
+    mount.stop_and_verify();
+}
+
+/// A recipe without a test is a claim.
+#[test]
+fn every_recipe_is_run() {
+    let tests = include_str!("recipes.rs");
+    for heading in RECIPES.lines().filter_map(|line| line.strip_prefix("## ")) {
+        let run = [
+            format!("run(\"{heading}\")"),
+            format!("blocks(\"{heading}\")"),
+        ];
+        assert!(run.iter().any(|run| tests.contains(run)), "{heading}");
+    }
+}
