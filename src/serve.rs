@@ -86,6 +86,7 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
     mountpoint.unmount();
     let in_time = wait_readable(&ended, GRACE);
     interrupt::unwatch();
+    fs.end_spools();
     storage.close()?;
     if in_time
         && let Ok(Err(e)) = session.join()

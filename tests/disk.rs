@@ -8,9 +8,10 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use common::{Mount, Reader};
+use common::{Mount, Reader, eventually, refused, shell, shell_ok};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::statvfs::statvfs;
 
 /// A small disk of its own for the logs. Unmounted when dropped.
 struct Disk(PathBuf);
@@ -126,6 +127,97 @@ fn a_full_disk_refuses_records_whole_and_takes_them_again_when_there_is_room() {
         assert_eq!(follow.line().as_deref(), Some("the last one"));
         drop(follow);
         mount.stop_and_verify();
+    }
+}
+
+/// Bytes that are free on the disk of the logs.
+fn room(mount: &Mount) -> u64 {
+    let disk = statvfs(&mount.logs()).unwrap();
+    disk.blocks_available() * disk.fragment_size()
+}
+
+fn append_file(mount: &Mount) -> File {
+    let mut options = File::options();
+    options.write(true).open(mount.file("append-file")).unwrap()
+}
+
+/// > A record for which the disk has no room is ENOSPC, from the write or from the `close`; nothing of it is stored, and its room is free again.
+/// > After a write, or an `ftruncate`, that failed nothing is stored, and `close` fails with the same error.
+#[test]
+fn a_file_for_which_there_is_no_room_is_refused_whole_and_takes_none() {
+    const MIB: usize = 1 << 20;
+    for mode in ["always", "1s", "never"] {
+        let mut mount = Mount::idle(&["--sync", mode]);
+        let disk = Disk::new(&mount.logs(), "16m");
+        mount.start();
+        mount.append("first\n");
+        let before = room(&mount);
+        let is_as_before = |what: &str| {
+            eventually("the room is free again", || room(&mount) == before);
+            assert_eq!(mount.count(), 1, "{mode}: {what}");
+        };
+        let piece = vec![b'x'; MIB];
+
+        // What is written does not fit.
+        let mut file = append_file(&mount);
+        let refusal = (0..17).find_map(|_| file.write_all(&piece).err()).unwrap();
+        assert_eq!(errno(&refusal), Errno::ENOSPC);
+        refused(file.write(b"x"), Errno::ENOSPC);
+        refused(file.sync_all(), Errno::ENOSPC);
+        assert_eq!(nix::unistd::close(file), Err(Errno::ENOSPC));
+        is_as_before("a write that does not fit");
+        let copied = shell(
+            r#"head -c 17M /dev/zero | cat > "$1""#,
+            &[&mount.file("append-file")],
+        );
+        assert!(!copied.status.success());
+        is_as_before("cat");
+
+        // It fits, and then the disk is filled by others.
+        for size in [50_000, 9 * MIB] {
+            let mut file = append_file(&mount);
+            file.write_all(&vec![b'x'; size]).unwrap();
+            let filler = mount.logs().join("filler");
+            fill(&filler);
+            assert_eq!(nix::unistd::close(file), Err(Errno::ENOSPC), "{size}");
+            fs::remove_file(&filler).unwrap();
+            is_as_before("a close that finds no room");
+        }
+
+        // A shell does not look at what close says to its own commands: it learns from the write.
+        let filler = mount.logs().join("filler");
+        fill(&filler);
+        for shell_name in ["bash", "dash", "busybox sh"] {
+            let script = r#"$2 -c 'echo x > "$1"' sh "$1""#;
+            let said = shell(script, &[&mount.file("append-file"), &shell_name]);
+            assert!(!said.status.success(), "{shell_name}");
+        }
+        fs::remove_file(&filler).unwrap();
+        is_as_before("a command of the shell");
+
+        // It needs not much more than its own size.
+        let mut file = append_file(&mount);
+        for _ in 0..11 {
+            file.write_all(&piece).unwrap();
+        }
+        assert_eq!(nix::unistd::close(file), Ok(()));
+        assert_eq!(mount.count(), 2);
+        disk.resize("64m");
+        shell_ok(
+            r#"head -c 17M /dev/zero > "$1"; echo small > "$1""#,
+            &[&mount.file("append-file")],
+        );
+        let sizes = [1, 2, 3].map(|n| fs::metadata(mount.file(&n.to_string())).unwrap().len());
+        assert_eq!(sizes, [11 << 20, 17 << 20, 6]);
+        mount.stop_and_verify();
+    }
+}
+
+/// Takes all the room that there is.
+fn fill(path: &Path) {
+    let mut file = File::create(path).unwrap();
+    for piece in [1 << 20, 4096, 1] {
+        while file.write_all(&vec![0; piece]).is_ok() {}
     }
 }
 

@@ -92,6 +92,25 @@ fn another_writer_waits_for_the_end_of_a_transaction() {
 }
 
 #[test]
+fn a_sync_does_not_wait_for_the_end_of_a_transaction() {
+    for sync in [Sync::Never, Sync::Always] {
+        let bench = Bench {
+            sync,
+            ..Bench::new()
+        };
+        let storage = bench.open();
+        let log = storage.log("a").expect("there");
+        log.append_batch_unsynced(&[b"1"]).expect("appended");
+        let mut transaction = log.transaction().expect("begun");
+        transaction.append(b"2").expect("appended");
+        log.sync().expect("synced");
+        assert_eq!(contents(&log), owned(&["1"]));
+        transaction.commit().expect("committed");
+        assert_eq!(contents(&log), owned(&["1", "2"]));
+    }
+}
+
+#[test]
 fn a_record_too_large_is_refused_alone_and_a_broken_disk_ends_it_all() {
     let bench = Bench::new();
     let options = bench

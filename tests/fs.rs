@@ -2,15 +2,21 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use immuta::fs::errno::Errno;
 use immuta::fs::{
     Access, Caller, DoneReply, Fs, PollWaker, ReadMode, ReadReply, SetAttr, Settings, Transport,
     WriteMode, WriteReply,
 };
-use immuta::{Options, Storage, Sync};
+use immuta::{DirEntry, Disk, DiskFile, OpenMode, Options, StdDisk, Storage, Sync};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::{Pid, gettid};
 use proptest::prelude::*;
 
 /// What was answered, in the order in which it was.
@@ -121,10 +127,14 @@ impl Tree {
     }
 
     fn with(sync: Sync) -> Tree {
+        Tree::on(Arc::new(StdDisk), sync)
+    }
+
+    fn on(disk: Arc<dyn Disk>, sync: Sync) -> Tree {
         let directory = tempfile::tempdir().unwrap();
-        let storage = Arc::new(
-            Storage::open(Options::new(directory.path()).namespaces(["ns"]).sync(sync)).unwrap(),
-        );
+        let options = Options::new(directory.path()).disk(disk);
+        let storage = Storage::open(options.namespaces(["ns"]).sync(sync)).unwrap();
+        let storage = Arc::new(storage);
         let settings = Settings {
             uid: 1,
             gid: 2,
@@ -446,6 +456,7 @@ fn a_listing_is_of_what_was_there_when_it_was_rewound() {
             "since",
             "stats",
             "append-frames",
+            "append-file",
             "0"
         ]
     );
@@ -455,7 +466,7 @@ fn a_listing_is_of_what_was_there_when_it_was_rewound() {
         false
     };
     tree.fs.readdir(ns, fh, 0, &mut count).unwrap();
-    assert_eq!(rewound, 13 + tree.storage.log("ns").unwrap().state().count);
+    assert_eq!(rewound, 14 + tree.storage.log("ns").unwrap().state().count);
 }
 
 fn start(tree: &Tree, directory: &str, name: &str) -> u64 {
@@ -904,15 +915,15 @@ proptest! {
             match call {
                 0 => drop(fs.lookup(ino, &name)),
                 1 => drop(fs.getattr(ino, Some(fh))),
-                2 => drop(fs.setattr(ME, ino, SetAttr { rights: c % 3 == 0, size: Some(c), times: c % 2 == 0 })),
+                2 => drop(fs.setattr(ME, ino, SetAttr { rights: c % 3 == 0, size: Some(c), times: c % 2 == 0, fh: Some(fh) })),
                 3 => drop(fs.mkdir(ino, &name)),
                 4 => drop(fs.rmdir(ino, &name)),
                 5 => drop(fs.opendir(ino)),
                 6 => drop(fs.readdir(ino, fh, c, |entry| entry.next_offset % 7 == 0)),
-                7 => drop(fs.open(ME, ino, ACCESSES[c as usize % ACCESSES.len()])),
+                7 => drop(fs.open(me(), ino, ACCESSES[c as usize % ACCESSES.len()])),
                 8 => fs.read(fh, a, c, b as u32, ReadMode { nonblock: c % 2 == 0, for_page_cache: c % 3 == 0 }, tree.reply("read")),
                 9 => fs.write(fh, name.as_bytes(), WriteMode { durable: c % 2 == 0, append: c % 3 == 0 }, tree.reply("write")),
-                10 => fs.flush(ME, fh, tree.reply("flush")),
+                10 => fs.flush(me(), fh, tree.reply("flush")),
                 11 => fs.release(fh),
                 12 => drop(fs.poll(fh, None)),
                 13 => fs.forget(ino, c),
@@ -921,5 +932,400 @@ proptest! {
         }
         tree.fs.close();
         prop_assert_eq!(tree.fs.parked_reads(), 0);
+    }
+}
+
+/// This thread, as the kernel names it.
+fn me() -> Caller {
+    Caller {
+        thread: gettid().as_raw() as u32,
+    }
+}
+
+/// More than is kept in memory.
+const LARGE: usize = 300 << 10;
+
+impl Tree {
+    fn open_by(&self, caller: Caller, name: &str) -> u64 {
+        let ino = self.ino(name);
+        self.fs.open(caller, ino, Access::Write).unwrap().fh
+    }
+
+    /// Closes a descriptor on behalf of a process, and takes the answer.
+    fn close(&self, caller: Caller, fh: u64) -> Answer {
+        self.fs.flush(caller, fh, self.reply("close"));
+        self.wait().1
+    }
+
+    fn record(&self, n: u64) -> Vec<u8> {
+        match self.read(self.open(&n.to_string()), 0, u32::MAX) {
+            Some(Answer::Data(bytes)) => bytes,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn written(bytes: &[u8]) -> Answer {
+    Answer::Written(bytes.len() as u32)
+}
+
+#[test]
+fn what_is_written_between_open_and_close_is_one_record_small_or_large() {
+    for sync in [Sync::Never, Sync::Always] {
+        let tree = Tree::with(sync);
+        for (n, bytes) in [3, LARGE].into_iter().enumerate() {
+            let fh = tree.open_by(me(), "append-file");
+            let piece = vec![b'a' + n as u8; bytes];
+            for _ in 0..3 {
+                assert_eq!(tree.write(fh, &piece, PLAIN), written(&piece));
+            }
+            assert_eq!(tree.count(), n as u64);
+            assert_eq!(tree.close(me(), fh), Answer::Done);
+            assert_eq!(tree.count(), 1 + n as u64);
+            assert!(tree.record(n as u64) == piece.repeat(3));
+            // Whoever still has it.
+            assert_eq!(
+                tree.write(fh, b"late", PLAIN),
+                Answer::Refused(Errno::EBADF)
+            );
+            assert_eq!(tree.close(me(), fh), Answer::Done);
+            tree.fs.release(fh);
+        }
+        let empty = tree.open_by(me(), "append-file");
+        assert_eq!(tree.close(me(), empty), Answer::Done);
+        tree.fs.release(empty);
+        tree.fs.end_spools();
+        assert_eq!(tree.count(), 2);
+    }
+}
+
+#[test]
+fn nobody_opens_a_file_whose_fate_could_not_be_seen() {
+    let tree = Tree::new();
+    let opened = tree.fs.open(ME, tree.ino("append-file"), Access::Write);
+    assert_eq!(opened.map(|_| ()), Err(Errno::EOPNOTSUPP));
+}
+
+#[test]
+fn a_file_gives_back_where_its_record_is_once_it_is_stored() {
+    for bytes in [3, LARGE] {
+        let tree = Tree::new();
+        tree.append(b"before");
+        let ino = tree.ino("append-file");
+        let fh = tree.fs.open(me(), ino, Access::ReadWrite).unwrap().fh;
+        tree.write(fh, &vec![b'x'; bytes], PLAIN);
+        assert_eq!(tree.read(fh, 0, 100), Some(data(b"")));
+        assert_eq!(tree.close(me(), fh), Answer::Done);
+        // The index of the record behind a header of 8 bytes, a size of 8 and 6 bytes.
+        let line = format!("1 22 {bytes}\n");
+        assert_eq!(tree.read(fh, 0, 100), Some(data(line.as_bytes())));
+    }
+}
+
+/// A process, and how it is known to the file system.
+struct Process(Child);
+
+impl Process {
+    fn start() -> Process {
+        Process(
+            Command::new("cat")
+                .stdin(std::process::Stdio::piped())
+                .spawn()
+                .unwrap(),
+        )
+    }
+
+    fn caller(&self) -> Caller {
+        Caller {
+            thread: self.0.id(),
+        }
+    }
+
+    /// Ends it, by a signal or by itself, as far as it ends before somebody has looked how.
+    fn end(&mut self, signal: Option<Signal>) {
+        match signal {
+            Some(signal) => kill(Pid::from_raw(self.0.id() as i32), signal).unwrap(),
+            None => drop(self.0.stdin.take()),
+        }
+        let id = Id::Pid(Pid::from_raw(self.0.id() as i32));
+        waitid(id, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_file_is_stored_by_its_openers_end_unless_that_was_killed() {
+    let cancelled = Answer::Refused(Errno::ECANCELED);
+    for bytes in [1, LARGE] {
+        for signal in [None, Some(Signal::SIGKILL), Some(Signal::SIGTERM)] {
+            let tree = Tree::new();
+            let (mut opener, mut heir) = (Process::start(), Process::start());
+            let fh = tree.open_by(opener.caller(), "append-file");
+            tree.write(fh, &vec![b'a'; bytes], PLAIN);
+            // Somebody who has inherited it is killed: the opener goes on.
+            heir.end(Some(Signal::SIGKILL));
+            assert_eq!(tree.close(heir.caller(), fh), Answer::Done);
+            assert_eq!(tree.write(fh, b"b", PLAIN), Answer::Written(1));
+            opener.end(signal);
+            let answer = tree.close(opener.caller(), fh);
+            if signal.is_none() {
+                assert_eq!((answer, tree.count()), (Answer::Done, 1));
+                assert_eq!(tree.record(0).len(), bytes + 1);
+                continue;
+            }
+            assert_eq!(answer, cancelled);
+            // Whoever has it still: what it writes would be a part of something.
+            assert_eq!(tree.write(fh, b"c", PLAIN), cancelled);
+            tree.fs.fsync(fh, tree.reply("fsync"));
+            assert_eq!(tree.wait(), ("fsync", cancelled.clone()));
+            assert_eq!(tree.close(me(), fh), cancelled);
+            tree.fs.release(fh);
+            tree.fs.end_spools();
+            assert_eq!(tree.count(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_was_handed_on_is_stored_at_the_last_close_unless_who_has_it_was_killed() {
+    for signal in [None, Some(Signal::SIGKILL)] {
+        let tree = Tree::new();
+        let mut heir = Process::start();
+        let fh = tree.open_by(me(), "append-file");
+        assert_eq!(tree.close(me(), fh), Answer::Done);
+        assert_eq!(tree.write(fh, b"by the heir", PLAIN), Answer::Written(11));
+        assert_eq!(tree.close(heir.caller(), fh), Answer::Done);
+        assert_eq!(tree.count(), 0, "it may have another descriptor");
+        heir.end(signal);
+        let answer = tree.close(heir.caller(), fh);
+        tree.fs.release(fh);
+        tree.fs.end_spools();
+        match signal {
+            None => assert_eq!((answer, tree.count()), (Answer::Done, 1)),
+            Some(_) => {
+                assert_eq!(answer, Answer::Refused(Errno::ECANCELED));
+                assert_eq!(tree.count(), 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn after_a_refused_change_of_its_size_nothing_of_a_file_is_stored() {
+    let tree = Tree::new();
+    let fh = tree.open_by(me(), "append-file");
+    let resize = |size| {
+        let change = SetAttr {
+            size: Some(size),
+            fh: Some(fh),
+            ..SetAttr::default()
+        };
+        tree.fs
+            .setattr(me(), tree.ino("append-file"), change)
+            .map(|_| ())
+    };
+    assert_eq!(resize(0), Ok(()));
+    assert_eq!(tree.write(fh, b"x", PLAIN), Answer::Written(1));
+    assert_eq!(resize(7), Err(Errno::EPERM));
+    assert_eq!(tree.write(fh, b"y", PLAIN), Answer::Refused(Errno::EPERM));
+    assert_eq!(tree.close(me(), fh), Answer::Refused(Errno::EPERM));
+    tree.fs.release(fh);
+    assert_eq!(tree.count(), 0);
+}
+
+/// At the end what was closed is stored, and what was not is given up, also when it is closed afterwards.
+#[test]
+fn the_end_stores_what_was_closed_and_nothing_else() {
+    let tree = Tree::new();
+    let (closed, open) = (
+        tree.open_by(me(), "append-file"),
+        tree.open_by(me(), "append-file"),
+    );
+    for fh in [closed, open] {
+        tree.write(fh, &vec![b'x'; LARGE], PLAIN);
+    }
+    tree.fs.close();
+    tree.fs.flush(me(), closed, tree.reply("closed"));
+    tree.fs.end_spools();
+    assert_eq!(tree.next(), Some(("closed", Answer::Done)));
+    assert_eq!(tree.close(me(), open), Answer::Refused(Errno::ECANCELED));
+    tree.fs.release(open);
+    tree.fs.end_spools();
+    assert_eq!(tree.count(), 1);
+}
+
+/// The machine's disk, with a gate before each write of more than [`LARGE`] - 1 bytes.
+#[derive(Debug, Default)]
+struct GatedDisk(Arc<Gate>);
+
+#[derive(Debug, Default)]
+struct Gate {
+    /// Whether somebody waits at it, and whether it is open.
+    state: Mutex<(bool, bool)>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn pass(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.0 = true;
+        self.changed.notify_all();
+        drop(self.changed.wait_while(state, |(_, open)| !*open).unwrap());
+    }
+
+    fn wait_until_reached(&self) {
+        let state = self.state.lock().unwrap();
+        drop(
+            self.changed
+                .wait_while(state, |(reached, _)| !*reached)
+                .unwrap(),
+        );
+    }
+
+    fn open(&self) {
+        self.state.lock().unwrap().1 = true;
+        self.changed.notify_all();
+    }
+}
+
+#[derive(Debug)]
+struct GatedFile(Arc<dyn DiskFile>, Arc<Gate>);
+
+impl Disk for GatedDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(GatedFile(
+            StdDisk.open(path, mode)?,
+            self.0.clone(),
+        )))
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        StdDisk.create_dir(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        StdDisk.list(dir)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        StdDisk.remove(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        StdDisk.sync_dir(dir)
+    }
+}
+
+impl DiskFile for GatedFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+
+    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        if bufs.iter().map(|buf| buf.len()).sum::<usize>() >= LARGE {
+            self.1.pass();
+        }
+        self.0.write_vectored_at(bufs, offset)
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+/// Every call here is made by one thread: if one of them waited, nobody would open the gate.
+#[test]
+fn while_a_large_record_is_stored_nobody_holds_a_thread_to_wait() {
+    for sync in [Sync::Never, Sync::Always] {
+        let disk = GatedDisk::default();
+        let gate = disk.0.clone();
+        let tree = Tree::on(Arc::new(disk), sync);
+        let fs = &tree.fs;
+        fs.mkdir(ROOT, "other").unwrap();
+        let other = fs.lookup(ROOT, "other").unwrap().ino;
+        let other = fs.lookup(other, "append").unwrap().ino;
+        let other = fs.open(ME, other, Access::Write).unwrap().fh;
+        let file = tree.open_by(me(), "append-file");
+        let (small, open_line, line) = (
+            tree.open_by(me(), "append-file"),
+            tree.open_by(me(), "append-lines"),
+            tree.open_by(me(), "append-lines"),
+        );
+        let (append, frames) = (tree.open("append"), tree.open("append-frames"));
+        let log = tree.open_with("log", Access::Append);
+        tree.write(file, &vec![b'L'; LARGE], PLAIN);
+        tree.write(small, b"small file", PLAIN);
+        tree.write(open_line, b"open line", PLAIN);
+        tree.write(line, b"released line", PLAIN);
+
+        fs.flush(me(), file, tree.reply("large"));
+        gate.wait_until_reached();
+        fs.write(append, b"written", PLAIN, tree.reply("write"));
+        fs.write(append, b"O_SYNC", DURABLE, tree.reply("O_SYNC"));
+        fs.write(
+            frames,
+            b"\x05\0\0\0\0\0\0\0frame",
+            PLAIN,
+            tree.reply("frame"),
+        );
+        fs.write(log, b"to log\n", WITH_O_APPEND, tree.reply("log"));
+        fs.flush(me(), open_line, tree.reply("line"));
+        fs.release(line);
+        fs.flush(me(), small, tree.reply("small"));
+        fs.fsync(append, tree.reply("fsync"));
+        assert_eq!(fs.rmdir(ROOT, "ns"), Err(Errno::ENOTEMPTY));
+        assert_eq!((tree.next(), tree.count()), (None, 0));
+        // Everything else goes on: what is read, what is not closed yet, other namespaces.
+        assert_eq!(tree.read(tree.open("count"), 0, 100), Some(data(b"0\n")));
+        assert!(matches!(
+            tree.read(tree.open("stats"), 0, 1000),
+            Some(Answer::Data(_))
+        ));
+        let next = tree.open_by(me(), "append-file");
+        assert_eq!(tree.write(next, b"more", PLAIN), Answer::Written(4));
+        assert_eq!(tree.write(other, b"elsewhere", PLAIN), Answer::Written(9));
+        fs.fsync(other, tree.reply("elsewhere"));
+        assert_eq!(tree.wait(), ("elsewhere", Answer::Done));
+
+        gate.open();
+        let answers: Vec<_> = (0..8).map(|_| tree.wait()).collect();
+        assert_eq!(answers[0], ("large", Answer::Done));
+        for answer in [
+            ("write", Answer::Written(7)),
+            ("O_SYNC", Answer::Written(6)),
+            ("frame", Answer::Written(13)),
+            ("log", Answer::Written(7)),
+            ("line", Answer::Done),
+            ("small", Answer::Done),
+            ("fsync", Answer::Done),
+        ] {
+            assert!(answers.contains(&answer), "{answer:?} in {answers:?}");
+        }
+        fs.end_spools();
+        assert!(tree.record(0) == vec![b'L'; LARGE]);
+        let rest = tree.read(open_start(&tree, "from", "1"), 0, 1000);
+        assert_eq!(
+            rest,
+            Some(data(
+                b"written\nO_SYNC\nframe\nto log\nopen line\nreleased line\nsmall file\n"
+            ))
+        );
+        // And now nothing is in the way any more.
+        assert_eq!(tree.write(append, b"directly", PLAIN), Answer::Written(8));
+        assert_eq!(tree.count(), 9);
     }
 }

@@ -32,7 +32,7 @@ const READ_FILES: &[&str] = &[
     "from/2",
     "since/1970-01-01T00:00:00Z",
 ];
-const APPEND_FILES: &[&str] = &["append", "append-lines", "append-frames"];
+const APPEND_FILES: &[&str] = &["append", "append-lines", "append-frames", "append-file"];
 
 /// A mount with records that, when it is dropped, are found unchanged.
 struct Unchanged {

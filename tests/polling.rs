@@ -195,7 +195,13 @@ fn what_does_not_wait_is_always_readable_and_the_next_number_once_it_is_there() 
 #[test]
 fn append_files_are_always_writable() {
     let mount = Mount::new();
-    for name in ["append", "append-lines", "append-frames", "log"] {
+    for name in [
+        "append",
+        "append-lines",
+        "append-frames",
+        "append-file",
+        "log",
+    ] {
         let file = File::options().append(true).open(mount.file(name)).unwrap();
         let flags = PollFlags::POLLIN | PollFlags::POLLOUT;
         assert_eq!(events(&file, flags, PollTimeout::ZERO), PollFlags::POLLOUT);

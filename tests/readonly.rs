@@ -121,7 +121,13 @@ fn nothing_is_written_through_a_mount_that_only_reads() {
     assert!(mount.stop().success());
     mount.options(&["--read-only"]);
     mount.start();
-    for name in ["append", "append-lines", "append-frames", "log"] {
+    for name in [
+        "append",
+        "append-lines",
+        "append-frames",
+        "append-file",
+        "log",
+    ] {
         refused(
             File::options().append(true).open(mount.file(name)),
             Errno::EROFS,

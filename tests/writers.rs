@@ -224,7 +224,11 @@ fn a_write_that_the_kernel_may_split_is_refused_and_one_byte_less_is_one_record(
         assert_eq!(mount.count(), count);
     }
     assert!(
-        mount.messages().contains("EMSGSIZE"),
+        mount.messages().contains(
+            "namespace 'default': a write of 1044480 bytes to 'append' was refused (EMSGSIZE): from 1044480 bytes on \
+             the kernel may have split it, and one write is one record (write it to 'append-file', which takes any \
+             size, or lines to 'append-lines')"
+        ),
         "{}",
         mount.messages()
     );

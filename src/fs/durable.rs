@@ -13,8 +13,13 @@ use super::{DoneReply, Fs, Namespace, Transport, WriteReply};
 
 /// An answer that waits for the disk.
 pub(super) enum Pending<T: Transport> {
-    Write { bytes: u32, reply: T::Write },
+    Write {
+        bytes: u32,
+        reply: T::Write,
+    },
     Done(T::Done),
+    /// A record that nobody waits for; with `--sync always` it is seen only when it is on the disk.
+    Nobody,
 }
 
 impl<T: Transport> Pending<T> {
@@ -24,6 +29,7 @@ impl<T: Transport> Pending<T> {
             (Pending::Write { reply, .. }, Err(errno)) => reply.error(errno),
             (Pending::Done(reply), Ok(())) => reply.done(),
             (Pending::Done(reply), Err(errno)) => reply.error(errno),
+            (Pending::Nobody, _) => {}
         }
     }
 }

@@ -45,6 +45,12 @@ impl Errno {
     pub const EOVERFLOW: Errno = Errno(libc::EOVERFLOW);
     /// The namespace was removed, or another mount's inode.
     pub const ESTALE: Errno = Errno(libc::ESTALE);
+    /// What the file needs cannot be had here.
+    pub const EOPNOTSUPP: Errno = Errno(libc::EOPNOTSUPP);
+    /// Who wrote it was killed: it was given up.
+    pub const ECANCELED: Errno = Errno(libc::ECANCELED);
+    /// Larger than a file can be.
+    pub const EFBIG: Errno = Errno(libc::EFBIG);
     /// Opened for reading only.
     pub const EROFS: Errno = Errno(libc::EROFS);
 }

@@ -11,6 +11,7 @@ use super::frames::Frames;
 use super::lines::Lines;
 use super::opener::Opener;
 use super::receipts::Receipts;
+use super::spool::Spool;
 use super::start::Start;
 use super::tree::Kind;
 use super::view::{Position, View};
@@ -48,6 +49,8 @@ pub(super) enum Input {
         frames: Mutex<Frames>,
         opener: Opener,
     },
+    /// All of it is one record.
+    File(Box<Spool>),
 }
 
 impl Input {
@@ -70,7 +73,7 @@ impl Input {
     pub(super) fn needs_flush(&self) -> bool {
         match self {
             Input::Writes => false,
-            Input::Lines { .. } | Input::Frames { .. } => true,
+            Input::Lines { .. } | Input::Frames { .. } | Input::File(_) => true,
         }
     }
 }
@@ -174,6 +177,11 @@ impl Handle {
         if let Output::Receipts(receipts) = &self.output {
             lock(receipts).add(first.0, count as u64);
         }
+    }
+
+    /// Whether a line waits for its newline.
+    pub(super) fn has_open_line(&self) -> bool {
+        matches!(&self.input, Some(Input::Lines { lines, .. }) if lock(lines).has_partial())
     }
 
     /// Returns whether this is the first time.

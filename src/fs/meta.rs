@@ -65,6 +65,8 @@ pub struct SetAttr {
     pub size: Option<u64>,
     /// Times.
     pub times: bool,
+    /// Of this open file: `ftruncate(2)`, not `truncate(2)`.
+    pub fh: Option<u64>,
 }
 
 impl<T: Transport> Fs<T> {
@@ -90,7 +92,9 @@ impl<T: Transport> Fs<T> {
         };
         if let Node::File(id, file) = node
             && file.direction == Direction::In
-            && self.settings.sync_always
+            // Whoever writes gigabytes holds up nobody else, and the descriptors of one open are told from
+            // those of another.
+            && (self.settings.sync_always || file.kind == Kind::AppendFile)
         {
             attr.ino = tree::ino_of_lookup(id, file, self.lookups.fetch_add(1, Ordering::Relaxed))?;
             attr.entry_ttl = Duration::ZERO;
@@ -166,7 +170,9 @@ impl<T: Transport> Fs<T> {
                 let namespace = self.namespace(id)?;
                 let (log, state) = (&namespace.log, namespace.log.state());
                 let (size, attr_ttl) = match file.kind {
-                    Kind::Append | Kind::AppendLines | Kind::AppendFrames => (0, FOREVER),
+                    Kind::Append | Kind::AppendLines | Kind::AppendFrames | Kind::AppendFile => {
+                        (0, FOREVER)
+                    }
                     Kind::Follow | Kind::Log => (View::Text.end(log, &state), Duration::ZERO),
                     Kind::Frames | Kind::FollowFrames => {
                         (View::Frames.end(log, &state), Duration::ZERO)
@@ -281,6 +287,7 @@ impl<T: Transport> Fs<T> {
                 ..self.attr(node)?
             })
         } else {
+            self.refuse_size(change);
             Err(Errno::EPERM)
         }
     }
@@ -308,7 +315,7 @@ impl<T: Transport> Fs<T> {
     /// Removes a namespace without records. Whoever reads from it gets end of file.
     ///
     /// # Errors
-    /// `ENOTEMPTY` when it holds records; `ENOENT`; `EPERM` or `ENOTDIR` below the root.
+    /// `ENOTEMPTY` when it holds records, or one is being stored; `ENOENT`; `EPERM` or `ENOTDIR` below the root.
     pub fn rmdir(&self, parent: u64, name: &str) -> Result<(), Errno> {
         match Node::from_ino(parent)? {
             Node::Root => {}
@@ -319,7 +326,9 @@ impl<T: Transport> Fs<T> {
             Node::File(..) | Node::Record(..) | Node::Start(..) => return Err(Errno::EPERM),
         }
         let namespace = self.namespace_named(name)?;
+        let turn = namespace.turn().ok_or(Errno::ENOTEMPTY)?;
         self.storage.remove(name)?;
+        drop(turn);
         self.namespaces
             .write()
             .unwrap_or_else(PoisonError::into_inner)

@@ -3,8 +3,9 @@
 //!
 //! [`tree`] says which files there are; `meta` answers what is asked about them, `directory` lists them, `opening` says
 //! who may open what, and `handle` is what an open file remembers. `reading` and `writing` move the bytes: records as a
-//! [`view`], from a `start` on; [`lines`] and [`frames`] out of writes, and `receipts` for them. [`parked`] holds the reads
-//! that wait for a record, `durable` the answers that wait for the disk.
+//! [`view`], from a `start` on; [`lines`] and [`frames`] out of writes, and `receipts` for them; a `spool` between an open and
+//! its close, and the `storing` of it. [`parked`] holds the reads that wait for a record, `durable` the answers that wait for
+//! the disk, `turn` the writes that wait for a large one.
 
 mod directory;
 mod durable;
@@ -18,17 +19,20 @@ mod opening;
 pub mod parked;
 mod reading;
 mod receipts;
+mod spool;
 mod start;
 mod stats;
+mod storing;
 mod sync;
 pub mod tree;
+mod turn;
 pub mod view;
 mod writing;
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::SystemTime;
 
@@ -38,6 +42,7 @@ use errno::Errno;
 use handle::{Handle, Handles, lock};
 use parked::Parked;
 use start::Starts;
+use turn::{Behind, Turns};
 
 pub use directory::DirEntry;
 pub use meta::{Attr, DiskSpace, NodeType, SetAttr};
@@ -127,6 +132,8 @@ pub struct Fs<T: Transport> {
     directories: Directories,
     parked: Parked<Waiter<T>>,
     durable: Arc<Line<T>>,
+    behind: Behind<T>,
+    myself: Weak<Fs<T>>,
     pollers: Mutex<HashMap<u64, Poller<T>>>,
     nudge: RwLock<Option<Arc<dyn Nudge>>>,
     /// The one thread whose change of times is an inotify nudge; 0: none.
@@ -151,6 +158,7 @@ struct Directories {
 #[derive(Debug)]
 struct Namespace {
     log: Arc<Log>,
+    turns: Turns,
     /// Open files that asked for the end, by their path in the namespace.
     end_askers: Askers,
 }
@@ -159,6 +167,7 @@ impl Namespace {
     fn new(log: Arc<Log>) -> Namespace {
         Namespace {
             log,
+            turns: Turns::default(),
             end_askers: Askers::default(),
         }
     }
@@ -228,7 +237,7 @@ impl<T: Transport> Fs<T> {
         let namespaces = open
             .map(|log| (log.id(), Arc::new(Namespace::new(log))))
             .collect();
-        let fs = Arc::new(Fs {
+        let fs = Arc::new_cyclic(|myself| Fs {
             storage,
             settings,
             namespaces: RwLock::new(namespaces),
@@ -236,6 +245,8 @@ impl<T: Transport> Fs<T> {
             directories: Directories::default(),
             parked: Parked::default(),
             durable: Arc::default(),
+            behind: Behind::default(),
+            myself: myself.clone(),
             pollers: Mutex::default(),
             nudge: RwLock::new(None),
             nudging_thread: AtomicU32::new(0),

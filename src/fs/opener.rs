@@ -1,31 +1,57 @@
-//! Who opened a file, told from the processes that inherited it.
+//! Who opened a file, told from the processes that inherited it; and whether who closes it was killed.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Flags of a task in `/proc/PID/stat` (kernel `include/linux/sched.h`).
+const PF_EXITING: u64 = 0x4;
+const PF_SIGNALED: u64 = 0x400;
+/// What the kernel shows behind the name of a file whose inode it looks up anew each time.
+const DELETED: &str = " (deleted)";
 
 /// The process that opened a file, told from the ones that inherited it. The kernel names threads, so another
 /// thread of the same process has to be recognised; that is looked up only when a line has been left open.
 #[derive(Debug)]
 pub(super) struct Opener {
     thread: u32,
+    /// The inode that it opened.
+    ino: u64,
     /// Its process, once it was looked up; 0 before.
     process: AtomicU64,
 }
 
+/// What becomes of the process of a thread that closes a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closer {
+    /// It has called `close(2)`, and goes on.
+    Lives,
+    /// It ends by itself, with whatever status; the kernel closes its files.
+    Exits,
+    /// It was killed by a signal; the kernel closes its files. 0: the signal cannot be seen.
+    Killed(i32),
+    /// There is nothing to be seen of it in `/proc`.
+    Hidden,
+}
+
 impl Opener {
-    pub(super) fn new(thread: u32) -> Opener {
+    pub(super) fn new(thread: u32, ino: u64) -> Opener {
         Opener {
             thread,
+            ino,
             process: AtomicU64::new(0),
         }
     }
 
-    /// Looks up the opener's process while its thread is likely to be there still.
-    pub(super) fn resolve(&self) {
-        if self.process.load(Ordering::Relaxed) == 0 {
-            let process = process_of(self.thread).unwrap_or(self.thread);
-            self.process.store(u64::from(process), Ordering::Relaxed);
+    /// Looks up the opener's process while its thread is likely to be there still. Returns whether it can be
+    /// seen.
+    pub(super) fn resolve(&self) -> bool {
+        if self.process.load(Ordering::Relaxed) != 0 {
+            return true;
         }
+        let process = process_of(self.thread);
+        let known = process.unwrap_or(self.thread);
+        self.process.store(u64::from(known), Ordering::Relaxed);
+        process.is_some()
     }
 
     /// Whether a thread belongs to the process that opened the file.
@@ -35,20 +61,60 @@ impl Opener {
                 .is_some_and(|p| u64::from(p) == self.process.load(Ordering::Relaxed))
     }
 
-    /// Whether the process of a thread that closes a descriptor of a file has another one of it to write to: a
-    /// shell that runs `echo done >&2` closes its standard output for as long as that takes, after it has kept
-    /// a duplicate. `path` is the end of the file's path; another open of the same file counts as well.
-    pub(super) fn holds_another(thread: u32, path: &Path) -> bool {
-        let Ok(descriptors) = std::fs::read_dir(format!("/proc/{thread}/fd")) else {
-            return false;
+    /// Whether the process of a thread that closes a descriptor of the file has another one of it to write to:
+    /// a shell that runs `echo done >&2` closes its standard output for as long as that takes, after it has
+    /// kept a duplicate. `path` is the end of the file's path. Another open of the same inode counts as well.
+    /// `None`: its descriptors cannot be seen.
+    pub(super) fn holds_another(&self, thread: u32, path: &Path) -> Option<bool> {
+        let descriptors = std::fs::read_dir(format!("/proc/{thread}/fd")).ok()?;
+        let is_ours = |descriptor: &std::fs::DirEntry| {
+            let named = std::fs::read_link(descriptor.path()).is_ok_and(|target| {
+                target.ends_with(path)
+                    || (target.to_str())
+                        .and_then(|target| target.strip_suffix(DELETED))
+                        .is_some_and(|target| Path::new(target).ends_with(path))
+            });
+            named && {
+                let info = Path::new("/proc").join(format!("{thread}/fdinfo"));
+                let info = std::fs::read_to_string(info.join(descriptor.file_name()));
+                // An old kernel does not tell the inode: then the name has to do.
+                info.is_ok_and(|info| {
+                    is_open_for_writing(&info) && inode_in(&info).is_none_or(|ino| ino == self.ino)
+                })
+            }
         };
-        let info = Path::new("/proc").join(format!("{thread}/fdinfo"));
-        descriptors.flatten().any(|descriptor| {
-            std::fs::read_link(descriptor.path()).is_ok_and(|target| target.ends_with(path))
-                && std::fs::read_to_string(info.join(descriptor.file_name()))
-                    .is_ok_and(|info| is_open_for_writing(&info))
-        })
+        Some(descriptors.flatten().any(|descriptor| is_ours(&descriptor)))
     }
+}
+
+/// Looks at the process of a thread that closes a descriptor just now, and so waits for the answer.
+pub(super) fn closer(thread: u32) -> Closer {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{thread}/stat")) else {
+        return Closer::Hidden;
+    };
+    // The exit code is shown to those who may read this link, too.
+    let may_see = || std::fs::read_link(format!("/proc/{thread}/cwd")).is_ok();
+    parse_stat(&stat, may_see).unwrap_or(Closer::Hidden)
+}
+
+/// `4711 (name) S ...`, see proc_pid_stat(5). The exit code, the last field, is that of the whole
+/// process, as wait(2) gives it, and 0 for those who may not see it. The flags are seen by all, but a thread
+/// that ends because another one has called `exit` is "signaled" as well.
+fn parse_stat(stat: &str, may_see: impl FnOnce() -> bool) -> Option<Closer> {
+    const SIGNAL: i32 = 0x7f;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let field = |n: usize| fields.split_ascii_whitespace().nth(n - 3);
+    let flags: u64 = field(9)?.parse().ok()?;
+    let exit_code: i32 = field(52)?.parse().ok()?;
+    Some(if flags & PF_EXITING == 0 {
+        Closer::Lives
+    } else if exit_code & SIGNAL != 0 {
+        Closer::Killed(exit_code & SIGNAL)
+    } else if exit_code == 0 && flags & PF_SIGNALED != 0 && !may_see() {
+        Closer::Killed(0)
+    } else {
+        Closer::Exits
+    })
 }
 
 /// Whether a descriptor is open for writing, in what `/proc/PID/fdinfo/N` says: a program may read the log that
@@ -58,6 +124,12 @@ fn is_open_for_writing(info: &str) -> bool {
     flags
         .and_then(|octal| i32::from_str_radix(octal.trim(), 8).ok())
         .is_none_or(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
+}
+
+/// The inode in what `/proc/PID/fdinfo/N` says.
+fn inode_in(info: &str) -> Option<u64> {
+    let ino = info.lines().find_map(|l| l.strip_prefix("ino:"))?;
+    ino.trim().parse().ok()
 }
 
 /// The process (thread group) of a thread, from `/proc`.
@@ -75,6 +147,64 @@ fn process_of(thread: u32) -> Option<u32> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::fs::File;
+    use std::os::unix::fs::MetadataExt;
+
+    fn me() -> u32 {
+        nix::unistd::gettid().as_raw() as u32
+    }
+
+    /// What `/proc/PID/stat` says of a process with these flags and this exit code.
+    fn stat(flags: u64, exit_code: i32) -> String {
+        format!(
+            "7 (a) b (c) D 1 2 3 4 5 {flags} {}{exit_code}\n",
+            "0 ".repeat(42)
+        )
+    }
+
+    #[test]
+    fn who_was_killed_is_told_from_who_has_ended() {
+        const EXITING: u64 = PF_EXITING | 0x40_0000;
+        let seen = |flags, code| parse_stat(&stat(flags, code), || true).unwrap();
+        let unseen = |flags| parse_stat(&stat(flags, 0), || false).unwrap();
+        assert_eq!(seen(0x40_0000, 0), Closer::Lives);
+        assert_eq!(seen(EXITING, 0), Closer::Exits);
+        assert_eq!(seen(EXITING, 1 << 8), Closer::Exits);
+        // Its other threads end "signaled" when one has called exit.
+        assert_eq!(seen(EXITING | PF_SIGNALED, 0), Closer::Exits);
+        assert_eq!(seen(EXITING | PF_SIGNALED, 143 << 8), Closer::Exits);
+        assert_eq!(seen(EXITING | PF_SIGNALED, 9), Closer::Killed(9));
+        assert_eq!(seen(EXITING | PF_SIGNALED, 0x80 | 11), Closer::Killed(11));
+        // Whose exit code is not shown is given no benefit of the doubt.
+        assert_eq!(unseen(EXITING), Closer::Exits);
+        assert_eq!(unseen(EXITING | PF_SIGNALED), Closer::Killed(0));
+        for nonsense in ["", "7 (a) S", "7 (a) S 1 2 3 4 5 x"] {
+            assert_eq!(parse_stat(nonsense, || true), None);
+        }
+    }
+
+    #[test]
+    fn the_kernel_says_of_this_thread_that_it_lives_and_nothing_of_none() {
+        assert_eq!(closer(me()), Closer::Lives);
+        assert_eq!(closer(0), Closer::Hidden);
+    }
+
+    #[test]
+    fn another_descriptor_is_known_by_its_inode() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("append-file");
+        let end = Path::new(directory.path().file_name().unwrap()).join("append-file");
+        let file = File::create(&path).unwrap();
+        let opener = Opener::new(me(), file.metadata().unwrap().ino());
+        assert_eq!(opener.holds_another(me(), &end), Some(true));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(opener.holds_another(me(), &end), Some(true));
+        let _one_of_the_same_name = File::create(&path).unwrap();
+        assert_eq!(opener.holds_another(me(), &end), Some(true));
+        drop(file);
+        assert_eq!(opener.holds_another(me(), &end), Some(false));
+        assert_eq!(opener.holds_another(0, &end), None);
+    }
 
     #[test]
     fn a_descriptor_that_only_reads_is_told_from_one_that_writes() {
@@ -89,10 +219,9 @@ mod tests {
     #[test]
     fn another_thread_of_the_opener_is_the_opener_and_another_process_is_not() {
         let thread = std::thread::spawn(|| nix::unistd::gettid().as_raw() as u32);
-        let me = nix::unistd::gettid().as_raw() as u32;
-        let opener = Opener::new(me);
-        opener.resolve();
-        assert!(opener.is(me));
+        let opener = Opener::new(me(), 1);
+        assert!(opener.resolve());
+        assert!(opener.is(me()));
         assert!(opener.is(std::process::id()));
         assert!(!opener.is(1));
         drop(thread);

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use super::errno::Errno;
 use super::handle::{Input, OpenView, Output, lock};
 use super::opener::Opener;
+use super::spool::Spool;
 use super::start::Start;
 use super::tree::{Direction, Kind, Node};
 use super::view::View;
@@ -56,7 +57,8 @@ impl<T: Transport> Fs<T> {
     ///
     /// # Errors
     /// `EACCES` in the wrong direction, for root too; `EPERM` for `log` to be written otherwise than with
-    /// O_APPEND; `EROFS`; `EISDIR`; `ENOENT` for a record that is not next.
+    /// O_APPEND; `EROFS`; `EISDIR`; `ENOENT` for a record that is not next; `EOPNOTSUPP` for an `append-file`
+    /// and a process that cannot be seen in `/proc`.
     pub fn open(&self, caller: Caller, ino: u64, access: Access) -> Result<Opened, Errno> {
         let node = Node::from_ino(ino)?;
         let direction = match node {
@@ -82,7 +84,9 @@ impl<T: Transport> Fs<T> {
             false => Output::Nothing,
         };
         let input = match node {
-            Node::File(_, file) if access.writes() => input(caller, file.kind),
+            Node::File(_, file) if access.writes() => {
+                self.input(&namespace, Opener::new(caller.thread, ino), file.kind)?
+            }
             _ => None,
         };
         let mut cached = false;
@@ -120,7 +124,7 @@ impl<T: Transport> Fs<T> {
             Output::View(OpenView::new(view, waits, Start::Record(0), path))
         };
         Ok(match file.kind {
-            Kind::Append | Kind::AppendLines | Kind::AppendFrames => {
+            Kind::Append | Kind::AppendLines | Kind::AppendFrames | Kind::AppendFile => {
                 Output::Receipts(Mutex::default())
             }
             Kind::Follow => view(View::Text, true),
@@ -133,7 +137,41 @@ impl<T: Transport> Fs<T> {
         })
     }
 
-    /// Closes a file for good. A line that still waits becomes a record.
+    /// What becomes of a write to a file of a kind; `None`: it takes none.
+    fn input(
+        &self,
+        namespace: &Namespace,
+        opener: Opener,
+        kind: Kind,
+    ) -> Result<Option<Input>, Errno> {
+        Ok(match kind {
+            Kind::Append => Some(Input::Writes),
+            Kind::AppendLines | Kind::Log => Some(Input::lines(opener, kind)),
+            Kind::AppendFrames => Some(Input::frames(opener)),
+            Kind::AppendFile => {
+                let spool = Spool::new(opener, self.storage.logs_dir());
+                let spool = spool.inspect_err(|_| {
+                    ::log::warn!(
+                        "namespace '{}': 'append-file' was not opened: the process cannot be seen in /proc, so \
+                         nobody could tell whether it ends or is killed (run the daemon as root, in the same pid \
+                         namespace, and without hidepid)",
+                        namespace.log.namespace()
+                    );
+                });
+                Some(Input::File(Box::new(spool?)))
+            }
+            Kind::Follow
+            | Kind::Count
+            | Kind::Frames
+            | Kind::FollowFrames
+            | Kind::From
+            | Kind::Since
+            | Kind::Stats => None,
+        })
+    }
+
+    /// Closes a file for good. A line that still waits becomes a record, and so does what was written to an
+    /// `append-file` and not stored before.
     pub fn release(&self, fh: u64) {
         let Some(handle) = self.handles.remove(fh) else {
             return;
@@ -144,28 +182,23 @@ impl<T: Transport> Fs<T> {
         {
             handle.namespace.end_askers.remove(path);
         }
-        if let Err(errno) = self.finish(&handle) {
-            let namespace = handle.namespace.log.namespace();
-            ::log::error!(
-                "namespace '{namespace}': the last line of a closed file is lost: {errno}"
-            );
+        if let Some(Input::File(spool)) = &handle.input {
+            return self.release_spool(&handle, spool);
         }
-    }
-}
-
-/// What becomes of a write to a file of a kind; `None`: it takes none.
-fn input(caller: Caller, kind: Kind) -> Option<Input> {
-    let opener = Opener::new(caller.thread);
-    match kind {
-        Kind::Append => Some(Input::Writes),
-        Kind::AppendLines | Kind::Log => Some(Input::lines(opener, kind)),
-        Kind::AppendFrames => Some(Input::frames(opener)),
-        Kind::Follow
-        | Kind::Count
-        | Kind::Frames
-        | Kind::FollowFrames
-        | Kind::From
-        | Kind::Since
-        | Kind::Stats => None,
+        let namespace = handle.namespace.clone();
+        let has_open_line = handle.has_open_line();
+        let finish = move |fs: &Fs<T>| {
+            if let Err(errno) = fs.finish(&handle) {
+                let namespace = handle.namespace.log.namespace();
+                ::log::error!(
+                    "namespace '{namespace}': the last line of a closed file is lost: {errno}"
+                );
+            }
+        };
+        if has_open_line {
+            self.in_turn(&namespace, finish);
+        } else {
+            finish(self);
+        }
     }
 }

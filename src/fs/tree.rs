@@ -39,6 +39,8 @@ pub enum Kind {
     Stats,
     /// One frame is one record.
     AppendFrames,
+    /// What is written between open and close is one record.
+    AppendFile,
 }
 
 impl Kind {
@@ -140,6 +142,11 @@ pub const FILES: &[File] = &[
     File {
         name: "append-frames",
         kind: Kind::AppendFrames,
+        direction: Direction::In,
+    },
+    File {
+        name: "append-file",
+        kind: Kind::AppendFile,
         direction: Direction::In,
     },
 ];

@@ -27,7 +27,26 @@ impl<T: Transport> Fs<T> {
             Ok(handle) => handle,
             Err(errno) => return reply.error(errno),
         };
-        let grew = match self.store(&handle, data, mode) {
+        if let Some(Input::File(spool)) = &handle.input {
+            return match self.spool(&handle.namespace.log, spool, data, mode.durable) {
+                Ok(()) => reply.written(data.len() as u32),
+                Err(errno) => reply.error(errno),
+            };
+        }
+        let namespace = handle.namespace.clone();
+        match namespace.turn() {
+            Some(_turn) => self.write_now(&handle, data, mode, reply),
+            None => {
+                let data = data.to_vec();
+                self.put_behind(&namespace, move |fs| {
+                    fs.write_now(&handle, &data, mode, reply);
+                });
+            }
+        }
+    }
+
+    fn write_now(&self, handle: &Handle, data: &[u8], mode: WriteMode, reply: T::Write) {
+        let grew = match self.store(handle, data, mode) {
             Ok(grew) => grew,
             Err(errno) => return reply.error(errno),
         };
@@ -59,8 +78,8 @@ impl<T: Transport> Fs<T> {
                 if data.len() >= self.settings.split_write_bytes {
                     ::log::warn!(
                         "namespace '{}': a write of {} bytes to 'append' was refused (EMSGSIZE): from {} bytes on the \
-                         kernel may have split it, and one write is one record (write less at a time, or lines to \
-                         'append-lines')",
+                         kernel may have split it, and one write is one record (write it to 'append-file', \
+                         which takes any size, or lines to 'append-lines')",
                         log.namespace(),
                         data.len(),
                         self.settings.split_write_bytes
@@ -99,43 +118,45 @@ impl<T: Transport> Fs<T> {
                     opener.resolve();
                 }
             }
-            None => return Err(Errno::EBADF),
+            Some(Input::File(_)) | None => return Err(Errno::EBADF),
         }
         Ok(grew)
     }
 
     /// A `close(2)` of one descriptor of the file, by a process that may have inherited it. When the one that
-    /// opened it closes its last one, a line that waits for its newline becomes a record.
+    /// opened it closes its last one, a line that waits for its newline becomes a record, and so does what was
+    /// written to an `append-file`: a large one while the answer waits.
     ///
     /// Errors are those of the append, and `EINVAL` for a frame whose end has not come: `close` reports them.
     pub fn flush(&self, caller: Caller, fh: u64, reply: T::Done) {
-        match self
-            .handle(fh)
-            .and_then(|handle| self.flush_handle(caller, &handle))
-        {
-            Ok(()) => reply.done(),
-            Err(errno) => reply.error(errno),
-        }
-    }
-
-    fn flush_handle(&self, caller: Caller, handle: &Handle) -> Result<(), Errno> {
+        let handle = match self.handle(fh) {
+            Ok(handle) => handle,
+            Err(errno) => return reply.error(errno),
+        };
         let is_last = |opener: &Opener, kind| {
-            opener.is(caller.thread)
-                && !Opener::holds_another(caller.thread, &path_in_mount(&handle.namespace, kind))
+            let path = path_in_mount(&handle.namespace, kind);
+            opener.is(caller.thread) && opener.holds_another(caller.thread, &path) != Some(true)
         };
         match &handle.input {
             Some(Input::Lines {
                 lines,
                 opener,
                 kind,
-            }) if lock(lines).has_partial() && is_last(opener, *kind) => self.finish(handle),
+            }) if lock(lines).has_partial() && is_last(opener, *kind) => {
+                let finished = handle.clone();
+                self.in_turn(&handle.namespace, move |fs| match fs.finish(&finished) {
+                    Ok(()) => reply.done(),
+                    Err(errno) => reply.error(errno),
+                });
+            }
             // It waits on: a process that inherited the file may have its end.
             Some(Input::Frames { frames, opener })
                 if lock(frames).unfinished().is_some() && is_last(opener, Kind::AppendFrames) =>
             {
-                Err(Errno::EINVAL)
+                reply.error(Errno::EINVAL);
             }
-            _ => Ok(()),
+            Some(Input::File(spool)) => self.close_spool(caller, &handle, spool, reply),
+            _ => reply.done(),
         }
     }
 
@@ -165,18 +186,29 @@ impl<T: Transport> Fs<T> {
                     );
                 }
             }
-            Some(Input::Writes) | None => {}
+            // What is not closed is no record: see `spool`.
+            Some(Input::Writes | Input::File(_)) | None => {}
         }
         Ok(())
     }
 
     /// Answers when every record appended through this handle is on the disk; `EIO` when the disk fails.
     pub fn fsync(&self, fh: u64, reply: T::Done) {
-        match self.handle(fh) {
-            Ok(handle) if handle.input.is_some() => {
-                self.durable.push(&handle.namespace, Pending::Done(reply))
-            }
-            Ok(_) => reply.done(),
+        let handle = match self.handle(fh) {
+            Ok(handle) => handle,
+            Err(errno) => return reply.error(errno),
+        };
+        let has_records = match &handle.input {
+            Some(Input::Writes | Input::Lines { .. } | Input::Frames { .. }) => Ok(true),
+            Some(Input::File(spool)) => spool.sync(),
+            None => Ok(false),
+        };
+        match has_records {
+            // What is stored just now counts, too.
+            Ok(true) => self.in_turn(&handle.namespace.clone(), move |fs| {
+                fs.durable.push(&handle.namespace, Pending::Done(reply));
+            }),
+            Ok(false) => reply.done(),
             Err(errno) => reply.error(errno),
         }
     }
@@ -194,7 +226,7 @@ impl<T: Transport> Fs<T> {
 }
 
 /// Where a fixed file of a namespace is, from the mount point on.
-fn path_in_mount(namespace: &Namespace, kind: Kind) -> PathBuf {
+pub(super) fn path_in_mount(namespace: &Namespace, kind: Kind) -> PathBuf {
     let name = FILES.iter().find(|f| f.kind == kind);
     Path::new(namespace.log.namespace().as_str()).join(name.map_or("", |f| f.name))
 }

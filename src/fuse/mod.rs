@@ -86,7 +86,7 @@ impl Filesystem for FuseFs {
         atime: Option<TimeOrNow>,
         mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
-        _fh: Option<FileHandle>,
+        fh: Option<FileHandle>,
         _crtime: Option<SystemTime>,
         _chgtime: Option<SystemTime>,
         _bkuptime: Option<SystemTime>,
@@ -98,6 +98,7 @@ impl Filesystem for FuseFs {
             rights,
             size,
             times: atime.is_some() || mtime.is_some(),
+            fh: fh.map(|fh| fh.0),
         };
         reply_attr(reply, self.0.setattr(caller(req), ino.0, change));
     }

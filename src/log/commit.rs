@@ -21,7 +21,7 @@ impl Log {
         if self.read_only {
             return Ok(());
         }
-        let target = lock(&self.writer).tail.count;
+        let target = lock(&self.written).count;
         self.sync_through(target)
     }
 
@@ -117,7 +117,7 @@ impl Log {
     /// syncs.
     pub(crate) fn sync_through(&self, target: u64) -> Result<()> {
         let sync = || {
-            let tail = lock(&self.writer).tail;
+            let tail = *lock(&self.written);
             self.sync_files(&tail)?;
             if self.sync == Sync::Always {
                 self.signal.update(|state| tail.write_to(state));

@@ -55,7 +55,7 @@ pub(crate) enum Wrote {
 ///
 /// All methods can be called from any thread. Readers never wait for a writer.
 //
-// Locks, outer to inner: the group's, `writer`, the index's slot, the signal's state. Observers are called
+// Locks, outer to inner: the group's, `writer`, `written`, the index's slot, the signal's state. Observers are called
 // with none of them.
 pub struct Log {
     pub(crate) namespace: Namespace,
@@ -71,6 +71,8 @@ pub struct Log {
     pub(crate) signal: Signal,
     pub(crate) recovery: Recovery,
     pub(crate) writer: Mutex<Writer>,
+    /// The writer's tail, for a sync: it does not wait for an append that takes long.
+    pub(crate) written: Mutex<Tail>,
     pub(crate) group: Group,
     pub(crate) failed: OnceLock<String>,
     /// Set while the log is in the queue of those to be synced.
@@ -122,6 +124,7 @@ impl Log {
                 bytes: Vec::new(),
                 entries: Vec::new(),
             }),
+            written: Mutex::new(tail),
             group: Group::new(tail.count),
             failed: OnceLock::new(),
             dirty: AtomicBool::new(false),
@@ -414,6 +417,7 @@ impl Log {
             return Err(self.roll_back(writer, e, Wrote::Count));
         }
         writer.tail = tail;
+        *lock(&self.written) = tail;
         if writer.entries.capacity() > KEEP_BYTES {
             writer.entries = Vec::new();
         }

@@ -15,7 +15,7 @@ use super::{Appended, ByteIndex, Error, Log, RecordNo, Result, Sync};
 /// none of them was ever there; the same after a crash, also one in the middle of the commit.
 ///
 /// Payloads go to the disk as they come; what is held in memory is 32 bytes a record and a buffer. Other
-/// writers to the log, its syncs and its close **wait** until the transaction ends, so it should not take
+/// writers to the log and its close **wait** until the transaction ends, so it should not take
 /// long, and the thread that has it must not append to the same log past it: that would wait for ever.
 /// Readers do not notice it.
 ///

@@ -106,6 +106,13 @@ impl Mount {
         Pid::from_raw(self.daemon.as_ref().unwrap().id() as i32)
     }
 
+    /// The most memory that the daemon has used, in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// The command that would start the daemon.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_immuta-fs"));
