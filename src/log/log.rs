@@ -15,6 +15,7 @@ use super::format::{
 use super::group::Group;
 use super::index::Index;
 use super::signal::{Signal, State, lock};
+use super::stamp::{Stamp, Stamps};
 use super::syncer::SyncQueue;
 use super::tail::{Appended, Tail, to_ns};
 use super::{ByteIndex, Error, Format, Namespace, RecordNo, Recovery, Result, Sync};
@@ -197,7 +198,16 @@ impl Log {
     /// # Errors
     /// As [`Log::append_batch`].
     pub fn append_batch_quiet(&self, payloads: &[&[u8]]) -> Result<Appended> {
-        let (appended, end) = self.write_batch(payloads)?;
+        self.append_stamped(payloads, Stamps::Now)
+    }
+
+    /// Appends records, all or none, with these times. The observers are the caller's to notify.
+    pub(crate) fn append_stamped(
+        &self,
+        payloads: &[&[u8]],
+        stamps: Stamps<'_>,
+    ) -> Result<Appended> {
+        let (appended, end) = self.write_batch(payloads, stamps)?;
         if self.sync == Sync::Always {
             self.sync_through(end)?;
         }
@@ -211,12 +221,13 @@ impl Log {
     /// # Errors
     /// As [`Log::append_batch`].
     pub fn append_batch_unsynced(&self, payloads: &[&[u8]]) -> Result<Appended> {
-        self.write_batch(payloads).map(|(appended, _)| appended)
+        self.write_batch(payloads, Stamps::Now)
+            .map(|(appended, _)| appended)
     }
 
     /// Writes a batch; unless each is to be synced first, commits it. Returns where it is, and the count
     /// behind it.
-    fn write_batch(&self, payloads: &[&[u8]]) -> Result<(Appended, u64)> {
+    fn write_batch(&self, payloads: &[&[u8]], stamps: Stamps<'_>) -> Result<(Appended, u64)> {
         let mut guard = lock(&self.writer);
         let writer = &mut *guard;
         self.check_writable(writer)?;
@@ -231,7 +242,7 @@ impl Log {
         }
         self.check_sizes(writer, payloads)?;
         self.mark_unclean(writer)?;
-        let tail = match self.write_records(writer, payloads) {
+        let tail = match self.write_records(writer, payloads, stamps) {
             Ok(tail) => tail,
             Err(e) => return Err(self.roll_back(writer, e, Wrote::Records)),
         };
@@ -250,6 +261,15 @@ impl Log {
     ///
     /// [`Options::max_record_bytes`]: super::Options::max_record_bytes
     pub fn append_from(&self, reader: &mut dyn Read) -> Result<Appended> {
+        self.append_from_stamped(reader, Stamps::Now)
+    }
+
+    /// As [`Log::append_from`], with this time.
+    pub(crate) fn append_from_stamped(
+        &self,
+        reader: &mut dyn Read,
+        stamps: Stamps<'_>,
+    ) -> Result<Appended> {
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut guard = lock(&self.writer);
         let writer = &mut *guard;
@@ -282,13 +302,13 @@ impl Log {
             last = Some(chunk[n - 1]);
             size += n as u64;
         }
-        let time_ns = to_ns(SystemTime::now()).max(writer.tail.time_ns);
-        let Some(tail) = writer.tail.with(size, last, time_ns, true) else {
+        let time = stamps.of(0, to_ns(SystemTime::now()), &writer.tail);
+        let Some(tail) = writer.tail.with(size, last, time.ns, time.known) else {
             return Err(self.roll_back(writer, io::ErrorKind::FileTooLarge.into(), Wrote::Records));
         };
         writer.entries.clear();
         writer.entries.extend_from_slice(
-            &entry_at(&writer.tail, time_ns, crc).encode(tail.count - 1, self.index.id),
+            &entry_at(&writer.tail, time, crc).encode(tail.count - 1, self.index.id),
         );
         let appended = Appended {
             record: RecordNo(tail.count - 1),
@@ -355,8 +375,13 @@ impl Log {
     /// Writes size fields and payloads behind the log's end, and encodes their index entries into the
     /// writer's buffer. Each payload is checksummed and copied in one go, while it is in the CPU's cache.
     /// Returns the tail behind them.
-    fn write_records(&self, writer: &mut Writer, payloads: &[&[u8]]) -> io::Result<Tail> {
-        let time_ns = to_ns(SystemTime::now()).max(writer.tail.time_ns);
+    fn write_records(
+        &self,
+        writer: &mut Writer,
+        payloads: &[&[u8]],
+        stamps: Stamps<'_>,
+    ) -> io::Result<Tail> {
+        let now = to_ns(SystemTime::now());
         let Writer {
             tail: start,
             bytes,
@@ -367,13 +392,19 @@ impl Log {
         bytes.clear();
         entries.clear();
         for (n, payload) in payloads.iter().enumerate() {
+            let time = stamps.of(n, now, &tail);
             let entry = IndexEntry {
                 batch_goes_on: n + 1 < payloads.len(),
-                ..entry_at(&tail, time_ns, checksum(payload))
+                ..entry_at(&tail, time, checksum(payload))
             };
             entries.extend_from_slice(&entry.encode(tail.count, self.index.id));
             tail = tail
-                .with(payload.len() as u64, payload.last().copied(), time_ns, true)
+                .with(
+                    payload.len() as u64,
+                    payload.last().copied(),
+                    time.ns,
+                    time.known,
+                )
                 .ok_or(io::ErrorKind::FileTooLarge)?;
             bytes.extend_from_slice(&encode_length(payload.len() as u64));
             if payload.len() > COPY_BYTES {
@@ -436,13 +467,13 @@ impl Log {
 }
 
 /// The index entry of the record that comes at `tail`.
-pub(crate) fn entry_at(tail: &Tail, time_ns: i64, checksum: u32) -> IndexEntry {
+pub(crate) fn entry_at(tail: &Tail, time: Stamp, checksum: u32) -> IndexEntry {
     IndexEntry {
         log_offset: tail.log_end,
-        time_unknown: false,
+        time_unknown: !time.known,
         batch_goes_on: false,
         text_offset: tail.text_end,
-        time_ns,
+        time_ns: time.ns,
         checksum,
     }
 }

@@ -4,7 +4,8 @@
 //! `format` is the bytes and does no I/O; `disk` is all that the engine asks of a disk, `window` a buffer
 //! over one of its files, and `index` the file beside the log. `signal` holds what is committed, and wakes
 //! those who wait for more. `log` is the only writer, with `tail`, the end that it writes at; `transaction`
-//! holds many appends back until they are visible at once; `commit` brings it to the disk, for a `group` of
+//! holds many appends back until they are visible at once; `copy` appends what another log holds, and `stamp` is the time
+//! that each record gets; `commit` brings it to the disk, for a `group` of
 //! writers at once, closes it, and stops it when the disk fails; `syncer` is the thread that does so at an
 //! interval. Readers use `scan` for entries and `run`s of records, `search` to find one by text offset or
 //! time, `stream` to follow; `refresh` is for those in another process. `recovery` opens a log whatever has
@@ -14,6 +15,7 @@
 //! to `create` a log.
 
 mod commit;
+mod copy;
 mod create;
 mod detect;
 mod disk;
@@ -35,6 +37,7 @@ mod run;
 mod scan;
 mod search;
 mod signal;
+mod stamp;
 mod storage;
 mod stream;
 mod sync;
