@@ -23,14 +23,10 @@ pub fn usage_error(error: &clap::Error, command: &str) -> String {
     {
         what = format!("{what}: none of {}", possible.join(", "));
     }
-    for kind in [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg] {
-        match said(kind) {
-            Some(ContextValue::String(near)) => return format!("{what} (do you mean '{near}'?)"),
-            Some(ContextValue::Strings(near)) if !near.is_empty() => {
-                return format!("{what} (do you mean '{}'?)", near.join("' or '"));
-            }
-            _ => {}
-        }
+    if let Some(ContextValue::Strings(near)) = said(ContextKind::SuggestedSubcommand)
+        && !near.is_empty()
+    {
+        return format!("{what} (do you mean '{}'?)", near.join("' or '"));
     }
     format!("{what} ({command} --help tells how)")
 }
