@@ -42,5 +42,9 @@
 
 pub mod fs;
 pub mod log;
+// Public because the programs are crates of their own; no part of the library, and without its promises.
+#[cfg(feature = "programs")]
+#[doc(hidden)]
+pub mod programs;
 
 pub use log::*;

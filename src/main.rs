@@ -1,13 +1,12 @@
 //! `immuta-fs`: mounts a directory of logs. The library documentation, [`immuta`], shows the tree.
 
-mod cli;
 mod fuse;
 mod serve;
-mod watch;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use immuta::programs::cli;
 
 /// Exit status for a command line that is not understood.
 const USAGE_ERROR: u8 = 2;

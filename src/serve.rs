@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use immuta::fs::{Fs, Settings};
+use immuta::programs::watch::Watch;
 use immuta::{Options, Storage};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -19,7 +20,6 @@ use crate::cli::Cli;
 use crate::fuse::mount::{self, MountPoint};
 use crate::fuse::nudge::Nudger;
 use crate::fuse::{self, FuseFs, Kernel, interrupt};
-use crate::watch::Watch;
 
 /// How long files that are still open may keep a daemon that was told to end.
 const GRACE: Duration = Duration::from_millis(500);

@@ -48,6 +48,7 @@ pub use directory::DirEntry;
 pub use meta::{Attr, DiskSpace, NodeType, SetAttr};
 pub use opening::{Access, Opened};
 pub use reading::{PollState, ReadMode};
+pub use start::parse_time;
 pub use writing::WriteMode;
 
 /// What carries calls to the file system and answers back: FUSE, or a test.

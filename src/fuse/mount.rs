@@ -1,24 +1,21 @@
 //! The mount point: what is there, what has to be cleared away, mounting and unmounting.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fuser::{Config, MountOption, Session, SessionACL};
+use immuta::programs::mounts::{FS_TYPE, mounts};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statvfs::statvfs;
 
 use super::FuseFs;
 
-/// What `/proc/mounts` calls a mount of ours, so that it is known from others'.
-const FS_TYPE: &str = "fuse.immuta-fs";
 const FS_SUBTYPE: &str = "immuta-fs";
 const DEV_FUSE: &str = "/dev/fuse";
 
@@ -36,46 +33,6 @@ impl std::error::Error for MountError {}
 
 fn cannot(mountpoint: &Path, why: impl fmt::Display) -> MountError {
     MountError(format!("cannot mount on '{}': {why}", mountpoint.display()))
-}
-
-/// One line of `/proc/self/mountinfo`.
-#[derive(Debug, PartialEq, Eq)]
-struct MountInfo {
-    device: String,
-    mountpoint: PathBuf,
-    fs_type: String,
-}
-
-/// Mounts that are on top at their mount points come last.
-fn mounts() -> Vec<MountInfo> {
-    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    text.lines().filter_map(parse_mountinfo).collect()
-}
-
-/// `36 35 98:0 /root /mnt/point rw,noatime shared:1 - ext3 /dev/root rw`, see proc(5).
-fn parse_mountinfo(line: &str) -> Option<MountInfo> {
-    let (ours, theirs) = line.split_once(" - ")?;
-    let mut fields = ours.split(' ').skip(2);
-    let device = fields.next()?.to_owned();
-    let mountpoint = PathBuf::from(unescape(fields.nth(1)?));
-    Some(MountInfo {
-        device,
-        mountpoint,
-        fs_type: theirs.split(' ').next()?.to_owned(),
-    })
-}
-
-/// The kernel writes space, tab, newline and backslash as three octal digits.
-fn unescape(field: &str) -> OsString {
-    let mut bytes = Vec::new();
-    let mut rest = field.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let octal = after.get(..3).filter(|_| first == b'\\');
-        let code = octal.and_then(|o| u8::from_str_radix(std::str::from_utf8(o).ok()?, 8).ok());
-        bytes.push(code.unwrap_or(first));
-        rest = if code.is_some() { &after[3..] } else { after };
-    }
-    OsString::from_vec(bytes)
 }
 
 /// A mount of ours, to be unmounted or watched.
@@ -227,6 +184,8 @@ pub(crate) fn mount_at(
             };
             cannot(path, format!("cannot open '{DEV_FUSE}': {e} ({way_out})"))
         })?;
+    // For who reads the list of mounts, in whatever directory.
+    let source = &std::path::absolute(source).unwrap_or_else(|_| source.to_owned());
     let mut config = Config::default();
     config.n_threads = Some(n_threads);
     config.acl = SessionACL::Owner;

@@ -35,7 +35,7 @@ impl Log {
         let tail = &writer.tail;
         let marked = self
             .index
-            .write_slot(false, tail.count, tail.log_end, self.boot)
+            .write_slot(false, tail, self.boot)
             .and_then(|()| self.index.file.sync_data());
         match marked {
             Ok(()) => {
@@ -158,7 +158,7 @@ impl Log {
             sync_index()?;
         }
         self.index
-            .write_slot(false, tail.count, tail.log_end, self.boot)
+            .write_slot(false, tail, self.boot)
             .map_err(|e| self.fail("write", &self.index_path, e))
     }
 
@@ -190,7 +190,7 @@ impl Log {
         *synced = tail.count;
         self.signal.update(|state| tail.write_to(state));
         self.index
-            .write_slot(true, tail.count, tail.log_end, self.boot)
+            .write_slot(true, tail, self.boot)
             .and_then(|()| self.index.file.sync_data())
             .map_err(|e| self.fail("sync", &self.index_path, e))
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use super::disk::{self, DiskFile};
 use super::format::{ENTRY_BYTES, INDEX_HEADER_BYTES, IndexEntry, SLOT_BYTES, Slot, entry_offset};
 use super::signal::lock;
+use super::tail::Tail;
 
 /// The index of one log. Entries are read from any thread; only the log's writer writes them.
 #[derive(Debug)]
@@ -65,19 +66,14 @@ impl Index {
     }
 
     /// Writes the next slot. Not synced; a slot that is lost or torn leaves the one before.
-    pub(crate) fn write_slot(
-        &self,
-        clean: bool,
-        synced_count: u64,
-        log_end: u64,
-        boot: u64,
-    ) -> io::Result<()> {
+    pub(crate) fn write_slot(&self, clean: bool, synced: &Tail, boot: u64) -> io::Result<()> {
         let mut last = lock(&self.slot);
         let next = Slot {
             clean,
-            synced_count,
-            log_end,
+            synced_count: synced.count,
+            log_end: synced.log_end,
             boot,
+            rebuilt: synced.rebuilt,
             sequence: last.sequence.wrapping_add(1),
             ..*last
         };

@@ -2,19 +2,18 @@
 //! write fails.
 
 use std::fmt;
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::SystemTime;
 
 use super::disk::{self, DiskFile};
-use super::format::{
-    IndexEntry, MAX_LOG_BYTES, SIZE_FIELD_BYTES, checksum, checksum_append, encode_length,
-};
+use super::format::{IndexEntry, MAX_LOG_BYTES, SIZE_FIELD_BYTES, checksum, encode_length};
 use super::group::Group;
 use super::index::Index;
 use super::signal::{Signal, State, lock};
+use super::stamp::{Stamp, Stamps};
 use super::syncer::SyncQueue;
 use super::tail::{Appended, Tail, to_ns};
 use super::{ByteIndex, Error, Format, Namespace, RecordNo, Recovery, Result, Sync};
@@ -24,8 +23,6 @@ use super::{ByteIndex, Error, Format, Namespace, RecordNo, Recovery, Result, Syn
 pub(crate) const COPY_BYTES: usize = 64 << 10;
 /// A batch is written in pieces of about this size: what the second-level cache holds.
 pub(crate) const WRITE_BYTES: usize = 256 << 10;
-/// What [`Log::append_from`] reads and writes at a time.
-const CHUNK_BYTES: usize = 1 << 20;
 /// A buffer that a huge batch has grown beyond this is given back.
 const KEEP_BYTES: usize = 1 << 20;
 
@@ -200,7 +197,16 @@ impl Log {
     /// # Errors
     /// As [`Log::append_batch`].
     pub fn append_batch_quiet(&self, payloads: &[&[u8]]) -> Result<Appended> {
-        let (appended, end) = self.write_batch(payloads)?;
+        self.append_stamped(payloads, Stamps::Now)
+    }
+
+    /// Appends records, all or none, with these times. The observers are the caller's to notify.
+    pub(crate) fn append_stamped(
+        &self,
+        payloads: &[&[u8]],
+        stamps: Stamps<'_>,
+    ) -> Result<Appended> {
+        let (appended, end) = self.write_batch(payloads, stamps)?;
         if self.sync == Sync::Always {
             self.sync_through(end)?;
         }
@@ -214,12 +220,13 @@ impl Log {
     /// # Errors
     /// As [`Log::append_batch`].
     pub fn append_batch_unsynced(&self, payloads: &[&[u8]]) -> Result<Appended> {
-        self.write_batch(payloads).map(|(appended, _)| appended)
+        self.write_batch(payloads, Stamps::Now)
+            .map(|(appended, _)| appended)
     }
 
     /// Writes a batch; unless each is to be synced first, commits it. Returns where it is, and the count
     /// behind it.
-    fn write_batch(&self, payloads: &[&[u8]]) -> Result<(Appended, u64)> {
+    fn write_batch(&self, payloads: &[&[u8]], stamps: Stamps<'_>) -> Result<(Appended, u64)> {
         let mut guard = lock(&self.writer);
         let writer = &mut *guard;
         self.check_writable(writer)?;
@@ -234,79 +241,12 @@ impl Log {
         }
         self.check_sizes(writer, payloads)?;
         self.mark_unclean(writer)?;
-        let tail = match self.write_records(writer, payloads) {
+        let tail = match self.write_records(writer, payloads, stamps) {
             Ok(tail) => tail,
             Err(e) => return Err(self.roll_back(writer, e, Wrote::Records)),
         };
         self.finish(guard, tail)?;
         Ok((appended, tail.count))
-    }
-
-    /// Appends one record of any size, read to its end from `reader` at constant memory. Nothing is visible
-    /// before that.
-    ///
-    /// Other writers wait meanwhile, so `reader` should be a file rather than a connection.
-    /// [`Options::max_record_bytes`] does not apply. The observers are the caller's to notify.
-    ///
-    /// # Errors
-    /// [`Error::Input`] if `reader` fails: nothing was stored. Else as [`Log::append_batch`].
-    ///
-    /// [`Options::max_record_bytes`]: super::Options::max_record_bytes
-    pub fn append_from(&self, reader: &mut dyn Read) -> Result<Appended> {
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let mut guard = lock(&self.writer);
-        let writer = &mut *guard;
-        self.check_writable(writer)?;
-        self.mark_unclean(writer)?;
-        let start = writer.tail.log_end;
-        let (mut size, mut crc, mut last) = (0u64, 0, None);
-        loop {
-            let n = match disk::read_full(reader, &mut chunk) {
-                Ok(0) => break,
-                Ok(n) => n,
-                Err(source) => {
-                    // The log is as it was, unless taking back what was written fails: that error is the
-                    // graver one.
-                    return Err(match self.cut_back(writer, Wrote::Records) {
-                        Ok(()) => Error::Input { source },
-                        Err(e) => self.fail("cannot undo an append", &self.log_path, e),
-                    });
-                }
-            };
-            let at = start + SIZE_FIELD_BYTES + size;
-            if at + n as u64 > MAX_LOG_BYTES {
-                let e = io::ErrorKind::FileTooLarge.into();
-                return Err(self.roll_back(writer, e, Wrote::Records));
-            }
-            if let Err(e) = disk::write_all(&*self.file, &chunk[..n], at) {
-                return Err(self.roll_back(writer, e, Wrote::Records));
-            }
-            crc = checksum_append(crc, &chunk[..n]);
-            last = Some(chunk[n - 1]);
-            size += n as u64;
-        }
-        let time_ns = to_ns(SystemTime::now()).max(writer.tail.time_ns);
-        let Some(tail) = writer.tail.with(size, last, time_ns, true) else {
-            return Err(self.roll_back(writer, io::ErrorKind::FileTooLarge.into(), Wrote::Records));
-        };
-        writer.entries.clear();
-        writer.entries.extend_from_slice(
-            &entry_at(&writer.tail, time_ns, crc).encode(tail.count - 1, self.index.id),
-        );
-        let appended = Appended {
-            record: RecordNo(tail.count - 1),
-            index: ByteIndex(start),
-            size,
-        };
-        // The size field last: until then the bytes behind the log's end cannot be taken for a record.
-        if let Err(e) = disk::write_all(&*self.file, &encode_length(size), start) {
-            return Err(self.roll_back(writer, e, Wrote::Records));
-        }
-        self.finish(guard, tail)?;
-        if self.sync == Sync::Always {
-            self.sync_through(tail.count)?;
-        }
-        Ok(appended)
     }
 
     /// Calls the observers of this log's [`Signal`], after [`Log::append_batch_quiet`].
@@ -358,8 +298,13 @@ impl Log {
     /// Writes size fields and payloads behind the log's end, and encodes their index entries into the
     /// writer's buffer. Each payload is checksummed and copied in one go, while it is in the CPU's cache.
     /// Returns the tail behind them.
-    fn write_records(&self, writer: &mut Writer, payloads: &[&[u8]]) -> io::Result<Tail> {
-        let time_ns = to_ns(SystemTime::now()).max(writer.tail.time_ns);
+    fn write_records(
+        &self,
+        writer: &mut Writer,
+        payloads: &[&[u8]],
+        stamps: Stamps<'_>,
+    ) -> io::Result<Tail> {
+        let now = to_ns(SystemTime::now());
         let Writer {
             tail: start,
             bytes,
@@ -370,13 +315,19 @@ impl Log {
         bytes.clear();
         entries.clear();
         for (n, payload) in payloads.iter().enumerate() {
+            let time = stamps.of(n, now, &tail);
             let entry = IndexEntry {
                 batch_goes_on: n + 1 < payloads.len(),
-                ..entry_at(&tail, time_ns, checksum(payload))
+                ..entry_at(&tail, time, checksum(payload))
             };
             entries.extend_from_slice(&entry.encode(tail.count, self.index.id));
             tail = tail
-                .with(payload.len() as u64, payload.last().copied(), time_ns, true)
+                .with(
+                    payload.len() as u64,
+                    payload.last().copied(),
+                    time.ns,
+                    time.known,
+                )
                 .ok_or(io::ErrorKind::FileTooLarge)?;
             bytes.extend_from_slice(&encode_length(payload.len() as u64));
             if payload.len() > COPY_BYTES {
@@ -440,13 +391,13 @@ impl Log {
 }
 
 /// The index entry of the record that comes at `tail`.
-pub(crate) fn entry_at(tail: &Tail, time_ns: i64, checksum: u32) -> IndexEntry {
+pub(crate) fn entry_at(tail: &Tail, time: Stamp, checksum: u32) -> IndexEntry {
     IndexEntry {
         log_offset: tail.log_end,
-        time_unknown: false,
+        time_unknown: !time.known,
         batch_goes_on: false,
         text_offset: tail.text_end,
-        time_ns,
+        time_ns: time.ns,
         checksum,
     }
 }

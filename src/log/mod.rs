@@ -3,10 +3,11 @@
 //!
 //! `format` is the bytes and does no I/O; `disk` is all that the engine asks of a disk, `window` a buffer
 //! over one of its files, and `index` the file beside the log. `signal` holds what is committed, and wakes
-//! those who wait for more. `log` is the only writer, with `tail`, the end that it writes at; `transaction`
-//! holds many appends back until they are visible at once; `commit` brings it to the disk, for a `group` of
-//! writers at once, closes it, and stops it when the disk fails; `syncer` is the thread that does so at an
-//! interval. Readers use `scan` for entries and `run`s of records, `search` to find one by text offset or
+//! those who wait for more. `log` is the only writer, with `tail`, the end that it writes at, and `large` for
+//! records of any size; `transaction` holds many appends back until they are visible at once; `copy` appends
+//! what another log holds, and `stamp` is the time that each record gets. `commit` brings them to the disk, for
+//! a `group` of writers at once, closes the log, and stops it when the disk fails; `syncer` is the thread that
+//! does so at an interval. Readers use `scan` for entries and `run`s of records, `search` to find one by text offset or
 //! time, `stream` to follow; `refresh` is for those in another process. `recovery` opens a log whatever has
 //! happened to it, by a `walk` along it where it must, and says its `outcome`; `detect` tells a log's format
 //! where no index does, once `files` has found them; `repair` is the way out of what they refuse. `verify`
@@ -14,6 +15,7 @@
 //! to `create` a log.
 
 mod commit;
+mod copy;
 mod create;
 mod detect;
 mod disk;
@@ -22,6 +24,7 @@ mod files;
 mod format;
 mod group;
 mod index;
+mod large;
 mod lock;
 #[allow(clippy::module_inception)] // the log itself
 mod log;
@@ -35,6 +38,7 @@ mod run;
 mod scan;
 mod search;
 mod signal;
+mod stamp;
 mod storage;
 mod stream;
 mod sync;

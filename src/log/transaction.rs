@@ -8,6 +8,7 @@ use super::disk;
 use super::format::{IndexEntry, SIZE_FIELD_BYTES, checksum, encode_length};
 use super::log::{COPY_BYTES, WRITE_BYTES, Writer, Wrote, entry_at};
 use super::signal::lock;
+use super::stamp::Stamps;
 use super::tail::{Tail, to_ns};
 use super::{Appended, ByteIndex, Error, Log, RecordNo, Result, Sync};
 
@@ -88,15 +89,15 @@ impl Transaction<'_> {
         }
         let size = payload.len() as u64;
         let limit = self.log.max_record_bytes;
-        let time_ns = to_ns(SystemTime::now()).max(self.tail.time_ns);
+        let time = Stamps::Now.of(0, to_ns(SystemTime::now()), &self.tail);
         let next = self
             .tail
-            .with(size, payload.last().copied(), time_ns, true)
+            .with(size, payload.last().copied(), time.ns, time.known)
             .filter(|_| size <= limit)
             .ok_or(Error::TooLarge { size, limit })?;
         let written = self.write(payload);
         written.map_err(|e| self.give_up(e))?;
-        let entry = entry_at(&self.tail, time_ns, checksum(payload));
+        let entry = entry_at(&self.tail, time, checksum(payload));
         let goes_on = IndexEntry {
             batch_goes_on: true,
             ..entry

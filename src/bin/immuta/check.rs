@@ -1,13 +1,73 @@
 //! `immuta verify` and `immuta repair`.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
+use clap::{Args, ValueHint};
 use immuta::{Namespace, Options, Report, Storage};
 
-use crate::{Failure, progress_bar};
+use crate::Failure;
+use crate::jsonl;
+use crate::logs::{Assume, progress_bar};
+
+/// Read every byte of the logs and say what is damaged; exit status 1 if anything is
+///
+/// Works beside a running immuta-fs.
+#[derive(Args)]
+#[command(after_help = "Example:\n  \
+        $ immuta verify /var/lib/immuta\n  \
+        orders: 3 records, 21 bytes, no damage")]
+pub(crate) struct Verify {
+    /// The directory that holds the logs
+    #[arg(value_hint = ValueHint::DirPath)]
+    dir: PathBuf,
+    /// Only these
+    namespaces: Vec<String>,
+    /// One JSON object a line for each log
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    assume: Assume,
+}
+
+impl Verify {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        verify(self.assume.options(&self.dir)?, &self.namespaces, self.json)
+    }
+}
+
+/// Mend a log that cannot be opened: keep what is whole, cut what is behind it
+///
+/// What is cut is written to NAMESPACE.cut-OFFSET beside the log first.
+#[derive(Args)]
+#[command(after_help = "Example:\n  \
+        immuta repair --dry-run /var/lib/immuta orders     what would be done\n  \
+        immuta repair /var/lib/immuta orders")]
+pub(crate) struct Repair {
+    /// The directory that holds the logs; not mounted
+    #[arg(value_hint = ValueHint::DirPath)]
+    dir: PathBuf,
+    /// The log to mend
+    namespace: String,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    assume: Assume,
+}
+
+impl Repair {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        repair(
+            &self.assume.options(&self.dir)?,
+            &self.namespace,
+            self.dry_run,
+        )
+    }
+}
 
 /// Verifies the named logs, or all.
-pub(crate) fn verify(options: Options, names: &[String], json: bool) -> Result<(), Failure> {
+fn verify(options: Options, names: &[String], json: bool) -> Result<(), Failure> {
     let options = match names {
         [] => options,
         names => options.only(names),
@@ -110,20 +170,13 @@ fn write_json(out: &mut impl Write, report: &Report, format: &str, rebuilt: u64)
 
 /// A JSON string.
 fn quoted(text: &str) -> String {
-    let mut quoted = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
+    let mut json = Vec::new();
+    jsonl::string(text, &mut json);
+    String::from_utf8_lossy(&json).into_owned()
 }
 
 /// Mends a log, or says what that would be.
-pub(crate) fn repair(options: &Options, name: &str, dry_run: bool) -> Result<(), Failure> {
+fn repair(options: &Options, name: &str, dry_run: bool) -> Result<(), Failure> {
     let namespace = Namespace::new(name)?;
     let repair = immuta::repair(options, &namespace, dry_run)?;
     let mut out = io::stdout().lock();

@@ -1,81 +1,148 @@
-//! `immuta import`: from one format to another, record by record, and never a record twice.
+//! `immuta import`: from another log or a file, record by record, and never a record twice.
 
 use std::path::{Path, PathBuf};
 
-use immuta::{
-    Entry, Format, Log, MAX_RUN_BYTES, Namespace, Options, RecordNo, Run, Scratch, Storage, Sync,
-};
+use clap::{Args, ValueHint};
+use immuta::{Format, Log, Namespace, Storage, Sync};
 
-use crate::{Assume, Failure, log_of, only, progress_bar};
+use crate::Failure;
+use crate::logs::{Assume, format_parser, log_of, progress_bar};
+use crate::source::{FromFile, FromLog, Input, Print, STDIN, Source};
 
-pub(crate) fn import(
-    source: &Path,
+/// Copy a log, or the records of a file, into a log of any format
+///
+/// Started again after it was stopped, it goes on where it was: what is there has to be the beginning of what
+/// is imported. Records of a log, and of jsonl, keep their times; those of frames and lines get the time of the
+/// import.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+        immuta import ./app-logs/events.log /var/lib/immuta --format count16\n  \
+        immuta import orders.jsonl /var/lib/immuta\n  \
+        immuta import /var/log/app.log /var/lib/immuta app --input lines")]
+pub(crate) struct Import {
+    /// A file NAME.log, NAME.frames or NAME.jsonl, or a directory of logs; - is standard input
+    #[arg(value_hint = ValueHint::AnyPath)]
+    source: PathBuf,
+    /// The directory to import into; not mounted
+    #[arg(value_hint = ValueHint::DirPath)]
     dir: PathBuf,
+    /// The log; for a file, the name that its copy gets, if that is not its own
     namespace: Option<String>,
+    /// How the records lie in the source, which is then no log; it need not be said where its name ends in
+    /// .frames or .jsonl
+    #[arg(long, value_enum, value_name = "FORM")]
+    input: Option<Input>,
+    /// The format of the copy
+    #[arg(long, value_name = "FORMAT", default_value_t, value_parser = format_parser())]
     format: Format,
-    assume: &Assume,
-) -> Result<(), Failure> {
-    let (source_dir, source_name, name) = names(source, namespace)?;
-    if same_place(&source_dir, &dir) && source_name == name.as_str() {
-        return Err(Failure::Other(format!(
-            "cannot import '{name}' into itself (give another directory or name)"
-        )));
-    }
-    let options = only(assume.options(source_dir), Some(&source_name)).read_only(true);
-    let from_storage = Storage::open(options)?;
-    let from = log_of(&from_storage, &source_name)?;
-    // The copy is as large as its largest record needs it, and that is on a disk already.
-    let options = Options::new(dir)
-        .only([name.as_str()])
-        .namespaces([name.as_str()])
-        .format(format)
-        .sync(Sync::Never)
-        .max_record_bytes(u64::MAX);
-    let into_storage = Storage::open(options)?;
-    let into = log_of(&into_storage, name.as_str())?;
-    if into.format() != format {
-        return Err(Failure::Other(format!(
-            "'{name}' is there already, in the format {} (import to another name, or with --format {})",
-            into.format(),
-            into.format()
-        )));
-    }
-    let done = into.state().count;
-    let total = from.state();
-    check_same(&from, &into, done)?;
-    let bar = progress_bar(name.as_str(), total.log_end);
-    let mut next = done;
-    let mut scratch = Scratch::default();
-    while next < total.count {
-        match from.read_run(RecordNo(next), MAX_RUN_BYTES, &mut scratch)? {
-            Run::Records(records) => {
-                let left = usize::try_from(total.count - next).unwrap_or(usize::MAX);
-                let payloads: Vec<&[u8]> = records.take(left).map(|(_, payload)| payload).collect();
-                into.append_batch(&payloads)?;
-                next += payloads.len() as u64;
-            }
-            Run::Large(entry) => {
-                from.verify_record(&entry)?;
-                into.append_from(&mut Payload::new(&from, entry))?;
-                next += 1;
-            }
-        }
-        bar.set_position(from.entry(RecordNo(next - 1))?.index.0);
-    }
-    bar.finish_and_clear();
-    into_storage.close()?;
-    let went_on = match done {
-        0 => String::new(),
-        done => format!(" ({done} were there already)"),
-    };
-    println!("{name}: {next} records in {format}{went_on}");
-    Ok(())
+    #[command(flatten)]
+    assume: Assume,
 }
 
-/// Directory and namespace of the source, and the name of the copy.
-fn names(
+impl Import {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let (mut source, name) = self.open()?;
+        // The copy is as large as its largest record needs it, and that is on a disk already.
+        let options = Assume {
+            assume_format: None,
+        }
+        .options(&self.dir)?
+        .only([name.as_str()])
+        .namespaces([name.as_str()])
+        .format(self.format)
+        .sync(Sync::Never)
+        .max_record_bytes(u64::MAX);
+        let storage = Storage::open(options)?;
+        let into = log_of(&storage, name.as_str())?;
+        let (is, wanted) = (into.format(), self.format);
+        if is != wanted {
+            return Err(Failure::Other(format!(
+                "'{name}' is there already, in the format {is} (import to another name, or with --format {is})"
+            )));
+        }
+        let done = into.state().count;
+        go_on(&mut *source, &into, done)?;
+        let bar = match source.total() {
+            Some(total) => progress_bar(name.as_str(), total),
+            None => indicatif::ProgressBar::hidden(),
+        };
+        let imported = loop {
+            match source.append_to(&into) {
+                Ok(0) => break Ok(()),
+                Ok(_) => bar.set_position(source.position()),
+                Err(e) => break Err(e),
+            }
+        };
+        bar.finish_and_clear();
+        let records = into.state().count;
+        storage.close()?;
+        imported?;
+        let went_on = match done {
+            0 => String::new(),
+            done => format!(" ({done} were there already)"),
+        };
+        println!("{name}: {records} records in {wanted}{went_on}");
+        Ok(())
+    }
+
+    /// The source, and the name of the copy.
+    fn open(&self) -> Result<(Box<dyn Source>, Namespace), Failure> {
+        let source = &*self.source;
+        let input = match self.input {
+            Some(input) => Some(input),
+            None => told_by_name(source)?,
+        };
+        let Some(input) = input else {
+            let (dir, theirs, name) = log_names(source, self.namespace.as_deref())?;
+            if same_place(&dir, &self.dir) && theirs == name.as_str() {
+                return Err(Failure::Other(format!(
+                    "cannot import '{name}' into itself (give another directory or name)"
+                )));
+            }
+            let log = self.assume.read(&dir, &theirs)?;
+            return Ok((Box::new(FromLog::new(log)), name));
+        };
+        let stem = match source.file_stem().and_then(|stem| stem.to_str()) {
+            Some(stem) if source != Path::new(STDIN) => Some(stem),
+            _ => None,
+        };
+        let name = self.namespace.as_deref().or(stem).ok_or_else(|| {
+            Failure::Usage(
+                "standard input has no name: give NAMESPACE (immuta import --help tells how)"
+                    .to_owned(),
+            )
+        })?;
+        let name = Namespace::new(name)?;
+        Ok((Box::new(FromFile::open(source, input)?), name))
+    }
+}
+
+/// `None`: it is a log.
+fn told_by_name(source: &Path) -> Result<Option<Input>, Failure> {
+    if source == Path::new(STDIN) {
+        return Err(Failure::Usage(
+            "standard input does not tell what it is: say --input frames, jsonl or lines \
+             (immuta import --help tells how)"
+                .to_owned(),
+        ));
+    }
+    let extension = source.extension().and_then(|e| e.to_str());
+    match extension {
+        _ if source.is_dir() => Ok(None),
+        Some("log") => Ok(None),
+        Some("frames") => Ok(Some(Input::Frames)),
+        Some("jsonl") => Ok(Some(Input::Jsonl)),
+        _ => Err(Failure::Other(format!(
+            "cannot import '{}': its name ends in none of .log, .frames, .jsonl (say --input frames, jsonl or lines)",
+            source.display()
+        ))),
+    }
+}
+
+/// Directory and namespace of a log to import, and the name of the copy.
+fn log_names(
     source: &Path,
-    namespace: Option<String>,
+    namespace: Option<&str>,
 ) -> Result<(PathBuf, String, Namespace), Failure> {
     if source.is_dir() {
         let Some(namespace) = namespace else {
@@ -84,21 +151,16 @@ fn names(
                 source.display()
             )));
         };
-        let name = Namespace::new(&namespace)?;
-        return Ok((source.to_owned(), namespace, name));
+        let name = Namespace::new(namespace)?;
+        return Ok((source.to_owned(), namespace.to_owned(), name));
     }
     let stem = source.file_stem().and_then(|stem| stem.to_str());
-    let (Some(stem), true) = (stem, source.extension().is_some_and(|e| e == "log")) else {
-        return Err(Failure::Other(format!(
-            "cannot import '{}': not a directory, and not a file NAME.log",
-            source.display()
-        )));
-    };
+    let stem = stem.unwrap_or_default();
     let dir = match source.parent() {
         Some(dir) if dir != Path::new("") => dir.to_owned(),
         _ => PathBuf::from("."),
     };
-    let name = Namespace::new(namespace.as_deref().unwrap_or(stem))?;
+    let name = Namespace::new(namespace.unwrap_or(stem))?;
     Ok((dir, stem.to_owned(), name))
 }
 
@@ -106,54 +168,21 @@ fn same_place(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-/// What is there has to be the beginning of what is imported: as many records at the most, and the last of
-/// them the same.
-fn check_same(from: &Log, into: &Log, done: u64) -> Result<(), Failure> {
-    let Some(last) = done.checked_sub(1).map(RecordNo) else {
+/// Steps over the `done` records that are there, which have to be the beginning of what is imported: as many
+/// records at the most, and the last of them the same.
+fn go_on(source: &mut dyn Source, into: &Log, done: u64) -> Result<(), Failure> {
+    let Some(last) = done.checked_sub(1) else {
         return Ok(());
     };
     let name = into.namespace();
-    let theirs = from.state().count;
-    if done > theirs {
-        return Err(Failure::Other(format!(
+    let here = Print::of(into, last)?;
+    match source.skip(done)? {
+        Err(theirs) => Err(Failure::Other(format!(
             "cannot go on importing to '{name}': it has {done} records, and the source has {theirs}"
-        )));
-    }
-    let (here, there) = (into.entry(last)?, from.entry(last)?);
-    into.verify_record(&here)?;
-    from.verify_record(&there)?;
-    if (here.size, here.checksum) != (there.size, there.checksum) {
-        return Err(Failure::Other(format!(
+        ))),
+        Ok(there) if there != here => Err(Failure::Other(format!(
             "cannot go on importing to '{name}': its last record, {last}, is not record {last} of the source"
-        )));
-    }
-    Ok(())
-}
-
-/// A large record, read piece by piece.
-struct Payload<'a> {
-    log: &'a Log,
-    entry: Entry,
-    done: u64,
-}
-
-impl<'a> Payload<'a> {
-    fn new(log: &'a Log, entry: Entry) -> Self {
-        Payload {
-            log,
-            entry,
-            done: 0,
-        }
-    }
-}
-
-impl std::io::Read for Payload<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        let n = self
-            .log
-            .read_part(&self.entry, self.done, buf)
-            .map_err(std::io::Error::other)?;
-        self.done += n as u64;
-        Ok(n)
+        ))),
+        Ok(_) => Ok(()),
     }
 }

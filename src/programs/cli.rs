@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::Parser;
 use clap::error::ErrorKind;
-use immuta::{Format, Sync};
+use clap::{Parser, ValueHint};
+
+use crate::{Format, Sync};
 
 /// Append-only logs as files: mounts a directory of logs.
 ///
@@ -21,59 +22,56 @@ use immuta::{Format, Sync};
         $XDG_DATA_HOME/immuta or ~/.local/share/immuta for a user)\n  MOUNTPOINT  the empty directory to mount them on\n\n\
         Example:\n  immuta-fs /mnt/log &\n  echo hello > /mnt/log/default/append\n  tail -f /mnt/log/default/follow"
 )]
-pub(crate) struct Cli {
+pub struct Cli {
     // Which is which depends on how many there are, so the help above says it.
-    #[arg(num_args = 1..=2, required = true, value_name = "MOUNTPOINT", hide = true)]
+    #[arg(num_args = 1..=2, required = true, value_name = "MOUNTPOINT", hide = true, value_hint = ValueHint::DirPath)]
     paths: Vec<PathBuf>,
 
     /// When a record is on the disk: `always` (before the write returns), an interval such as `1s` or `200ms`
     /// (a power cut costs at most so much), or `never` (when the kernel sees fit)
     #[arg(long, value_name = "WHEN", default_value = "1s", value_parser = parse_sync)]
-    pub(crate) sync: Sync,
+    pub sync: Sync,
 
     /// Longest record that `append-lines`, `append-frames` and `log` take, such as `64MiB`: a longer one is
     /// refused (EMSGSIZE)
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
-    pub(crate) max_record: ByteSize,
+    pub max_record: ByteSize,
 
     /// Format of new logs: `count8`, `count16` (what Go programs with immuta v0.0.3 and later read and
     /// write), or `bare`. A log keeps the format it has
     #[arg(long, value_name = "FORMAT", default_value = "count8")]
-    pub(crate) format: Format,
+    pub format: Format,
 
     /// Format of a log whose bytes do not tell it: it is not mounted else, and the message names this option
     #[arg(long, value_name = "FORMAT")]
-    pub(crate) assume_format: Option<Format>,
+    pub assume_format: Option<Format>,
 
     /// Take no lock and write nothing: show, live, the logs that another program writes, a Go program
     /// included
     #[arg(long)]
-    pub(crate) read_only: bool,
+    pub read_only: bool,
 
     /// What is told on standard error: off, error, warn, info, debug or trace. RUST_LOG says it in more
     /// detail
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = parse_level)]
-    pub(crate) log_level: log::LevelFilter,
+    pub log_level: log::LevelFilter,
 }
 
 /// What is wrong with a command line, in one line.
-pub(crate) fn usage_error(error: &clap::Error) -> String {
+pub fn usage_error(error: &clap::Error) -> String {
     let what = match error.kind() {
         ErrorKind::MissingRequiredArgument => "no mount point is given".to_owned(),
         ErrorKind::TooManyValues => {
             "more is given than a directory of logs and a mount point".to_owned()
         }
-        _ => {
-            let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            first.strip_prefix("error: ").unwrap_or(first).to_owned()
-        }
+        _ => return super::usage_error(error, "immuta-fs"),
     };
     format!("{what} (immuta-fs --help tells how)")
 }
 
 impl Cli {
-    pub(crate) fn mountpoint(&self) -> PathBuf {
+    /// Where the logs are to be mounted.
+    pub fn mountpoint(&self) -> PathBuf {
         self.paths.last().cloned().unwrap_or_default()
     }
 
@@ -81,7 +79,7 @@ impl Cli {
     ///
     /// # Errors
     /// When none is given and there is no home to put them in.
-    pub(crate) fn logs_dir(&self) -> Result<PathBuf, String> {
+    pub fn logs_dir(&self) -> Result<PathBuf, String> {
         match &self.paths[..] {
             [logs_dir, _] => Ok(logs_dir.clone()),
             _ => default_logs_dir(),
@@ -89,7 +87,11 @@ impl Cli {
     }
 }
 
-fn default_logs_dir() -> Result<PathBuf, String> {
+/// The directory of the logs when none is given.
+///
+/// # Errors
+/// When there is no home to put them in.
+pub fn default_logs_dir() -> Result<PathBuf, String> {
     if nix::unistd::geteuid().is_root() {
         return Ok(PathBuf::from("/var/lib/immuta"));
     }

@@ -1,0 +1,138 @@
+//! `immuta doctor`: what keeps immuta-fs from working on this machine, and what to do about it.
+
+mod mounts;
+mod place;
+mod system;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueHint};
+use serde::Serialize;
+
+use crate::Failure;
+use system::System;
+
+pub(crate) use place::answer;
+
+/// For tests: the directory whose files (/proc, /sys, /dev, /etc, programs, logs) are those of the system that is
+/// looked at.
+const SYSTEM: &str = "IMMUTA_DOCTOR_SYSTEM";
+
+/// Say what keeps immuta-fs from working here, and what to do about it
+///
+/// Each line is ok, warn (it works, but for something) or fail. The exit status is 1 if anything fails.
+/// Nothing is changed. A mount that hangs is told, and does not hang this.
+#[derive(Args)]
+#[command(after_help = "Example:\n  \
+        $ immuta doctor /mnt/log\n  \
+        ok    /dev/fuse: there, and this user may open it\n  \
+        fail  mount '/mnt/log': its daemon has died (umount '/mnt/log')")]
+pub(crate) struct Doctor {
+    /// Where logs are mounted, or are to be
+    #[arg(value_hint = ValueHint::DirPath)]
+    mountpoint: Option<PathBuf>,
+    /// One JSON object a line for each check
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a check went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Ok,
+    /// It works, but for something.
+    Warn,
+    /// It does not work.
+    Fail,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Serialize)]
+struct Finding {
+    check: String,
+    status: Status,
+    what: String,
+    /// The way out.
+    #[serde(rename = "do")]
+    todo: Option<String>,
+}
+
+impl Finding {
+    fn new(check: impl Into<String>, status: Status, what: impl Into<String>) -> Self {
+        Finding {
+            check: check.into(),
+            status,
+            what: what.into(),
+            todo: None,
+        }
+    }
+
+    fn ok(check: impl Into<String>, what: impl Into<String>) -> Self {
+        Finding::new(check, Status::Ok, what)
+    }
+
+    fn warn(check: impl Into<String>, what: impl Into<String>, todo: impl Into<String>) -> Self {
+        Finding::new(check, Status::Warn, what).way_out(todo)
+    }
+
+    fn fail(check: impl Into<String>, what: impl Into<String>, todo: impl Into<String>) -> Self {
+        Finding::new(check, Status::Fail, what).way_out(todo)
+    }
+
+    fn way_out(self, todo: impl Into<String>) -> Self {
+        Finding {
+            todo: Some(todo.into()),
+            ..self
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = match self.status {
+            Status::Ok => "ok",
+            Status::Warn => "warn",
+            Status::Fail => "fail",
+        };
+        write!(f, "{status:<4}  {}: {}", self.check, self.what)?;
+        match &self.todo {
+            Some(todo) => write!(f, " ({todo})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Doctor {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let root = std::env::var_os(SYSTEM).unwrap_or_else(|| "/".into());
+        let system = System::at(Path::new(&root));
+        let mut out = io::stdout().lock();
+        let mut failed = false;
+        let mut say = |finding: Finding| -> Result<(), Failure> {
+            failed |= finding.status == Status::Fail;
+            if self.json {
+                let json = serde_json::to_string(&finding);
+                writeln!(out, "{}", json.map_err(io::Error::other)?)?;
+            } else {
+                writeln!(out, "{finding}")?;
+            }
+            Ok(out.flush()?)
+        };
+        for finding in system.findings() {
+            say(finding)?;
+        }
+        let mountpoint = self.mountpoint.as_deref();
+        let mountpoint = mountpoint.map(|path| mounts::resolve(&system, path));
+        let logs_dir = mounts::logs_dir(&system, mountpoint.as_deref());
+        for finding in mounts::findings(&system, mountpoint.as_deref()) {
+            say(finding)?;
+        }
+        for finding in place::logs_dir(&system, logs_dir) {
+            say(finding)?;
+        }
+        if failed { Err(Failure::Said) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,210 @@
+//! `immuta export`: a whole log, or a part of it, for another program.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use clap::{Args, ValueHint};
+use immuta::{Log, RecordNo};
+use tempfile::NamedTempFile;
+
+use crate::Failure;
+use crate::ending::on_signal;
+use crate::logs::{Assume, progress_bar};
+use crate::render::{Form, Printer};
+
+/// The name of standard output.
+const STDOUT: &str = "-";
+/// As for any file that is made: the umask takes away what it does.
+const FILE_MODE: u32 = 0o666;
+
+/// Write a log, or a part of it, in a form that other programs read
+///
+/// `immuta import` reads the forms frames and jsonl back, byte for byte; jsonl keeps the times, too. A file gets
+/// its name when it is whole and on the disk. Works beside a running immuta-fs.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+        immuta export ./logs orders --format jsonl -o orders.jsonl\n  \
+        immuta export ./logs orders --format frames | ssh host immuta import - ./logs orders --input frames")]
+pub(crate) struct Export {
+    /// The directory that holds the logs
+    #[arg(value_hint = ValueHint::DirPath)]
+    dir: PathBuf,
+    /// The log to export
+    namespace: String,
+    /// The form of the records
+    #[arg(long, value_enum, value_name = "FORM", default_value = "lines")]
+    format: Form,
+    /// The first record to export; the first one there is is 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    from: u64,
+    /// The last record to export; else the last one that is there when the export begins
+    #[arg(long, value_name = "N")]
+    to: Option<u64>,
+    /// The file to write; - or none is standard output
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    output: Option<PathBuf>,
+    /// Replace the file if it is there already
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    assume: Assume,
+}
+
+impl Export {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        if let Some(to) = self.to.filter(|to| *to < self.from) {
+            return Err(Failure::Usage(format!(
+                "--to {to} comes before --from {} (immuta export --help tells how)",
+                self.from
+            )));
+        }
+        let log = self.assume.read(&self.dir, &self.namespace)?;
+        let count = log.state().count;
+        if self.from > 0 && self.from >= count {
+            return Err(Failure::Other(format!(
+                "'{}' has no record {}: it has {count}",
+                self.namespace, self.from
+            )));
+        }
+        let end = self.to.map_or(count, |to| count.min(to.saturating_add(1)));
+        match &self.output {
+            Some(path) if path != Path::new(STDOUT) => self.to_file(&log, end, path),
+            _ => {
+                let stdout = io::stdout();
+                // A bar between the lines would spoil both.
+                let bar = !stdout.is_terminal();
+                self.write(&log, end, stdout.lock(), bar)?.flush()?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes the records, and returns what they were written to.
+    fn write<W: Write>(&self, log: &Log, end: u64, out: W, show_bar: bool) -> Result<W, Failure> {
+        let mut printer = Printer::new(log, self.format, out);
+        if end > 0 {
+            let begin = log.entry(RecordNo(self.from))?.index.0;
+            let last = log.entry(RecordNo(end - 1))?;
+            let total = last.index.0 + last.size - begin;
+            let bar = match show_bar {
+                true => progress_bar(&self.namespace, total),
+                false => indicatif::ProgressBar::hidden(),
+            };
+            let shown = |entry: &immuta::Entry| bar.set_position(entry.index.0 - begin);
+            let printed = printer.print(self.from, end, shown);
+            bar.finish_and_clear();
+            printed?;
+        }
+        Ok(printer.into_inner()?)
+    }
+
+    fn to_file(&self, log: &Log, end: u64, path: &Path) -> Result<(), Failure> {
+        let cannot = |e: &dyn std::fmt::Display| {
+            Failure::Other(format!("cannot write '{}': {e}", path.display()))
+        };
+        let path = self.target(path)?;
+        let dir = dir_of(&path);
+        let mut prefix = path.file_name().unwrap_or_default().to_owned();
+        prefix.push(".");
+        fs::metadata(dir).map_err(|e| cannot(&e))?;
+        // Locked while the file is made: a signal then finds none, or its name.
+        let partial: Arc<Mutex<Option<PathBuf>>> = Arc::default();
+        let to_remove = partial.clone();
+        let remove = move || {
+            if let Some(partial) = lock(&to_remove).take() {
+                let _ = fs::remove_file(partial);
+            }
+        };
+        on_signal(remove).map_err(|e| cannot(&e))?;
+        let file = {
+            let mut partial = lock(&partial);
+            let file = tempfile::Builder::new()
+                .prefix(&prefix)
+                .suffix(".part")
+                .permissions(Permissions::from_mode(FILE_MODE))
+                .tempfile_in(dir)
+                .map_err(|e| cannot(&e.kind()))?;
+            *partial = Some(file.path().to_owned());
+            file
+        };
+
+        let file = self.write(log, end, file, true).map_err(|e| match e {
+            Failure::Output(e) => cannot(&e),
+            e => e,
+        })?;
+        file.as_file().sync_all().map_err(|e| cannot(&e))?;
+        self.name(file, &path)?;
+        File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(|e| cannot(&e))
+    }
+
+    fn name(&self, file: NamedTempFile, path: &Path) -> Result<(), Failure> {
+        let named = if self.force {
+            file.persist(path)
+        } else {
+            file.persist_noclobber(path)
+        };
+        match named {
+            Ok(_) => Ok(()),
+            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(there(path)),
+            Err(e) => Err(Failure::Other(format!(
+                "cannot write '{}': {}",
+                path.display(),
+                e.error
+            ))),
+        }
+    }
+
+    /// The file to write, which may be.
+    fn target(&self, path: &Path) -> Result<PathBuf, Failure> {
+        let target = match path.symlink_metadata() {
+            Err(_) => path.to_owned(), // Not there, or the attempt will say why.
+            Ok(_) if !self.force => return Err(there(path)),
+            Ok(_) => match path.canonicalize() {
+                Ok(target) if target.is_file() => target,
+                Ok(_) => {
+                    return Err(Failure::Other(format!(
+                        "cannot replace '{}': not an ordinary file (leave -o away, and use > or a pipe)",
+                        path.display()
+                    )));
+                }
+                Err(e) => {
+                    return Err(Failure::Other(format!(
+                        "cannot replace '{}': {e}",
+                        path.display()
+                    )));
+                }
+            },
+        };
+        let is_log = target.extension().is_some_and(|e| e == "log" || e == "idx");
+        if is_log && dir_of(&target).canonicalize().ok() == self.dir.canonicalize().ok() {
+            return Err(Failure::Other(format!(
+                "cannot write '{}': that is the name of a log (name another file)",
+                path.display()
+            )));
+        }
+        Ok(target)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn dir_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if dir != Path::new("") => dir,
+        _ => Path::new("."),
+    }
+}
+
+fn there(path: &Path) -> Failure {
+    Failure::Other(format!(
+        "'{}' is there already (name another file, or say --force to replace it)",
+        path.display()
+    ))
+}

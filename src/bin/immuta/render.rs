@@ -1,0 +1,135 @@
+//! Records as bytes for another program: the forms that `cat`, `tail` and `export` show them in.
+
+use std::io::{self, BufWriter, Write};
+
+use clap::ValueEnum;
+use immuta::{Entry, Log, MAX_RUN_BYTES, RecordNo, Run, Scratch};
+
+use crate::{Failure, jsonl};
+
+/// How much is written at a time.
+const BUFFER_BYTES: usize = 256 << 10;
+/// How much of a large record is in memory at a time.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// How records are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// The payloads as they are, with nothing between them
+    Raw,
+    /// Each payload, and a newline unless it ends in one
+    Lines,
+    /// A JSON object a line, with number, time and payload
+    Jsonl,
+    /// [8-byte little-endian size][payload], safe for any bytes
+    Frames,
+}
+
+/// Shows records of a log.
+pub(crate) struct Printer<'a, W: Write> {
+    log: &'a Log,
+    form: Form,
+    out: BufWriter<W>,
+    scratch: Scratch,
+}
+
+impl<'a, W: Write> Printer<'a, W> {
+    pub(crate) fn new(log: &'a Log, form: Form, out: W) -> Self {
+        Printer {
+            log,
+            form,
+            out: BufWriter::with_capacity(BUFFER_BYTES, out),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Shows the records from `first` up to before `end`, calling `shown` behind each. Each is checked before
+    /// a byte of it is shown.
+    ///
+    /// # Errors
+    /// That of the first record that cannot be read, with those before it shown.
+    pub(crate) fn print(
+        &mut self,
+        first: u64,
+        end: u64,
+        mut shown: impl FnMut(&Entry),
+    ) -> Result<(), Failure> {
+        let (log, form) = (self.log, self.form);
+        let mut next = first;
+        while next < end {
+            match log.read_run(RecordNo(next), MAX_RUN_BYTES, &mut self.scratch)? {
+                Run::Records(records) => {
+                    let left = usize::try_from(end - next).unwrap_or(usize::MAX);
+                    for (entry, payload) in records.take(left) {
+                        if form == Form::Jsonl {
+                            self.out.write_all(&jsonl::line(&entry, payload))?;
+                        } else {
+                            begin(&mut self.out, form, &entry)?;
+                            self.out.write_all(payload)?;
+                            finish(&mut self.out, form, &entry)?;
+                        }
+                        shown(&entry);
+                        next += 1;
+                    }
+                }
+                Run::Large(entry) => {
+                    log.verify_record(&entry)?;
+                    if form == Form::Jsonl {
+                        // Whether it is text only its end tells.
+                        let size = usize::try_from(entry.size).unwrap_or(usize::MAX);
+                        let mut payload = vec![0; size];
+                        log.read_part(&entry, 0, &mut payload)?;
+                        self.out.write_all(&jsonl::line(&entry, &payload))?;
+                    } else {
+                        begin(&mut self.out, form, &entry)?;
+                        copy(log, &entry, &mut self.out)?;
+                        finish(&mut self.out, form, &entry)?;
+                    }
+                    shown(&entry);
+                    next += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has everything shown reach its reader.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// What was written to, with everything shown.
+    ///
+    /// # Errors
+    /// When the rest of it cannot be written.
+    pub(crate) fn into_inner(self) -> io::Result<W> {
+        self.out
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)
+    }
+}
+
+fn begin(out: &mut impl Write, form: Form, entry: &Entry) -> io::Result<()> {
+    match form {
+        Form::Frames => out.write_all(&entry.size.to_le_bytes()),
+        Form::Raw | Form::Lines | Form::Jsonl => Ok(()),
+    }
+}
+
+fn finish(out: &mut impl Write, form: Form, entry: &Entry) -> io::Result<()> {
+    match form {
+        Form::Lines if entry.adds_newline() => out.write_all(b"\n"),
+        Form::Raw | Form::Lines | Form::Jsonl | Form::Frames => Ok(()),
+    }
+}
+
+fn copy(log: &Log, entry: &Entry, out: &mut impl Write) -> Result<(), Failure> {
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut done = 0;
+    while done < entry.size {
+        let n = log.read_part(entry, done, &mut piece)?;
+        out.write_all(&piece[..n])?;
+        done += n as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! The mounts that this process sees, as the kernel lists them.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// What `/proc/mounts` calls a mount of ours, so that it is known from others'.
+pub const FS_TYPE: &str = "fuse.immuta-fs";
+
+const MOUNTINFO: &str = "/proc/self/mountinfo";
+
+/// One line of `/proc/self/mountinfo`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountInfo {
+    /// Its device number, `0:52`: no two mounts that are there at one time have the same.
+    pub device: String,
+    /// Where it is mounted.
+    pub mountpoint: PathBuf,
+    /// The type of the file system: [`FS_TYPE`] for one of ours.
+    pub fs_type: String,
+    /// What is mounted; of one of ours, mostly, the directory of its logs.
+    pub source: PathBuf,
+}
+
+/// All mounts. Those that are on top at their mount points come last.
+pub fn mounts() -> Vec<MountInfo> {
+    mounts_in(Path::new(MOUNTINFO))
+}
+
+/// As [`mounts`], of another list than this process's own; none where there is no list.
+pub fn mounts_in(list: &Path) -> Vec<MountInfo> {
+    let text = fs::read(list).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    text.lines().filter_map(parse_mountinfo).collect()
+}
+
+/// `36 35 98:0 /root /mnt/point rw,noatime shared:1 - ext3 /dev/root rw`, see proc(5).
+fn parse_mountinfo(line: &str) -> Option<MountInfo> {
+    let (ours, theirs) = line.split_once(" - ")?;
+    let mut fields = ours.split(' ').skip(2);
+    let device = fields.next()?.to_owned();
+    let mountpoint = PathBuf::from(unescape(fields.nth(1)?));
+    let mut fields = theirs.split(' ');
+    Some(MountInfo {
+        device,
+        mountpoint,
+        fs_type: fields.next()?.to_owned(),
+        source: PathBuf::from(unescape(fields.next().unwrap_or_default())),
+    })
+}
+
+/// The kernel writes space, tab, newline and backslash as three octal digits.
+fn unescape(field: &str) -> OsString {
+    let mut bytes = Vec::new();
+    let mut rest = field.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let octal = after.get(..3).filter(|_| first == b'\\');
+        let code = octal.and_then(|o| u8::from_str_radix(std::str::from_utf8(o).ok()?, 8).ok());
+        bytes.push(code.unwrap_or(first));
+        rest = if code.is_some() { &after[3..] } else { after };
+    }
+    OsString::from_vec(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_mountinfo_is_understood_with_what_the_kernel_escapes_in_it() {
+        let line = r"64 29 0:52 / /mnt/a\040b rw,nosuid shared:7 - fuse.immuta-fs /var/lib/a\134b rw,user_id=0";
+        let expected = MountInfo {
+            device: "0:52".into(),
+            mountpoint: "/mnt/a b".into(),
+            fs_type: FS_TYPE.into(),
+            source: r"/var/lib/a\b".into(),
+        };
+        assert_eq!(parse_mountinfo(line), Some(expected));
+        assert_eq!(parse_mountinfo("nothing of the kind"), None);
+    }
+}

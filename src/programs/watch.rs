@@ -1,0 +1,111 @@
+//! Learns from the kernel that another process has written to a log, or made one: with `--read-only`, and for
+//! `immuta tail -f`.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+use crate::fs::{Fs, Transport};
+
+/// Changes in a directory of logs. What happens between its start and its use is not lost.
+pub struct Watch(Inotify);
+
+/// What has changed since the last look.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// More than the kernel could remember: any log may have.
+    pub any: bool,
+    /// The logs whose file has changed, or has come or gone, by name.
+    pub logs: BTreeSet<String>,
+}
+
+impl Changes {
+    /// Whether a log may have changed.
+    pub fn of(&self, log: &str) -> bool {
+        self.any || self.logs.contains(log)
+    }
+}
+
+impl Watch {
+    /// Begins to watch a directory.
+    ///
+    /// # Errors
+    /// When it is not there, or the user has as many watches as the system allows.
+    pub fn start(logs_dir: &Path) -> io::Result<Watch> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC)?;
+        let changes = AddWatchFlags::IN_MODIFY
+            | AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_MOVED_FROM
+            | AddWatchFlags::IN_DELETE;
+        inotify.add_watch(logs_dir, changes)?;
+        Ok(Watch(inotify))
+    }
+
+    /// What has changed since the last call. Blocks until something has.
+    ///
+    /// # Errors
+    /// When the system fails to tell.
+    pub fn changes(&self) -> io::Result<Changes> {
+        let events = loop {
+            match self.0.read_events() {
+                Err(Errno::EINTR) => {}
+                result => break result?,
+            }
+        };
+        // Of a thousand appends since the last look, one look shows all.
+        let mut changes = Changes::default();
+        for event in events {
+            // IN_IGNORED: the directory itself has gone.
+            let any = AddWatchFlags::IN_Q_OVERFLOW | AddWatchFlags::IN_IGNORED;
+            changes.any |= event.mask.intersects(any);
+            if let Some(log) = event
+                .name
+                .as_ref()
+                .and_then(|name| name.to_str()?.strip_suffix(".log"))
+            {
+                changes.logs.insert(log.to_owned());
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Keeps `fs` up to date, on a thread that lives as long as the program.
+    ///
+    /// # Errors
+    /// When there can be no more threads.
+    pub fn serve<T: Transport>(self, fs: Arc<Fs<T>>) -> io::Result<()> {
+        let run = move || {
+            fs.refresh(None);
+            loop {
+                match self.changes() {
+                    Ok(changes) => {
+                        if changes.any {
+                            fs.refresh(None);
+                        }
+                        for log in &changes.logs {
+                            fs.refresh(Some(log));
+                        }
+                    }
+                    Err(e) => return log::error!("the logs are not followed any more: {e}"),
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("watch".into())
+            .spawn(run)?;
+        Ok(())
+    }
+}
+
+impl AsFd for Watch {
+    /// Readable when [`Watch::changes`] would not block.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

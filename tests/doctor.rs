@@ -1,0 +1,322 @@
+//! `immuta doctor`: what it finds on systems made for it, and on a mount whose daemon is alive, dead, or stopped.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+mod immuta_cli;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use common::{Mount, eventually};
+use immuta_cli::{Dir, immuta, said};
+use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
+
+/// The files of a system on which immuta-fs works.
+struct System(Dir);
+
+impl System {
+    fn new() -> System {
+        let system = System(Dir::new());
+        system.set("/proc/sys/kernel/osrelease", "6.12.3-test\n");
+        system.set("/dev/fuse", "");
+        system.set("/proc/filesystems", "nodev\tproc\n\text4\nnodev\tfuse\n");
+        system.set(
+            "/proc/self/status",
+            "CapEff:\t000001ffffffffff\nNoNewPrivs:\t0\n",
+        );
+        system.set("/proc/self/mountinfo", "");
+        system.set("/proc/sys/fs/fuse/max_pages_limit", "256\n");
+        system.set("/proc/sys/fs/fuse/default_request_timeout", "0\n");
+        system.set("/proc/sys/fs/fuse/max_request_timeout", "0\n");
+        fs::create_dir_all(system.logs()).unwrap();
+        system
+    }
+
+    fn set(&self, path: &str, text: &str) {
+        let path = self.0.file(&path[1..]);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Where logs are kept when nobody says where.
+    fn logs(&self) -> std::path::PathBuf {
+        let default = if geteuid().is_root() {
+            "var/lib/immuta"
+        } else {
+            "data/immuta"
+        };
+        self.0.file(default)
+    }
+
+    /// Exit status and lines.
+    fn doctor(&self, options: &[&str]) -> (Option<i32>, Vec<String>) {
+        let output = immuta(&[&["doctor"], options].concat())
+            .env("IMMUTA_DOCTOR_SYSTEM", self.0.path())
+            .env("XDG_DATA_HOME", "/data")
+            .env("PATH", "/usr/bin")
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        let out = String::from_utf8(output.stdout).unwrap();
+        (
+            output.status.code(),
+            out.lines().map(str::to_owned).collect(),
+        )
+    }
+
+    #[track_caller]
+    fn finds(&self, status: i32, line: &str) {
+        let (ended, lines) = self.doctor(&[]);
+        assert!(lines.iter().any(|l| l == line), "no {line:?} in {lines:#?}");
+        assert_eq!(ended, Some(status), "{lines:#?}");
+    }
+}
+
+#[test]
+fn a_system_on_which_all_is_well_is_ok() {
+    let system = System::new();
+    let (status, lines) = system.doctor(&[]);
+    assert!(
+        lines.iter().all(|line| line.starts_with("ok    ")),
+        "{lines:#?}"
+    );
+    assert_eq!(status, Some(0));
+    let (status, json) = system.doctor(&["--json"]);
+    assert_eq!(status, Some(0));
+    assert_eq!(json.len(), lines.len());
+    assert_eq!(
+        json[0],
+        r#"{"check":"kernel","status":"ok","what":"6.12.3-test","do":null}"#
+    );
+}
+
+#[test]
+fn each_thing_that_is_wrong_is_one_line_with_the_way_out() {
+    let remove = |system: &System, path: &str| fs::remove_file(system.0.file(&path[1..])).unwrap();
+
+    let system = System::new();
+    remove(&system, "/dev/fuse");
+    system.finds(
+        1,
+        "fail  /dev/fuse: it does not exist (modprobe fuse; in a container: run it with --device /dev/fuse)",
+    );
+    let (_, json) = system.doctor(&["--json"]);
+    assert!(
+        json.iter().any(|line| line.starts_with(
+            r#"{"check":"/dev/fuse","status":"fail","what":"it does not exist","do":"modprobe"#
+        )),
+        "{json:#?}"
+    );
+
+    let system = System::new();
+    system.set("/proc/filesystems", "\text4\nnodev\tfusectl\n");
+    system.finds(
+        1,
+        "fail  fuse: the kernel has not loaded it (modprobe fuse; in a container: on the host)",
+    );
+
+    let system = System::new();
+    system.set("/proc/sys/kernel/osrelease", "4.19.0-5-amd64\n");
+    system.finds(
+        0,
+        "warn  kernel: 4.19.0-5-amd64 (older than 5.10, where immuta-fs was never tried)",
+    );
+
+    let system = System::new();
+    system.set("/proc/sys/fs/fuse/max_pages_limit", "64\n");
+    system.finds(
+        0,
+        "warn  fs.fuse.max_pages_limit: 64: a write to append is less than 252 KiB (as root: sysctl fs.fuse.max_pages_limit=256)",
+    );
+
+    let system = System::new();
+    system.set("/proc/sys/fs/fuse/max_request_timeout", "20\n");
+    system.finds(
+        0,
+        "warn  fs.fuse.*request_timeout: the kernel ends the mount when a read has waited 20 s (as root: sysctl \
+         fs.fuse.max_request_timeout=0)",
+    );
+
+    let system = System::new();
+    system.set("/proc/1/environ", "PATH=/bin\0container=podman\0");
+    system.finds(
+        0,
+        "ok    container: this is one: what is mounted here is seen outside of it only through a shared volume",
+    );
+
+    let system = System::new();
+    fs::remove_dir(system.logs()).unwrap();
+    let shown = |system: &System| {
+        let logs = system.logs();
+        format!("/{}", logs.strip_prefix(system.0.path()).unwrap().display())
+    };
+    system.finds(
+        0,
+        &format!(
+            "ok    logs in '{}': not there yet: immuta-fs makes it",
+            shown(&system)
+        ),
+    );
+    fs::write(system.logs(), "a file").unwrap();
+    system.finds(
+        1,
+        &format!(
+            "fail  logs in '{}': not a directory (name another one: immuta-fs LOGS_DIR MOUNTPOINT)",
+            shown(&system)
+        ),
+    );
+}
+
+#[test]
+fn who_may_not_mount_is_told_what_is_missing() {
+    let system = System::new();
+    system.set(
+        "/proc/self/status",
+        "CapEff:\t0000000000000000\nNoNewPrivs:\t0\n",
+    );
+    if geteuid().is_root() {
+        return system.finds(
+            1,
+            "fail  right to mount: this root may not mount: CAP_SYS_ADMIN was taken from it (in a container: run it \
+             with --cap-add SYS_ADMIN --device /dev/fuse)",
+        );
+    }
+    system.finds(
+        1,
+        "fail  fusermount3: it is not in PATH, and users cannot mount without it (install the package fuse3)",
+    );
+    system.set("/usr/bin/fusermount3", "");
+    system.finds(
+        1,
+        "fail  fusermount3: '/usr/bin/fusermount3' is not set-uid root (as root: chown root '/usr/bin/fusermount3' && \
+         chmod u+s '/usr/bin/fusermount3')",
+    );
+    let mount = "64 29 0:52 / /nowhere rw - fuse.sshfs x rw\n";
+    system.set("/proc/self/mountinfo", mount);
+    system.set("/etc/fuse.conf", "#user_allow_other\nmount_max = 1\n");
+    system.finds(
+        1,
+        "fail  mount_max: 1 FUSE mounts, and users may make one only below 1 (unmount some, or as root: mount_max = N \
+         in /etc/fuse.conf)",
+    );
+    system.set("/etc/fuse.conf", "user_allow_other\n");
+    system.finds(1, "ok    --allow-other: /etc/fuse.conf lets users use it");
+}
+
+#[test]
+fn logs_that_another_program_writes_are_told_with_its_name() {
+    let system = System::new();
+    let storage =
+        immuta::Storage::open(immuta::Options::new(system.logs()).namespaces(["a", "b"])).unwrap();
+    let logs = system.logs();
+    let shown = format!("/{}", logs.strip_prefix(system.0.path()).unwrap().display());
+    let program = std::env::args().next().unwrap();
+    let program = std::path::Path::new(&program).file_name().unwrap();
+    let me = format!("pid {} ({})", std::process::id(), program.display());
+    system.finds(
+        0,
+        &format!("ok    logs in '{shown}': 2 logs, in use by {me}"),
+    );
+    storage.close().unwrap();
+    system.finds(
+        0,
+        &format!("ok    logs in '{shown}': 2 logs, nobody writes there now"),
+    );
+}
+
+/// What is said of a mount point, on this machine.
+fn of_mount(mountpoint: &std::path::Path) -> (Option<i32>, String) {
+    let path = mountpoint.to_str().unwrap();
+    let (status, out, err) = said(&["doctor", path]);
+    assert_eq!(err, "");
+    let line = out.lines().find(|line| line.contains(&format!("'{path}'")));
+    (
+        status,
+        line.unwrap_or_else(|| panic!("no '{path}' in {out}"))
+            .to_owned(),
+    )
+}
+
+#[test]
+fn a_mount_is_told_alive_from_dead_and_from_one_that_hangs() {
+    let mut mount = Mount::new();
+    let path = mount.path();
+    let shown = path.display();
+    let logs = mount.logs();
+    let answers = format!(
+        "ok    mount '{shown}': answers; logs in '{}'",
+        logs.display()
+    );
+    assert_eq!(of_mount(&path).1, answers);
+    let (_, out, _) = said(&["doctor", path.to_str().unwrap()]);
+    let in_use = format!(
+        "ok    logs in '{}': 1 log, in use by pid {} (immuta-fs)",
+        logs.display(),
+        mount.pid()
+    );
+    assert!(out.lines().any(|line| line == in_use), "{out}");
+
+    mount.signal(Signal::SIGSTOP);
+    eventually("it stands still", || common::state(mount.pid()) == 'T');
+    let (status, line) = of_mount(&path);
+    mount.signal(Signal::SIGCONT);
+    assert_eq!(status, Some(1));
+    let hangs = format!(
+        "fail  mount '{shown}': its daemon does not answer (end the daemon; if that does not help: echo 1 > "
+    );
+    assert!(line.starts_with(&hangs), "{line}");
+    assert!(
+        line.ends_with(&format!("/abort; umount -l '{shown}')")),
+        "{line}"
+    );
+    eventually("it answers again", || of_mount(&path).1 == answers);
+
+    mount.kill();
+    let unmount = if geteuid().is_root() {
+        "umount"
+    } else {
+        "fusermount3 -u"
+    };
+    let dead = format!(
+        "fail  mount '{shown}': its daemon has died ({unmount} '{shown}'; or mount there again, which clears it)"
+    );
+    assert_eq!(of_mount(&path), (Some(1), dead));
+    // The command that it names clears it.
+    let status = Command::new("sh")
+        .args(["-c", &format!("{unmount} '{shown}'")])
+        .status();
+    assert!(status.unwrap().success());
+    let (_, line) = of_mount(&path);
+    assert_eq!(
+        line,
+        format!("ok    mount point '{shown}': empty: logs can be mounted there")
+    );
+}
+
+#[test]
+fn a_place_that_cannot_be_mounted_on_is_told_why() {
+    let dir = Dir::new();
+    let path = dir.file("mnt");
+    let shown = path.display();
+    let missing = format!("fail  mount point '{shown}': it does not exist (mkdir -p '{shown}')");
+    assert_eq!(of_mount(&path), (Some(1), missing));
+    fs::write(&path, "").unwrap();
+    let file = format!("fail  mount point '{shown}': not a directory (name an empty directory)");
+    assert_eq!(of_mount(&path), (Some(1), file));
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("x"), "").unwrap();
+    let full = format!("fail  mount point '{shown}': not empty (name an empty directory)");
+    assert_eq!(of_mount(&path), (Some(1), full));
+    let proc = "fail  mount point '/proc': a file system of the type proc is mounted there (name an empty directory)";
+    assert_eq!(of_mount("/proc".as_ref()), (Some(1), proc.to_owned()));
+    if geteuid().is_root() {
+        return;
+    }
+    fs::remove_file(path.join("x")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o555)).unwrap();
+    assert!(of_mount(&path).1.contains("this user may not write to it"));
+}

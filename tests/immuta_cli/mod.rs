@@ -1,0 +1,93 @@
+//! What the tests of the program `immuta` share: calling it, and a directory of logs.
+
+#![allow(dead_code, missing_docs, unreachable_pub)] // Each test uses its part of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use immuta::{Format, Options, Storage, Sync};
+
+pub fn immuta(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_immuta"));
+    command
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .env("COLUMNS", "100")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Exit status, standard output, standard error.
+pub fn said(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = immuta(arguments).output().expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (status.code(), text(stdout), text(stderr))
+}
+
+/// What a command prints that succeeds.
+#[track_caller]
+pub fn prints(arguments: &[&str]) -> String {
+    let (status, out, err) = said(arguments);
+    assert_eq!((status, &*err), (Some(0), ""), "{arguments:?}: {out}");
+    out
+}
+
+/// What a command says that fails.
+#[track_caller]
+pub fn refuses(arguments: &[&str]) -> String {
+    let (status, out, err) = said(arguments);
+    assert_eq!((status, &*out), (Some(1), ""), "{arguments:?}: {err}");
+    err
+}
+
+pub struct Dir(tempfile::TempDir);
+
+impl Dir {
+    pub fn new() -> Self {
+        Dir(tempfile::tempdir().expect("a directory"))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn str(&self) -> &str {
+        self.path().to_str().expect("text")
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    pub fn log(&self, name: &str, format: Format, payloads: &[&str]) {
+        let options = Options::new(self.path())
+            .format(format)
+            .namespaces([name])
+            .sync(Sync::Never);
+        let storage = Storage::open(options).expect("opened");
+        storage.append_batch(name, payloads).expect("appended");
+        storage.close().expect("closed");
+    }
+
+    /// Changes a file behind the engine's back.
+    pub fn change(&self, name: &str, f: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut bytes = fs::read(self.file(name)).expect("read");
+        f(&mut bytes);
+        fs::write(self.file(name), &bytes).expect("written");
+        bytes
+    }
+}
+
+/// What a command says that was not called right.
+#[track_caller]
+pub fn misused(arguments: &[&str]) -> String {
+    let (status, out, err) = said(arguments);
+    assert_eq!((status, &*out), (Some(2), ""), "{arguments:?}: {err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+    err
+}
