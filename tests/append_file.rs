@@ -487,11 +487,13 @@ for end in ("", "; kill -9 $$"):
 ours, theirs = socket.socketpair()
 if os.fork() == 0:
     fd, = socket.recv_fds(theirs, 1, 1)[1]
+    theirs.recv(1)
     write_all(b'from ')
     write_all(b'elsewhere')
     os._exit(0)
 socket.send_fds(ours, [b'x'], [fd])
 os.close(fd)
+ours.send(b'y')
 os.wait()
 "#;
     // The child has inherited the file as well: a close of it, too, is not the last.
