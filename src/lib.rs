@@ -19,7 +19,8 @@
 //!   of files in the sense above.
 //! - [`fs`] is the tree: names, open files, text and frames, and reads that wait without a thread. It knows no FUSE: a
 //!   transport brings it calls and carries its answers.
-//! - The program `immuta-fs` is the transport to the kernel, and the life of a mount.
+//! - The program `immuta-fs` is the transport to the kernel, and the life of a mount. The program `immuta` works on
+//!   the logs without one, and looks after mounts.
 //!
 //! The engine's names are here at the root, so that this is a whole program:
 //!

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::{Args, ValueHint};
-use immuta::{Log, RecordNo};
+use immuta::{Entry, Log, RecordNo};
 use tempfile::NamedTempFile;
 
 use crate::Failure;
@@ -86,14 +86,14 @@ impl Export {
     fn write<W: Write>(&self, log: &Log, end: u64, out: W, show_bar: bool) -> Result<W, Failure> {
         let mut printer = Printer::new(log, self.format, out);
         if end > 0 {
-            let begin = log.entry(RecordNo(self.from))?.index.0;
-            let last = log.entry(RecordNo(end - 1))?;
-            let total = last.index.0 + last.size - begin;
+            // Only for the bar: whether a record can be read, reading it says.
+            let place = |n| log.entry(RecordNo(n)).map_or(0, |entry| entry.index.0);
+            let begin = place(self.from);
             let bar = match show_bar {
-                true => progress_bar(&self.namespace, total),
+                true => progress_bar(&self.namespace, place(end - 1).saturating_sub(begin)),
                 false => indicatif::ProgressBar::hidden(),
             };
-            let shown = |entry: &immuta::Entry| bar.set_position(entry.index.0 - begin);
+            let shown = |entry: &Entry| bar.set_position(entry.index.0.saturating_sub(begin));
             let printed = printer.print(self.from, end, shown);
             bar.finish_and_clear();
             printed?;

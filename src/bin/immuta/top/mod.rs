@@ -83,10 +83,14 @@ impl Top {
             ))
         })?;
         let first = first.map_err(|e| {
-            Failure::Other(format!(
-                "cannot read '{}': {e} (give the mount point of an immuta-fs that runs)",
-                status::path(&self.mountpoint).display()
-            ))
+            let way_out = match e.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    "it is for the owner of the mount, and its group"
+                }
+                _ => "give the mount point of an immuta-fs that runs",
+            };
+            let path = status::path(&self.mountpoint);
+            Failure::Other(format!("cannot read '{}': {e} ({way_out})", path.display()))
         })?;
         model.update(at, first);
         if !plain {
