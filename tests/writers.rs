@@ -336,6 +336,22 @@ fn a_line_does_not_end_while_its_opener_has_the_file_open() {
     );
 }
 
+/// Each look at `append-lines` gives another inode with `--sync always`, and the kernel then shows the older
+/// opens of it as those of a file that was deleted: a line was ended in its middle.
+#[test]
+fn regression_a_line_does_not_end_because_somebody_has_looked_at_its_file() {
+    let mount = Mount::with(&["--sync", "always"]);
+    let script = r#"
+        cd "$1"
+        exec 3>append-lines
+        for piece in one line in pieces; do printf '%s ' $piece >&3; stat append-lines > /dev/null; cat count; done
+        printf '\n' >&3; exec 3>&-; cat count log"#;
+    assert_eq!(
+        shell_ok(script, &[&mount.file("")]),
+        "0\n0\n0\n0\n1\none line in pieces \n"
+    );
+}
+
 #[test]
 fn a_line_ends_when_another_thread_of_its_opener_closes_the_file() {
     let mount = Mount::new();
