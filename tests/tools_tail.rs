@@ -8,7 +8,7 @@ mod immuta_cli;
 use std::fs::{self, File};
 use std::io::Write;
 use std::process::Stdio;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{Mount, Reader, append, eventually};
 use immuta::{Format, Options, Storage, Sync};
@@ -116,8 +116,7 @@ fn records_are_printed_in_four_forms() {
 fn since_is_a_time_or_a_while_ago_and_goes_together_with_a_number() {
     let dir = Dir::new();
     let storage = Storage::open(Options::new(dir.path()).namespaces(["a", "old"])).unwrap();
-    let hours_ago =
-        |hours: u64| Some(std::time::SystemTime::now() - Duration::from_secs(hours * 3600));
+    let hours_ago = |hours: u64| Some(SystemTime::now() - Duration::from_secs(hours * 3600));
     let log = storage.log("a").unwrap();
     for hours in [5, 4, 3, 2, 1] {
         let text = format!("{hours} hours ago");
@@ -186,6 +185,36 @@ fn it_follows_beside_a_daemon_until_it_is_stopped() {
         std::os::unix::process::ExitStatusExt::signal(&status),
         Some(Signal::SIGINT as i32)
     );
+}
+
+#[test]
+fn it_waits_for_a_time_that_is_still_to_come() {
+    let mount = Mount::new();
+    let logs = mount.logs();
+    loop {
+        let early = mount.count();
+        let then = SystemTime::now() + Duration::from_secs(1);
+        let since = humantime::format_rfc3339_nanos(then).to_string();
+        let arguments = [
+            "tail",
+            "-f",
+            logs.to_str().unwrap(),
+            "default",
+            "--since",
+            &since,
+        ];
+        let mut tail = Reader::from(immuta(&arguments));
+        mount.append("early\n");
+        let time = fs::metadata(mount.file(&early.to_string()))
+            .unwrap()
+            .modified();
+        if time.unwrap() >= then {
+            continue; // The machine was too slow for this.
+        }
+        eventually("the time has come", || SystemTime::now() > then);
+        mount.append("late\n");
+        return tail.expect("tail", "late");
+    }
 }
 
 #[test]

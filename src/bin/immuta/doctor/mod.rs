@@ -117,7 +117,13 @@ impl Doctor {
                 let json = serde_json::to_string(&finding);
                 writeln!(out, "{}", json.map_err(io::Error::other)?)?;
             } else {
-                writeln!(out, "{finding}")?;
+                // A path may hold what a terminal would obey.
+                let line = finding.to_string();
+                let line: String = line
+                    .chars()
+                    .map(|c| if c.is_control() { '?' } else { c })
+                    .collect();
+                writeln!(out, "{line}")?;
             }
             Ok(out.flush()?)
         };
