@@ -1,15 +1,18 @@
 //! The life of a mount: opened, mounted, served, and ended by a signal or by an unmount.
 
 use std::error::Error;
+use std::fs::DirBuilder;
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fuser::SessionACL;
 use immuta::fs::{Fs, Settings};
 use immuta::programs::watch::Watch;
-use immuta::{Options, Storage};
+use immuta::{Disk, Options, StdDisk, Storage};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -44,6 +47,12 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
         true => Some(Watch::start(&logs_dir).map_err(|e| cannot_watch(&logs_dir, &e))?),
         false => None,
     };
+    if !cli.read_only {
+        make_private(&logs_dir);
+    }
+    if users(cli) != SessionACL::Owner {
+        warn_of_open_directory(&logs_dir);
+    }
     let storage = Arc::new(open_storage(cli, &logs_dir)?);
     let fs = Fs::<Kernel>::new(
         storage.clone(),
@@ -58,7 +67,8 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
     )?;
     let n_threads =
         std::thread::available_parallelism().map_or(MIN_THREADS, |n| n.get().max(MIN_THREADS));
-    let (session, mountpoint) = mount::mount_at(&path, &logs_dir, FuseFs(fs.clone()), n_threads)?;
+    let (session, mountpoint) =
+        mount::mount_at(&path, &logs_dir, FuseFs(fs.clone()), n_threads, users(cli))?;
 
     let interrupted = fs.clone();
     interrupt::watch(session.as_fd(), move |unique| interrupted.interrupt(unique));
@@ -115,6 +125,42 @@ fn open_storage(cli: &Cli, logs_dir: &Path) -> Result<Storage, Box<dyn Error>> {
         storage.create(&immuta::Namespace::new(DEFAULT_NAMESPACE)?)?;
     }
     Ok(storage)
+}
+
+/// Who may use the mount at all.
+fn users(cli: &Cli) -> SessionACL {
+    match (cli.allow_other, cli.allow_root) {
+        (true, _) => SessionACL::All,
+        (false, true) => SessionACL::RootAndOwner,
+        (false, false) => SessionACL::Owner,
+    }
+}
+
+/// Makes a directory of logs that is missing, for this user alone: who may read which log is for the mount to
+/// say, and on the disk there is no such difference. What fails fails again, with a message, when the logs are
+/// opened.
+fn make_private(logs_dir: &Path) {
+    let make = || {
+        let logs_dir = std::path::absolute(logs_dir)?;
+        let parent = logs_dir.parent().unwrap_or(&logs_dir);
+        StdDisk.create_dir(parent)?;
+        DirBuilder::new().mode(0o700).create(&logs_dir)?;
+        StdDisk.sync_dir(parent)
+    };
+    if let Err(e) = make() {
+        log::debug!("'{}' is not made: {e}", logs_dir.display());
+    }
+}
+
+fn warn_of_open_directory(logs_dir: &Path) {
+    const SEARCH_BY_OTHERS: u32 = 0o011;
+    let mode = std::fs::metadata(logs_dir).map_or(0, |logs_dir| logs_dir.mode());
+    if mode & SEARCH_BY_OTHERS != 0 {
+        log::warn!(
+            "'{0}' lets other users in: on the disk they may read what the mount keeps from them (chmod go= '{0}')",
+            logs_dir.display()
+        );
+    }
 }
 
 fn cannot_watch(logs_dir: &Path, error: &std::io::Error) -> String {

@@ -112,6 +112,10 @@ fn a_command_line_that_is_not_understood_is_status_2() {
         "unexpected argument '--frobnicate' found",
     );
     fails(
+        &["--allow-root", "--allow-other", "mnt"],
+        "the argument '--allow-root' cannot be used with '--allow-other'",
+    );
+    fails(
         &["--sync"],
         "a value is required for '--sync <WHEN>' but none was supplied",
     );

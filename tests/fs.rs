@@ -7,11 +7,12 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use immuta::fs::errno::Errno;
 use immuta::fs::{
-    Access, Caller, DoneReply, Fs, PollWaker, ReadMode, ReadReply, SetAttr, Settings, Transport,
-    WriteMode, WriteReply,
+    Access, Attr, AttrReply, Caller, DoneReply, Fs, PollWaker, ReadMode, ReadReply, SetAttr,
+    Settings, Transport, WriteMode, WriteReply,
 };
 use immuta::{DirEntry, Disk, DiskFile, OpenMode, Options, StdDisk, Storage, Sync};
 use nix::sys::signal::{Signal, kill};
@@ -27,6 +28,7 @@ enum Answer {
     Refused(Errno),
     Woken,
     Done,
+    Attr(Attr),
 }
 
 struct Channels;
@@ -35,6 +37,7 @@ impl Transport for Channels {
     type Read = Reply;
     type Write = Reply;
     type Done = Reply;
+    type Attr = Reply;
     type Poll = Reply;
 }
 
@@ -76,6 +79,16 @@ impl DoneReply for Reply {
     }
 }
 
+impl AttrReply for Reply {
+    fn attr(self, attr: &Attr) {
+        self.send(Answer::Attr(*attr));
+    }
+
+    fn error(self, errno: Errno) {
+        self.send(Answer::Refused(errno));
+    }
+}
+
 impl PollWaker for Reply {
     fn wake(self) {
         self.send(Answer::Woken);
@@ -110,7 +123,11 @@ const ACCESSES: [Access; 6] = [
     Access::ReadWrite,
     Access::ReadAppend,
 ];
-const ME: Caller = Caller { thread: 0 };
+const ME: Caller = Caller {
+    thread: 0,
+    uid: 1,
+    gid: 2,
+};
 const ROOT: u64 = 1;
 
 struct Tree {
@@ -272,7 +289,7 @@ fn each_door_out_of_the_wait_gives_its_answer() {
         "and it stays the end"
     );
 
-    tree.fs.mkdir(ROOT, "ns").unwrap();
+    tree.fs.mkdir(ME, ROOT, "ns", 0o755).unwrap();
     let follow = tree.open("follow");
     tree.fs
         .read(follow, 8, 0, 100, WAIT, tree.reply("unmounted"));
@@ -281,6 +298,59 @@ fn each_door_out_of_the_wait_gives_its_answer() {
     tree.fs.read(follow, 10, 0, 100, WAIT, tree.reply("late"));
     assert_eq!(tree.next(), Some(("late", data(b""))));
     assert_eq!(tree.fs.parked_reads(), 0);
+}
+
+#[test]
+fn a_change_of_rights_is_answered_when_nobody_believes_the_old_ones() {
+    let tree = Tree::new();
+    tree.append(b"x");
+    let ns = tree.fs.lookup(ROOT, "ns").unwrap();
+    // Its log was made by this process, and nobody has said more.
+    assert_eq!(ns.uid, nix::unistd::geteuid().as_raw());
+    let chmod = |mode| SetAttr {
+        mode: Some(mode),
+        ..SetAttr::default()
+    };
+    // Of the directory's own rights the kernel learns with the answer: nobody else was told.
+    tree.fs
+        .setattr(ME, ns.ino, chmod(0o750), tree.reply("at once"));
+    let mode_of = |(_, answer): (&str, Answer)| match answer {
+        Answer::Attr(attr) => attr.mode,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(mode_of(tree.wait()), 0o750);
+
+    for name in ["append", "0", "from"] {
+        let begun = Instant::now();
+        let told = tree.fs.lookup(ns.ino, name).unwrap();
+        assert!(told.attr_ttl > Duration::ZERO);
+        let mode = if name == "0" { 0o700 } else { 0o770 };
+        tree.fs
+            .setattr(ME, ns.ino, chmod(mode), tree.reply("later"));
+        // It is said when the last one who was told has forgotten it.
+        assert_eq!(mode_of(tree.wait()), mode);
+        assert!(begun.elapsed() > told.attr_ttl);
+        // What is so already is no change.
+        tree.fs
+            .setattr(ME, ns.ino, chmod(mode), tree.reply("unchanged"));
+        assert_eq!(tree.wait().0, "unchanged");
+        assert_eq!(tree.fs.lookup(ROOT, "ns").unwrap().mode, mode);
+    }
+
+    for name in ["append", "log", "0", "from"] {
+        let ino = tree.ino(name);
+        tree.fs.setattr(ME, ino, chmod(0o777), tree.reply(name));
+        assert_eq!(tree.next(), Some((name, Answer::Refused(Errno::EPERM))));
+    }
+
+    tree.fs
+        .setattr(ME, ns.ino, chmod(0o711), tree.reply("unmounted"));
+    tree.fs.close();
+    assert_eq!(tree.wait().0, "unmounted");
+    tree.ino("append");
+    tree.fs
+        .setattr(ME, ns.ino, chmod(0o755), tree.reply("late"));
+    assert_eq!(tree.next().unwrap().0, "late");
 }
 
 #[test]
@@ -687,7 +757,10 @@ fn frames_are_records_and_an_unfinished_one_makes_its_openers_close_fail() {
     let text = frames_of(&[b"one".to_vec(), vec![], b"three".to_vec()]);
     assert_eq!(tree.write(frames, &text[..13], PLAIN), Answer::Written(13));
     assert_eq!((tree.count(), close()), (1, Answer::Refused(Errno::EINVAL)));
-    let other = Caller { thread: u32::MAX };
+    let other = Caller {
+        thread: u32::MAX,
+        ..ME
+    };
     tree.fs.flush(other, frames, tree.reply("close"));
     assert_eq!(tree.wait().1, Answer::Done, "it is not its opener's");
     // A process that inherited the file may have the rest.
@@ -915,8 +988,15 @@ proptest! {
             match call {
                 0 => drop(fs.lookup(ino, &name)),
                 1 => drop(fs.getattr(ino, Some(fh))),
-                2 => drop(fs.setattr(ME, ino, SetAttr { rights: c % 3 == 0, size: Some(c), times: c % 2 == 0, fh: Some(fh) })),
-                3 => drop(fs.mkdir(ino, &name)),
+                2 => {
+                    let mode = (c % 3 == 0).then_some(a as u16);
+                    let uid = (c % 5 == 0).then_some(a as u32);
+                    let gid = (b % 5 == 0).then_some(c as u32);
+                    let size = (b % 2 == 0).then_some(c);
+                    let change = SetAttr { mode, uid, gid, size, times: c % 2 == 0, fh: Some(fh) };
+                    fs.setattr(ME, ino, change, tree.reply("setattr"));
+                }
+                3 => drop(fs.mkdir(ME, ino, &name, c as u16)),
                 4 => drop(fs.rmdir(ino, &name)),
                 5 => drop(fs.opendir(ino)),
                 6 => drop(fs.readdir(ino, fh, c, |entry| entry.next_offset % 7 == 0)),
@@ -939,6 +1019,7 @@ proptest! {
 fn me() -> Caller {
     Caller {
         thread: gettid().as_raw() as u32,
+        ..ME
     }
 }
 
@@ -1038,6 +1119,7 @@ impl Process {
     fn caller(&self) -> Caller {
         Caller {
             thread: self.0.id(),
+            ..ME
         }
     }
 
@@ -1126,9 +1208,12 @@ fn after_a_refused_change_of_its_size_nothing_of_a_file_is_stored() {
             fh: Some(fh),
             ..SetAttr::default()
         };
-        tree.fs
-            .setattr(me(), tree.ino("append-file"), change)
-            .map(|_| ())
+        let ino = tree.ino("append-file");
+        tree.fs.setattr(me(), ino, change, tree.reply("resize"));
+        match tree.wait().1 {
+            Answer::Refused(errno) => Err(errno),
+            _ => Ok(()),
+        }
     };
     assert_eq!(resize(0), Ok(()));
     assert_eq!(tree.write(fh, b"x", PLAIN), Answer::Written(1));
@@ -1255,7 +1340,7 @@ fn while_a_large_record_is_stored_nobody_holds_a_thread_to_wait() {
         let gate = disk.0.clone();
         let tree = Tree::on(Arc::new(disk), sync);
         let fs = &tree.fs;
-        fs.mkdir(ROOT, "other").unwrap();
+        fs.mkdir(ME, ROOT, "other", 0o755).unwrap();
         let other = fs.lookup(ROOT, "other").unwrap().ino;
         let other = fs.lookup(other, "append").unwrap().ino;
         let other = fs.open(ME, other, Access::Write).unwrap().fh;

@@ -6,7 +6,8 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::time::SystemTime;
 
 use common::{Mount, Reader, append, refused};
 use immuta::{Format, Namespace, Options, Storage};
@@ -112,7 +113,8 @@ fn another_daemon_is_followed_and_so_are_the_logs_that_it_makes() {
     writer.append("the writer never noticed\n");
 }
 
-/// > With `--read-only` a write, `mkdir` and `rmdir` are EROFS.
+/// > With `--read-only` everything that would change something is EROFS: opening a file for writing, `mkdir`, `rmdir`,
+/// > `chmod`, `chown`, `utimes`, `unlink`, `rename`, `link`, `symlink` and `mknod`.
 #[test]
 fn nothing_is_written_through_a_mount_that_only_reads() {
     let mut mount = Mount::new();
@@ -128,13 +130,41 @@ fn nothing_is_written_through_a_mount_that_only_reads() {
         "append-file",
         "log",
     ] {
+        let file = mount.file(name);
+        refused(File::options().append(true).open(&file), Errno::EROFS);
         refused(
-            File::options().append(true).open(mount.file(name)),
+            File::options().write(true).truncate(true).open(&file),
             Errno::EROFS,
         );
+        let cut = nix::unistd::truncate(&file, 0);
+        refused(cut.map_err(Into::into), Errno::EROFS);
     }
-    refused(fs::create_dir(mount.path().join("new")), Errno::EROFS);
-    refused(fs::remove_dir(mount.path().join("empty")), Errno::EROFS);
+    let (root, new) = (mount.path(), mount.file("new"));
+    refused(fs::create_dir(root.join("new")), Errno::EROFS);
+    refused(fs::create_dir(&new), Errno::EROFS);
+    refused(fs::remove_dir(root.join("empty")), Errno::EROFS);
+    refused(fs::remove_dir(mount.file("from")), Errno::EROFS);
+    refused(File::create_new(&new), Errno::EROFS);
+    let me = nix::unistd::geteuid().as_raw();
+    for path in [
+        root.clone(),
+        mount.file(""),
+        mount.file("log"),
+        mount.file("0"),
+    ] {
+        let all = fs::Permissions::from_mode(0o777);
+        refused(fs::set_permissions(&path, all), Errno::EROFS);
+        refused(chown(&path, Some(me), None), Errno::EROFS);
+        let now = File::open(&path).unwrap().set_modified(SystemTime::now());
+        refused(now, Errno::EROFS);
+    }
+    refused(fs::remove_file(mount.file("0")), Errno::EROFS);
+    refused(fs::rename(mount.file("0"), &new), Errno::EROFS);
+    refused(fs::rename(mount.file(""), root.join("new")), Errno::EROFS);
+    refused(fs::hard_link(mount.file("0"), &new), Errno::EROFS);
+    refused(symlink("0", &new), Errno::EROFS);
+    let fifo = nix::unistd::mkfifo(&new, nix::sys::stat::Mode::S_IRWXU);
+    refused(fifo.map_err(Into::into), Errno::EROFS);
     assert_eq!(fs::read_to_string(mount.file("log")).unwrap(), "x\n");
 }
 

@@ -35,6 +35,8 @@ impl Errno {
     pub const EINVAL: Errno = Errno(libc::EINVAL);
     /// More was to be kept for a reader than is kept.
     pub const ENOBUFS: Errno = Errno(libc::ENOBUFS);
+    /// The name is longer than any.
+    pub const ENAMETOOLONG: Errno = Errno(libc::ENAMETOOLONG);
     /// The disk is full.
     pub const ENOSPC: Errno = Errno(libc::ENOSPC);
     /// The namespace holds records.

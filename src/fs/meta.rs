@@ -6,19 +6,20 @@ use std::time::{Duration, SystemTime};
 
 use super::errno::Errno;
 use super::handle::lock;
+use super::rights::{Given, LEASE, Rights};
 use super::start::Start;
 use super::tree::{self, Direction, File, Kind, Node};
 use super::view::View;
-use super::{Caller, Fs, Namespace, PoisonError, Transport};
+use super::{AttrReply, Caller, Fs, Namespace, PoisonError, Transport};
 use crate::log::{self, RecordNo};
 
 /// How long the kernel may believe what never changes: a committed record, the name of a fixed file.
 const FOREVER: Duration = Duration::from_secs(24 * 3600);
-/// How long it may believe what changes rarely and harmlessly: a directory's times.
+/// How long it may believe what changes rarely and harmlessly: a directory's times. Of its rights it learns
+/// with the answer to their change.
 const SHORT: Duration = Duration::from_secs(1);
 /// Unit of `st_blocks`, in bytes, as in `stat(2)`.
 const BLOCK_BYTES: u64 = 512;
-const DIRECTORY_MODE: u16 = 0o755;
 
 /// What kind of node a name is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +49,10 @@ pub struct Attr {
     pub blocks: u64,
     /// Links: 2 and one for each subdirectory, for a directory; 1 for a file.
     pub links: u32,
-    /// Last change.
+    /// Last change of what is in it.
     pub modified: SystemTime,
+    /// Last change of that or of its rights.
+    pub changed: SystemTime,
     /// How long the attributes may be cached.
     pub attr_ttl: Duration,
     /// How long the name may be cached.
@@ -59,8 +62,12 @@ pub struct Attr {
 /// What a caller wants to change about a node.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SetAttr {
-    /// Permissions, owner or group.
-    pub rights: bool,
+    /// New permission bits.
+    pub mode: Option<u16>,
+    /// A new owner.
+    pub uid: Option<u32>,
+    /// A new group.
+    pub gid: Option<u32>,
     /// A new size, in bytes.
     pub size: Option<u64>,
     /// Times.
@@ -73,8 +80,11 @@ impl<T: Transport> Fs<T> {
     /// Finds a name in a directory.
     ///
     /// # Errors
-    /// `ENOENT`; `ENOTDIR` when `parent` is a file.
+    /// `ENOENT`; `ENOTDIR` when `parent` is a file; `ENAMETOOLONG` for a name longer than any can be.
     pub fn lookup(&self, parent: u64, name: &str) -> Result<Attr, Errno> {
+        if name.len() > log::MAX_NAMESPACE_BYTES {
+            return Err(Errno::ENAMETOOLONG);
+        }
         let node = match Node::from_ino(parent)? {
             Node::Root => Node::Namespace(self.namespace_named(name)?.id()),
             Node::Namespace(id) => match tree::file_named(name) {
@@ -157,14 +167,22 @@ impl<T: Transport> Fs<T> {
 
     pub(super) fn attr(&self, node: Node) -> Result<Attr, Errno> {
         match node {
-            Node::Root => self.directory_attr(node, self.root_links(), self.started),
+            Node::Root => {
+                let (given, links) = (self.rights.now(), self.root_links());
+                directory_attr(node, given, links, *lock(&self.names_changed), SHORT)
+            }
             Node::Namespace(id) => {
-                let state = self.namespace(id)?.log.state();
-                self.directory_attr(node, 2, state.last_time.unwrap_or(self.started))
+                let namespace = self.namespace(id)?;
+                let modified = namespace.log.state().last_time.unwrap_or(self.started);
+                directory_attr(node, namespace.rights.now(), 2, modified, SHORT)
             }
             Node::File(id, file) if file.kind.is_directory() => {
-                let state = self.namespace(id)?.log.state();
-                self.directory_attr(node, 2, state.last_time.unwrap_or(self.started))
+                let namespace = self.namespace(id)?;
+                let modified = namespace.log.state().last_time.unwrap_or(self.started);
+                let Given { rights, since } = namespace.rights.lease();
+                let mode = rights.directory_mode();
+                let rights = Rights { mode, ..rights };
+                directory_attr(node, Given { rights, since }, 2, modified, LEASE)
             }
             Node::File(id, file) => {
                 let namespace = self.namespace(id)?;
@@ -181,9 +199,9 @@ impl<T: Transport> Fs<T> {
                     Kind::Stats => (self.stats(&namespace)?.len() as u64, Duration::ZERO),
                     Kind::Count => (count_text(state.count).len() as u64, Duration::ZERO),
                 };
-                let mode = file.direction.mode(DIRECTORY_MODE);
+                let direction = file.direction;
                 let modified = state.last_time.unwrap_or(self.started);
-                self.file_attr(node, mode, size, modified, attr_ttl, FOREVER)
+                namespace.file_attr(node, direction, size, modified, attr_ttl, FOREVER)
             }
             Node::Start(id, number) => {
                 let namespace = self.namespace(id)?;
@@ -191,22 +209,29 @@ impl<T: Transport> Fs<T> {
                 let (start, _) = lock(&self.starts).get(number)?;
                 let base = start.offset(View::Text, log)?;
                 let size = base.map_or(0, |base| state.text_end.saturating_sub(base));
-                let mode = Direction::Out.mode(DIRECTORY_MODE);
                 let modified = state.last_time.unwrap_or(self.started);
-                self.file_attr(node, mode, size, modified, Duration::ZERO, FOREVER)
+                namespace.file_attr(
+                    node,
+                    Direction::Out,
+                    size,
+                    modified,
+                    Duration::ZERO,
+                    FOREVER,
+                )
             }
             Node::Record(id, n) => {
                 let namespace = self.namespace(id)?;
-                let mode = Direction::Out.mode(DIRECTORY_MODE);
+                let direction = Direction::Out;
                 let state = namespace.log.state();
                 if n < state.count {
                     let entry = namespace.log.entry(RecordNo(n))?;
                     let modified = entry.time.unwrap_or(SystemTime::UNIX_EPOCH);
-                    self.file_attr(node, mode, entry.size, modified, FOREVER, FOREVER)
+                    namespace.file_attr(node, direction, entry.size, modified, FOREVER, FOREVER)
                 } else if n == state.count {
                     // The next record: a name that can be opened and waited on, and has no size yet.
                     let modified = state.last_time.unwrap_or(self.started);
-                    self.file_attr(node, mode, 0, modified, Duration::ZERO, Duration::ZERO)
+                    let unkept = Duration::ZERO;
+                    namespace.file_attr(node, direction, 0, modified, unkept, unkept)
                 } else {
                     Err(Errno::ENOENT)
                 }
@@ -222,93 +247,68 @@ impl<T: Transport> Fs<T> {
         2 + namespaces.len() as u32
     }
 
-    fn directory_attr(&self, node: Node, links: u32, modified: SystemTime) -> Result<Attr, Errno> {
-        Ok(Attr {
-            ino: node.ino()?,
-            node_type: NodeType::Directory,
-            mode: DIRECTORY_MODE,
-            uid: self.settings.uid,
-            gid: self.settings.gid,
-            size: 0,
-            blocks: 0,
-            links,
-            modified,
-            attr_ttl: SHORT,
-            entry_ttl: FOREVER,
-        })
-    }
-
-    fn file_attr(
-        &self,
-        node: Node,
-        mode: u16,
-        size: u64,
-        modified: SystemTime,
-        attr_ttl: Duration,
-        entry_ttl: Duration,
-    ) -> Result<Attr, Errno> {
-        let (ino, node_type) = (node.ino()?, NodeType::File);
-        let (uid, gid) = (self.settings.uid, self.settings.gid);
-        let blocks = size.div_ceil(BLOCK_BYTES);
-        Ok(Attr {
-            ino,
-            node_type,
-            mode,
-            uid,
-            gid,
-            size,
-            blocks,
-            links: 1,
-            modified,
-            attr_ttl,
-            entry_ttl,
-        })
-    }
-
-    /// Changes attributes, as far as the tree allows: an append file may be "truncated" to nothing, which
-    /// changes nothing, so that `>` and `>>` mean the same there.
+    /// Changes attributes, as far as the tree allows: rights of the root and of namespaces, and an append file
+    /// may be "truncated" to nothing, which changes nothing, so that `>` and `>>` mean the same there. A change
+    /// of rights is answered when nobody believes the old ones any more.
     ///
-    /// # Errors
-    /// `EPERM` for everything else, for everybody.
-    pub fn setattr(&self, caller: Caller, ino: u64, change: SetAttr) -> Result<Attr, Errno> {
-        let node = Node::from_ino(ino)?;
+    /// The answer is `EPERM` for everything else, for everybody.
+    pub fn setattr(&self, caller: Caller, ino: u64, change: SetAttr, reply: T::Attr) {
+        let node = match Node::from_ino(ino) {
+            Ok(node) => node,
+            Err(errno) => return reply.error(errno),
+        };
         let is_input = matches!(node, Node::File(_, f) if f.direction == Direction::In);
         let is_nudge = caller.thread == self.nudging_thread.load(Ordering::Relaxed);
-        let allowed = match change {
-            SetAttr { rights: true, .. } => false,
-            SetAttr { size: Some(0), .. } => is_input,
+        let rights = change.mode.is_some() || change.uid.is_some() || change.gid.is_some();
+        let changes_nothing = match change {
+            SetAttr { size: Some(0), .. } => is_input && !self.settings.read_only,
             SetAttr { size: Some(_), .. } => false,
             SetAttr { times: true, .. } => is_nudge,
-            _ => true,
+            _ => !rights,
         };
-        if allowed {
-            Ok(Attr {
-                ino,
-                ..self.attr(node)?
-            })
+        if changes_nothing {
+            match self.attr(node) {
+                Ok(attr) => reply.attr(&Attr { ino, ..attr }),
+                Err(errno) => reply.error(errno),
+            }
+        } else if rights && change.size.is_none() && !change.times && !self.settings.read_only {
+            self.ask_for_rights(node, change, reply);
         } else {
             self.refuse_size(change);
-            Err(Errno::EPERM)
+            reply.error(self.refusal());
         }
     }
 
-    /// Creates a namespace.
+    /// Why nothing in the tree is changed.
+    pub fn refusal(&self) -> Errno {
+        match self.settings.read_only {
+            true => Errno::EROFS,
+            false => Errno::EPERM,
+        }
+    }
+
+    /// Creates a namespace that belongs to the caller, with these permission bits.
     ///
     /// # Errors
-    /// `EPERM` outside of the root, `EINVAL` for a name that is none, `EEXIST`, and those of the disk.
-    pub fn mkdir(&self, parent: u64, name: &str) -> Result<Attr, Errno> {
+    /// `EPERM` outside of the root, `EINVAL` for a name that is none and `ENAMETOOLONG` for a longer one,
+    /// `EEXIST`, and those of the disk.
+    pub fn mkdir(&self, caller: Caller, parent: u64, name: &str, mode: u16) -> Result<Attr, Errno> {
         if Node::from_ino(parent)? != Node::Root {
-            return Err(Errno::EPERM);
+            return Err(self.refusal());
+        }
+        if name.len() > log::MAX_NAMESPACE_BYTES {
+            return Err(Errno::ENAMETOOLONG);
         }
         let name = log::Namespace::new(name)?;
-        let log = self.storage.create(&name)?;
-        let id = log.id();
+        let namespace = self.create_namespace(caller, &name, mode)?;
+        let id = namespace.id();
         let mut namespaces = self
             .namespaces
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        namespaces.insert(id, Arc::new(Namespace::new(log)));
+        namespaces.insert(id, Arc::new(namespace));
         drop(namespaces);
+        *lock(&self.names_changed) = SystemTime::now();
         self.attr(Node::Namespace(id))
     }
 
@@ -320,19 +320,20 @@ impl<T: Transport> Fs<T> {
         match Node::from_ino(parent)? {
             Node::Root => {}
             Node::Namespace(_) if tree::file_named(name).is_some_and(|f| f.kind.is_directory()) => {
-                return Err(Errno::EPERM);
+                return Err(self.refusal());
             }
             Node::Namespace(_) => return Err(Errno::ENOTDIR),
-            Node::File(..) | Node::Record(..) | Node::Start(..) => return Err(Errno::EPERM),
+            Node::File(..) | Node::Record(..) | Node::Start(..) => return Err(self.refusal()),
         }
         let namespace = self.namespace_named(name)?;
         let turn = namespace.turn().ok_or(Errno::ENOTEMPTY)?;
-        self.storage.remove(name)?;
+        self.remove_namespace(namespace.log.namespace())?;
         drop(turn);
         self.namespaces
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&namespace.id());
+        *lock(&self.names_changed) = SystemTime::now();
         self.grew(&namespace);
         Ok(())
     }
@@ -354,6 +355,61 @@ impl<T: Transport> Fs<T> {
             name_bytes: log::MAX_NAMESPACE_BYTES as u32,
         })
     }
+}
+
+impl Namespace {
+    /// The attributes of one of its files. None is believed for longer than the rights in it.
+    fn file_attr(
+        &self,
+        node: Node,
+        direction: Direction,
+        size: u64,
+        modified: SystemTime,
+        attr_ttl: Duration,
+        entry_ttl: Duration,
+    ) -> Result<Attr, Errno> {
+        let Given { rights, since } = match attr_ttl {
+            Duration::ZERO => self.rights.now(),
+            _ => self.rights.lease(),
+        };
+        Ok(Attr {
+            ino: node.ino()?,
+            node_type: NodeType::File,
+            mode: rights.file_mode(direction),
+            uid: rights.owner,
+            gid: rights.group,
+            size,
+            blocks: size.div_ceil(BLOCK_BYTES),
+            links: 1,
+            modified,
+            changed: since.map_or(modified, |since| since.max(modified)),
+            attr_ttl: attr_ttl.min(LEASE),
+            entry_ttl,
+        })
+    }
+}
+
+fn directory_attr(
+    node: Node,
+    Given { rights, since }: Given,
+    links: u32,
+    modified: SystemTime,
+    attr_ttl: Duration,
+) -> Result<Attr, Errno> {
+    Ok(Attr {
+        ino: node.ino()?,
+        node_type: NodeType::Directory,
+        mode: rights.mode,
+        uid: rights.owner,
+        gid: rights.group,
+        size: 0,
+        blocks: 0,
+        links,
+        modified,
+        changed: since.map_or(modified, |since| since.max(modified)),
+        attr_ttl,
+        entry_ttl: FOREVER,
+    })
 }
 
 /// The space of a disk, as in `statvfs(3)`.

@@ -4,9 +4,11 @@
 //! [`tree`] says which files there are; `meta` answers what is asked about them, `directory` lists them, `opening` says
 //! who may open what, and `handle` is what an open file remembers. `reading` and `writing` move the bytes: records as a
 //! [`view`], from a `start` on; [`lines`] and [`frames`] out of writes, and `receipts` for them; a `spool` between an open and
-//! its close, and the `storing` of it. [`parked`] holds the reads that wait for a record, `durable` the answers that wait for
-//! the disk, `turn` the writes that wait for a large one.
+//! its close, and the `storing` of it. `rights` says who may use a namespace, `rights_files` keeps it, `changes` makes and
+//! answers changes of it. [`parked`] holds the reads that wait for a record, `durable` the answers that wait for the disk,
+//! `turn` the writes that wait for a large one.
 
+mod changes;
 mod directory;
 mod durable;
 pub mod errno;
@@ -19,6 +21,8 @@ mod opening;
 pub mod parked;
 mod reading;
 mod receipts;
+mod rights;
+mod rights_files;
 mod spool;
 mod start;
 mod stats;
@@ -37,10 +41,13 @@ use std::thread;
 use std::time::SystemTime;
 
 use crate::log::{Log, Storage};
+use changes::Changes;
 use durable::Line;
 use errno::Errno;
 use handle::{Handle, Handles, lock};
 use parked::Parked;
+use rights::{Given, Held};
+use rights_files::RightsFiles;
 use start::Starts;
 use turn::{Behind, Turns};
 
@@ -59,6 +66,8 @@ pub trait Transport: 'static {
     type Write: WriteReply;
     /// Answers one call that gives nothing back.
     type Done: DoneReply;
+    /// Answers one call that gives attributes back.
+    type Attr: AttrReply;
     /// Tells a poller once that something changed.
     type Poll: PollWaker;
 }
@@ -87,6 +96,14 @@ pub trait DoneReply: Send + 'static {
     fn error(self, errno: Errno);
 }
 
+/// The answer to a call that gives attributes back.
+pub trait AttrReply: Send + 'static {
+    /// It is done, and these are the attributes now.
+    fn attr(self, attr: &Attr);
+    /// Refuses.
+    fn error(self, errno: Errno);
+}
+
 /// Wakes a poller, who then asks again.
 pub trait PollWaker: Send + 'static {
     /// Wakes it.
@@ -98,6 +115,10 @@ pub trait PollWaker: Send + 'static {
 pub struct Caller {
     /// Its thread's id, as the mount's process would see it.
     pub thread: u32,
+    /// Its user, to whom a namespace belongs that it makes.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
 }
 
 /// Told that a file has grown which somebody reads who would learn of it only through inotify.
@@ -109,9 +130,9 @@ pub trait Nudge: Send + Sync {
 /// Settings of a file system.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Owner of everything in the tree.
+    /// The daemon's user, who owns the root until it is given to somebody else.
     pub uid: u32,
-    /// Group of everything in the tree.
+    /// The daemon's group.
     pub gid: u32,
     /// A write of at least so many bytes may be part of a larger one that the kernel has split.
     pub split_write_bytes: usize,
@@ -135,6 +156,10 @@ pub struct Fs<T: Transport> {
     durable: Arc<Line<T>>,
     behind: Behind<T>,
     myself: Weak<Fs<T>>,
+    changes: Arc<Changes<T>>,
+    rights_files: RightsFiles,
+    /// The root's.
+    rights: Held,
     pollers: Mutex<HashMap<u64, Poller<T>>>,
     nudge: RwLock<Option<Arc<dyn Nudge>>>,
     /// The one thread whose change of times is an inotify nudge; 0: none.
@@ -145,6 +170,8 @@ pub struct Fs<T: Transport> {
     /// The mount is on its way out: no line waits for its newline any more.
     closing: AtomicBool,
     started: SystemTime,
+    /// When a namespace came or went last.
+    names_changed: Mutex<SystemTime>,
 }
 
 /// Open directories, by their number: how many records each lists, fixed when it is rewound, so that a
@@ -160,15 +187,17 @@ struct Directories {
 struct Namespace {
     log: Arc<Log>,
     turns: Turns,
+    rights: Held,
     /// Open files that asked for the end, by their path in the namespace.
     end_askers: Askers,
 }
 
 impl Namespace {
-    fn new(log: Arc<Log>) -> Namespace {
+    fn new(log: Arc<Log>, given: Given) -> Namespace {
         Namespace {
             log,
             turns: Turns::default(),
+            rights: Held::new(given),
             end_askers: Askers::default(),
         }
     }
@@ -226,7 +255,8 @@ struct Waiter<T: Transport> {
 }
 
 impl<T: Transport> Fs<T> {
-    /// A tree over the namespaces that `storage` has open. Starts the thread that syncs.
+    /// A tree over the namespaces that `storage` has open. Starts the thread that syncs, and the one that
+    /// changes rights.
     ///
     /// # Errors
     /// When there can be no more threads.
@@ -235,8 +265,12 @@ impl<T: Transport> Fs<T> {
             .namespaces()
             .into_iter()
             .filter_map(|ns| storage.log(ns.as_str()).ok());
+        let names_changed = std::fs::metadata(storage.logs_dir())
+            .and_then(|logs_dir| logs_dir.modified())
+            .unwrap_or_else(|_| SystemTime::now());
+        let rights_files = RightsFiles::new(storage.logs_dir(), settings.uid, settings.gid);
         let namespaces = open
-            .map(|log| (log.id(), Arc::new(Namespace::new(log))))
+            .map(|log| (log.id(), Arc::new(rights_files.namespace(log))))
             .collect();
         let fs = Arc::new_cyclic(|myself| Fs {
             storage,
@@ -248,6 +282,9 @@ impl<T: Transport> Fs<T> {
             durable: Arc::default(),
             behind: Behind::default(),
             myself: myself.clone(),
+            changes: Arc::default(),
+            rights: Held::new(rights_files.load(None)),
+            rights_files,
             pollers: Mutex::default(),
             nudge: RwLock::new(None),
             nudging_thread: AtomicU32::new(0),
@@ -255,11 +292,16 @@ impl<T: Transport> Fs<T> {
             lookups: AtomicU32::new(0),
             closing: AtomicBool::new(false),
             started: SystemTime::now(),
+            names_changed: Mutex::new(names_changed),
         });
         let (line, weak) = (fs.durable.clone(), Arc::downgrade(&fs));
         thread::Builder::new()
             .name("durable".into())
             .spawn(move || line.serve(&weak))?;
+        let (changes, weak) = (fs.changes.clone(), Arc::downgrade(&fs));
+        thread::Builder::new()
+            .name("rights".into())
+            .spawn(move || changes.serve(&weak))?;
         Ok(fs)
     }
 
@@ -276,13 +318,16 @@ impl<T: Transport> Fs<T> {
         if known.is_none() {
             match self.storage.rescan() {
                 Ok(new) => {
+                    if !new.is_empty() {
+                        *lock(&self.names_changed) = SystemTime::now();
+                    }
                     let mut namespaces = self
                         .namespaces
                         .write()
                         .unwrap_or_else(PoisonError::into_inner);
                     namespaces.extend(
                         new.into_iter()
-                            .map(|log| (log.id(), Arc::new(Namespace::new(log)))),
+                            .map(|log| (log.id(), Arc::new(self.rights_files.namespace(log)))),
                     );
                 }
                 Err(e) => ::log::error!("cannot look for new logs: {e}"),
@@ -334,6 +379,7 @@ impl<T: Transport> Fs<T> {
         for waiter in self.parked.close() {
             waiter.reply.data(&[]);
         }
+        self.changes.close();
         for (_, poller) in lock(&self.pollers).drain() {
             poller.waker.wake();
         }
@@ -366,5 +412,6 @@ impl<T: Transport> Fs<T> {
 impl<T: Transport> Drop for Fs<T> {
     fn drop(&mut self) {
         self.durable.close();
+        self.changes.close();
     }
 }

@@ -56,9 +56,9 @@ impl<T: Transport> Fs<T> {
     /// Opens a file. Returns the handle's number, and what the transport has to know of it.
     ///
     /// # Errors
-    /// `EACCES` in the wrong direction, for root too; `EPERM` for `log` to be written otherwise than with
-    /// O_APPEND; `EROFS`; `EISDIR`; `ENOENT` for a record that is not next; `EOPNOTSUPP` for an `append-file`
-    /// and a process that cannot be seen in `/proc`.
+    /// `EROFS` for anything but reading where nothing is written; `EACCES` in the wrong direction, for root too;
+    /// `EPERM` for `log` to be written otherwise than with O_APPEND; `EISDIR`; `ENOENT` for a record that is not
+    /// next; `EOPNOTSUPP` for an `append-file` and a process that cannot be seen in `/proc`.
     pub fn open(&self, caller: Caller, ino: u64, access: Access) -> Result<Opened, Errno> {
         let node = Node::from_ino(ino)?;
         let direction = match node {
@@ -68,12 +68,12 @@ impl<T: Transport> Fs<T> {
             Node::Start(..) | Node::Record(..) => Direction::Out,
         };
         match (direction, access) {
+            (_, access) if self.settings.read_only && access != Access::Read => {
+                return Err(Errno::EROFS);
+            }
             (Direction::Out | Direction::Both, Access::Read) => {}
             (Direction::Out, _) | (Direction::In, Access::Read | Access::ReadTruncate) => {
                 return Err(Errno::EACCES);
-            }
-            (Direction::In | Direction::Both, _) if self.settings.read_only => {
-                return Err(Errno::EROFS);
             }
             (Direction::In, _) | (Direction::Both, Access::Append | Access::ReadAppend) => {}
             (Direction::Both, _) => return Err(Errno::EPERM),

@@ -19,8 +19,8 @@ use fuser::{
 };
 pub(crate) use reply::Kernel;
 use reply::{
-    KernelDone, KernelPoll, KernelRead, KernelWrite, file_type, reply_attr, reply_empty,
-    reply_entry, to_fuser,
+    KernelAttr, KernelDone, KernelPoll, KernelRead, KernelWrite, file_type, reply_attr,
+    reply_empty, reply_entry, to_fuser,
 };
 
 use immuta::fs::errno::Errno;
@@ -30,7 +30,17 @@ use immuta::fs::{Access, Caller, Fs, ReadMode, SetAttr, WriteMode};
 pub(crate) const MAX_WRITE_BYTES: u32 = 1 << 20;
 
 fn caller(req: &Request) -> Caller {
-    Caller { thread: req.pid() }
+    Caller {
+        thread: req.pid(),
+        uid: req.uid(),
+        gid: req.gid(),
+    }
+}
+
+/// The permission bits of a mode, without the type of the file.
+fn permissions(mode: u32) -> u16 {
+    const PERMISSIONS: u32 = 0o7777;
+    (mode & PERMISSIONS) as u16
 }
 
 /// A name as the tree knows it. No name in it is anything but UTF-8.
@@ -93,29 +103,30 @@ impl Filesystem for FuseFs {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let rights = mode.is_some() || uid.is_some() || gid.is_some();
         let change = SetAttr {
-            rights,
+            mode: mode.map(permissions),
+            uid,
+            gid,
             size,
             times: atime.is_some() || mtime.is_some(),
             fh: fh.map(|fh| fh.0),
         };
-        reply_attr(reply, self.0.setattr(caller(req), ino.0, change));
+        self.0
+            .setattr(caller(req), ino.0, change, KernelAttr(reply));
     }
 
     fn mkdir(
         &self,
-        _req: &Request,
+        req: &Request,
         parent: INodeNo,
         name: &OsStr,
-        _mode: u32,
-        _umask: u32,
+        mode: u32,
+        _umask: u32, // The kernel has applied it.
         reply: ReplyEntry,
     ) {
-        reply_entry(
-            reply,
-            utf8(name).and_then(|name| self.0.mkdir(parent.0, name)),
-        );
+        let made = utf8(name)
+            .and_then(|name| (self.0).mkdir(caller(req), parent.0, name, permissions(mode)));
+        reply_entry(reply, made);
     }
 
     fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -344,19 +355,19 @@ impl Filesystem for FuseFs {
         _: i32,
         reply: ReplyCreate,
     ) {
-        reply.error(fuser::Errno::EPERM);
+        reply.error(to_fuser(self.0.refusal()));
     }
 
     fn mknod(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: u32, reply: ReplyEntry) {
-        reply.error(fuser::Errno::EPERM);
+        reply.error(to_fuser(self.0.refusal()));
     }
 
     fn unlink(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
-        reply.error(fuser::Errno::EPERM);
+        reply.error(to_fuser(self.0.refusal()));
     }
 
     fn symlink(&self, _: &Request, _: INodeNo, _: &OsStr, _: &Path, reply: ReplyEntry) {
-        reply.error(fuser::Errno::EPERM);
+        reply.error(to_fuser(self.0.refusal()));
     }
 
     fn rename(
@@ -369,11 +380,11 @@ impl Filesystem for FuseFs {
         _: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        reply.error(fuser::Errno::EPERM);
+        reply.error(to_fuser(self.0.refusal()));
     }
 
     fn link(&self, _: &Request, _: INodeNo, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
-        reply.error(fuser::Errno::EPERM);
+        reply.error(to_fuser(self.0.refusal()));
     }
 
     fn fallocate(
@@ -386,7 +397,7 @@ impl Filesystem for FuseFs {
         _: i32,
         reply: ReplyEmpty,
     ) {
-        reply.error(fuser::Errno::EPERM);
+        reply.error(to_fuser(self.0.refusal()));
     }
 
     // What the tree does not have. Answered without the warning that fuser's defaults print.

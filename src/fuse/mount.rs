@@ -161,7 +161,7 @@ fn detach(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Mounts at a path that [`prepare`] has returned, with the number of threads that serve it.
+/// Mounts at a path that [`prepare`] has returned, with the number of threads that serve it, for these users.
 ///
 /// # Errors
 /// When the kernel or fusermount3 refuses, with the way out.
@@ -170,6 +170,7 @@ pub(crate) fn mount_at(
     source: &Path,
     fs: FuseFs,
     n_threads: usize,
+    users: SessionACL,
 ) -> Result<(Session<FuseFs>, MountPoint), MountError> {
     let device = File::options()
         .read(true)
@@ -188,9 +189,9 @@ pub(crate) fn mount_at(
     let source = &std::path::absolute(source).unwrap_or_else(|_| source.to_owned());
     let mut config = Config::default();
     config.n_threads = Some(n_threads);
-    config.acl = SessionACL::Owner;
-    let session = if mount_directly(path, source, &device)? {
-        Session::from_fd(fs, OwnedFd::from(device), SessionACL::Owner, config)
+    config.acl = users;
+    let session = if mount_directly(path, source, &device, users)? {
+        Session::from_fd(fs, OwnedFd::from(device), users, config)
     } else {
         // fusermount3 opens a device of its own.
         drop(device);
@@ -208,6 +209,11 @@ pub(crate) fn mount_at(
         let why = match e.kind() {
             io::ErrorKind::NotFound => {
                 "fusermount3 is missing (install the package fuse3)".to_owned()
+            }
+            // What fuser makes of fusermount3's refusal.
+            io::ErrorKind::PermissionDenied if users != SessionACL::Owner => {
+                "letting others in is for root alone (put 'user_allow_other' into /etc/fuse.conf)"
+                    .to_owned()
             }
             _ => e.to_string().trim().to_owned(),
         };
@@ -230,17 +236,26 @@ pub(crate) fn mount_at(
 
 /// Mounts with mount(2), which names the type of the mount as fstab does. `false`: that is for root only, and
 /// fusermount3 has to do it.
-fn mount_directly(path: &Path, source: &Path, device: &File) -> Result<bool, MountError> {
+fn mount_directly(
+    path: &Path,
+    source: &Path,
+    device: &File,
+    users: SessionACL,
+) -> Result<bool, MountError> {
     let root_mode = fs::metadata(path)
         .map_err(|e| cannot(path, e))?
         .permissions()
         .mode();
-    let data = format!(
+    let mut data = format!(
         "fd={},rootmode={root_mode:o},user_id={},group_id={},default_permissions",
         device.as_raw_fd(),
         nix::unistd::getuid(),
         nix::unistd::getgid(),
     );
+    // The kernel knows no mount for its owner and root: it lets all in, and the session turns others back.
+    if users != SessionACL::Owner {
+        data.push_str(",allow_other");
+    }
     let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOATIME;
     match mount(
         Some(source),

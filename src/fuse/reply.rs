@@ -5,7 +5,9 @@ use fuser::{
     ReplyEntry, ReplyWrite,
 };
 use immuta::fs::errno::Errno;
-use immuta::fs::{Attr, DoneReply, NodeType, PollWaker, ReadReply, Transport, WriteReply};
+use immuta::fs::{
+    Attr, AttrReply, DoneReply, NodeType, PollWaker, ReadReply, Transport, WriteReply,
+};
 
 /// Unit of `st_blksize`: what `cat` and its like then read at a time.
 const PREFERRED_READ_BYTES: u32 = 128 << 10;
@@ -17,6 +19,7 @@ impl Transport for Kernel {
     type Read = KernelRead;
     type Write = KernelWrite;
     type Done = KernelDone;
+    type Attr = KernelAttr;
     type Poll = KernelPoll;
 }
 
@@ -56,6 +59,18 @@ impl DoneReply for KernelDone {
     }
 }
 
+pub(crate) struct KernelAttr(pub(super) ReplyAttr);
+
+impl AttrReply for KernelAttr {
+    fn attr(self, attr: &Attr) {
+        reply_attr(self.0, Ok(*attr));
+    }
+
+    fn error(self, errno: Errno) {
+        self.0.error(to_fuser(errno));
+    }
+}
+
 pub(crate) struct KernelPoll(pub(super) PollNotifier);
 
 impl PollWaker for KernelPoll {
@@ -85,7 +100,7 @@ fn file_attr(attr: &Attr) -> FileAttr {
         blocks: attr.blocks,
         atime: attr.modified,
         mtime: attr.modified,
-        ctime: attr.modified,
+        ctime: attr.changed,
         crtime: attr.modified,
         kind: file_type(attr.node_type),
         perm: attr.mode,

@@ -51,6 +51,14 @@ pub struct Cli {
     #[arg(long)]
     pub read_only: bool,
 
+    /// Let other users use the mount, as far as owner, group and mode of each namespace allow
+    #[arg(long, conflicts_with = "allow_root")]
+    pub allow_other: bool,
+
+    /// Let root use the mount too, and nobody else
+    #[arg(long)]
+    pub allow_root: bool,
+
     /// What is told on standard error: off, error, warn, info, debug or trace. RUST_LOG says it in more
     /// detail
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = parse_level)]

@@ -1,5 +1,5 @@
-//! Learns from the kernel that another process has written to a log, or made one: with `--read-only`, and for
-//! `immuta tail -f`.
+//! Learns from the kernel that another process has written to a log, made one, or changed who may use it: with
+//! `--read-only`, and for `immuta tail -f`.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -22,6 +22,8 @@ pub struct Changes {
     pub any: bool,
     /// The logs whose file has changed, or has come or gone, by name.
     pub logs: BTreeSet<String>,
+    /// The files that keep rights, and have changed.
+    pub rights: BTreeSet<String>,
 }
 
 impl Changes {
@@ -64,12 +66,13 @@ impl Watch {
             // IN_IGNORED: the directory itself has gone.
             let any = AddWatchFlags::IN_Q_OVERFLOW | AddWatchFlags::IN_IGNORED;
             changes.any |= event.mask.intersects(any);
-            if let Some(log) = event
-                .name
-                .as_ref()
-                .and_then(|name| name.to_str()?.strip_suffix(".log"))
-            {
+            let Some(name) = event.name.as_ref().and_then(|name| name.to_str()) else {
+                continue;
+            };
+            if let Some(log) = name.strip_suffix(".log") {
                 changes.logs.insert(log.to_owned());
+            } else if name.ends_with(".rights") {
+                changes.rights.insert(name.to_owned());
             }
         }
         Ok(changes)
@@ -87,9 +90,13 @@ impl Watch {
                     Ok(changes) => {
                         if changes.any {
                             fs.refresh(None);
+                            fs.refresh_rights(None);
                         }
                         for log in &changes.logs {
                             fs.refresh(Some(log));
+                        }
+                        for file in &changes.rights {
+                            fs.refresh_rights(Some(file));
                         }
                     }
                     Err(e) => return log::error!("the logs are not followed any more: {e}"),

@@ -4,6 +4,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)] // Each test uses its part of it.
 
+pub mod users;
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -121,6 +123,12 @@ impl Mount {
             .arg(self.logs())
             .arg(self.path());
         command
+    }
+
+    /// Lets other users of the machine come to the mount point: the directory above it is this user's alone.
+    pub fn open_to_others(&self) {
+        let searched = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        fs::set_permissions(self.directory.path(), searched).unwrap();
     }
 
     /// Starts the daemon and returns when it has said that the mount answers.

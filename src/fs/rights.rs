@@ -1,0 +1,360 @@
+//! Owner, group and mode of a namespace, and of the mount's root, and how long the kernel may believe them.
+//!
+//! The kernel does all the checking (`default_permissions`); here is what it checks against. The files of a
+//! namespace have no rights of their own: each follows the bits of its directory that belong to the way its
+//! bytes go.
+//!
+//! How they are kept is in `rights_files`. How long they are believed: what the kernel caches of a file with
+//! which it decides who opens it, it may believe for a [`LEASE`]. A change of rights is on the disk and in every
+//! later answer first, and is itself answered (`changes`) when the last lease of the old ones has run out: when
+//! `chmod` has returned, they are nowhere any more. Nothing is invalidated: FUSE_NOTIFY_INVAL_ENTRY, which would
+//! drop the names below a namespace, takes the lock of the root, and an `rmdir` may hold that while it waits for
+//! the very `chmod` that would be waiting for the call; and it leaves what is open, or held by O_PATH or a bind
+//! mount, as it was.
+
+use std::fmt;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::changes::Asked;
+use super::errno::Errno;
+use super::handle::lock;
+use super::meta::SetAttr;
+use super::rights_files::{cannot_keep, file_name};
+use super::tree::{Direction, Node};
+use super::{Attr, AttrReply, Caller, Fs, Transport};
+use crate::log::Namespace;
+
+/// How long the kernel may believe attributes with which it decides who may open a file.
+pub(super) const LEASE: Duration = Duration::from_millis(100);
+/// How long after an answer was begun its lease is counted as running: the lease itself, the kernel's rounding
+/// to ticks of its clock (10 ms at most, twice), and what daemon and caller may be kept from the CPU meanwhile.
+const LEASE_OVER: Duration = Duration::from_millis(200);
+
+/// The permission bits that `chmod` sets.
+const MODE_BITS: u16 = 0o7777;
+const SETGID: u16 = 0o2000;
+/// An id that means "unchanged" to the kernel and belongs to nobody.
+const NO_ID: u32 = u32::MAX;
+
+/// Owner, group and permission bits of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rights {
+    pub(super) owner: u32,
+    pub(super) group: u32,
+    /// Permission bits with setuid, setgid and sticky.
+    pub(super) mode: u16,
+}
+
+impl Rights {
+    /// The mode of a file whose bytes go this way.
+    pub(super) fn file_mode(self, direction: Direction) -> u16 {
+        direction.mode(self.mode)
+    }
+
+    /// The mode of a directory in a namespace: nothing is made or removed there.
+    pub(super) fn directory_mode(self) -> u16 {
+        self.mode & 0o555
+    }
+
+    /// Those of a directory over a log file: who may read the file may list and read the namespace, who may
+    /// write to it may append.
+    pub(super) fn of_log(log: &Metadata) -> Rights {
+        let bits = log.mode() as u16;
+        let read = bits & 0o444;
+        Rights {
+            owner: log.uid(),
+            group: log.gid(),
+            mode: read | read >> 2 | bits & 0o222,
+        }
+    }
+
+    /// Those of a directory that `caller` makes in the root: a setgid root hands down its group, as on a disk.
+    fn of_new(root: Rights, caller: Caller, mode: u16) -> Rights {
+        let handed_down = root.mode & SETGID;
+        Rights {
+            owner: caller.uid,
+            group: match handed_down {
+                0 => caller.gid,
+                _ => root.group,
+            },
+            mode: mode & MODE_BITS & !SETGID | handed_down,
+        }
+    }
+
+    fn changed(self, change: &SetAttr) -> Rights {
+        let id = |id: Option<u32>| id.filter(|&id| id != NO_ID);
+        Rights {
+            owner: id(change.uid).unwrap_or(self.owner),
+            group: id(change.gid).unwrap_or(self.group),
+            mode: change.mode.unwrap_or(self.mode) & MODE_BITS,
+        }
+    }
+
+    /// Reads what [`fmt::Display`] writes. Anything else is an error that says what: a field that is not known
+    /// may forbid something.
+    pub(super) fn parse(text: &str) -> Result<Rights, String> {
+        let mut fields = text.split_ascii_whitespace();
+        let mut value = |name: &str| {
+            let field = fields.next().unwrap_or_default();
+            field
+                .strip_prefix(name)
+                .and_then(|rest| rest.strip_prefix('='))
+                .ok_or_else(|| format!("'{}' stands where '{name}=' should", field.escape_debug()))
+        };
+        let id = |text: &str| match text.parse() {
+            Ok(id) if id != NO_ID => Ok(id),
+            _ => Err(format!("'{}' is no id", text.escape_debug())),
+        };
+        let rights = Rights {
+            owner: id(value("owner")?)?,
+            group: id(value("group")?)?,
+            mode: match value("mode")? {
+                bits if bits.bytes().all(|b| b.is_ascii_digit()) => u16::from_str_radix(bits, 8)
+                    .ok()
+                    .filter(|mode| mode & !MODE_BITS == 0)
+                    .ok_or_else(|| format!("'{bits}' is no mode"))?,
+                bits => return Err(format!("'{}' is no mode", bits.escape_debug())),
+            },
+        };
+        match fields.next() {
+            Some(field) => Err(format!("'{}' is not known", field.escape_debug())),
+            None => Ok(rights),
+        }
+    }
+}
+
+impl fmt::Display for Rights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Rights { owner, group, mode } = self;
+        write!(f, "owner={owner} group={group} mode={mode:04o}")
+    }
+}
+
+/// Rights, and when they were set, if that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Given {
+    pub(super) rights: Rights,
+    pub(super) since: Option<SystemTime>,
+}
+
+/// The rights of a directory that is mounted.
+#[derive(Debug)]
+pub(super) struct Held(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    given: Given,
+    /// When they were last given away as a lease.
+    leased: Option<Instant>,
+}
+
+impl Held {
+    pub(super) fn new(given: Given) -> Held {
+        Held(Mutex::new(State {
+            given,
+            leased: None,
+        }))
+    }
+
+    /// For an answer that the kernel may not keep, or learns a change of with the answer to that change.
+    pub(super) fn now(&self) -> Given {
+        lock(&self.0).given
+    }
+
+    /// For an answer that the kernel may believe for a [`LEASE`].
+    pub(super) fn lease(&self) -> Given {
+        let mut state = lock(&self.0);
+        state.leased = Some(Instant::now());
+        state.given
+    }
+
+    /// Replaces them. Returns when the last lease is over, if it is not.
+    fn set(&self, given: Given) -> Option<Instant> {
+        let mut state = lock(&self.0);
+        state.given = given;
+        let over = state.leased? + LEASE_OVER;
+        (over > Instant::now()).then_some(over)
+    }
+}
+
+impl<T: Transport> Fs<T> {
+    /// Has owner, group or mode of the root or of a namespace changed, and answers.
+    pub(super) fn ask_for_rights(&self, node: Node, change: SetAttr, reply: T::Attr) {
+        if !matches!(node, Node::Root | Node::Namespace(_)) {
+            return reply.error(Errno::EPERM);
+        }
+        let asked = Asked {
+            node,
+            change,
+            reply,
+        };
+        // The mount is on its way out, and what is still open goes on.
+        if let Err(Asked { reply, .. }) = self.changes.push(asked) {
+            match self.change_rights(node, &change) {
+                Ok((attr, _)) => reply.attr(&attr),
+                Err(errno) => reply.error(errno),
+            }
+        }
+    }
+
+    /// Changes owner, group or mode of the root or of a namespace. Returns the new attributes, and when nobody
+    /// holds the old ones any more; `None`: nobody does. Whether the caller may is the kernel's affair.
+    ///
+    /// # Errors
+    /// `EPERM` for a file: it follows its directory. `ESTALE`; `ENOSPC` and `EIO` when they cannot be kept.
+    pub(super) fn change_rights(
+        &self,
+        node: Node,
+        change: &SetAttr,
+    ) -> Result<(Attr, Option<Instant>), Errno> {
+        let changing = self.rights_files.change();
+        let namespace = match node {
+            Node::Root => None,
+            // Looked up under the lock: not one that is being removed.
+            Node::Namespace(id) => Some(self.namespace(id)?),
+            Node::File(..) | Node::Record(..) | Node::Start(..) => return Err(Errno::EPERM),
+        };
+        let held = namespace.as_deref().map_or(&self.rights, |ns| &ns.rights);
+        let old = held.now().rights;
+        let new = old.changed(change);
+        let mut over = None;
+        if new != old {
+            let name = namespace.as_deref().map(|ns| ns.log.namespace());
+            let given = self.rights_files.store(name, new).map_err(|e| {
+                let whose = name.map_or("the mount".into(), |name| format!("namespace '{name}'"));
+                cannot_keep(&whose, e)
+            })?;
+            over = held.set(given);
+        }
+        drop(changing);
+        Ok((self.attr(node)?, over))
+    }
+
+    /// Makes a log with the rights of what `caller` makes in the root. The rights are on the disk before the
+    /// log has a name, so that no crash leaves one behind that is more open than it was asked to be.
+    pub(super) fn create_namespace(
+        &self,
+        caller: Caller,
+        name: &Namespace,
+        mode: u16,
+    ) -> Result<super::Namespace, Errno> {
+        if self.settings.read_only {
+            return Err(Errno::EROFS);
+        }
+        let _changing = self.rights_files.change();
+        // The rights that lie there belong to a log that is there, whether or not it could be opened.
+        let log_path = name.log_path(self.storage.logs_dir());
+        if fs::symlink_metadata(&log_path).is_ok() {
+            return Err(Errno::EEXIST);
+        }
+        let rights = Rights::of_new(self.rights.now().rights, caller, mode);
+        let given = self
+            .rights_files
+            .store(Some(name), rights)
+            .map_err(|e| cannot_keep(&format!("namespace '{name}'"), e))?;
+        match self.storage.create(name) {
+            Ok(log) => Ok(super::Namespace::new(log, given)),
+            Err(e) => {
+                self.rights_files.remove(name);
+                Err(e.into())
+            }
+        }
+    }
+
+    /// Removes a log without records, then its rights: a crash between leaves rights of nothing, which the next
+    /// log of that name replaces.
+    pub(super) fn remove_namespace(&self, name: &Namespace) -> Result<(), Errno> {
+        let _changing = self.rights_files.change();
+        self.storage.remove(name.as_str())?;
+        self.rights_files.remove(name);
+        Ok(())
+    }
+
+    /// Another process may have changed the rights that are kept in the file of this name; `None`: any. Only
+    /// of use when the storage is open for reading only.
+    pub fn refresh_rights(&self, file: Option<&str>) {
+        let named =
+            |namespace: Option<&Namespace>| file.is_none_or(|file| file == file_name(namespace));
+        if named(None) {
+            self.rights.set(self.rights_files.load(None));
+        }
+        let namespaces = self
+            .namespaces
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        for namespace in namespaces.values() {
+            let name = Some(namespace.log.namespace());
+            if named(name) {
+                namespace.rights.set(self.rights_files.load(name));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const RIGHTS: Rights = Rights {
+        owner: 1000,
+        group: 50,
+        mode: 0o2750,
+    };
+
+    #[test]
+    fn what_is_written_is_read() {
+        assert_eq!(RIGHTS.to_string(), "owner=1000 group=50 mode=2750");
+        let all_modes = (0..=MODE_BITS).map(|mode| Rights { mode, ..RIGHTS });
+        for rights in all_modes {
+            assert_eq!(Rights::parse(&format!("{rights}\n")), Ok(rights));
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_says_what() {
+        for (text, why) in [
+            ("", "'' stands where 'owner=' should"),
+            ("owner=1000 group=50", "'' stands where 'mode=' should"),
+            (
+                "group=5 owner=5 mode=0",
+                "'group=5' stands where 'owner=' should",
+            ),
+            ("owner=root group=5 mode=0", "'root' is no id"),
+            ("owner=4294967295 group=5 mode=0", "'4294967295' is no id"),
+            ("owner=-1 group=5 mode=0", "'-1' is no id"),
+            ("owner=1 group=5 mode=10000", "'10000' is no mode"),
+            ("owner=1 group=5 mode=u=rwx", "'u=rwx' is no mode"),
+            ("owner=1 group=5 mode=9", "'9' is no mode"),
+            ("owner=1 group=5 mode=", "'' is no mode"),
+            ("owner=1 group=5 mode=0755 deny=7", "'deny=7' is not known"),
+            (
+                "owner=1 group=5 mode=0755\nowner=2",
+                "'owner=2' is not known",
+            ),
+            ("\x07wner=1", "'\\u{7}wner=1' stands where 'owner=' should"),
+        ] {
+            assert_eq!(Rights::parse(text), Err(why.to_owned()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_rights_knows_when_the_last_lease_of_them_is_over() {
+        let given = Given {
+            rights: RIGHTS,
+            since: None,
+        };
+        let held = Held::new(given);
+        held.now();
+        assert_eq!(held.set(given), None);
+        let before = Instant::now();
+        held.lease();
+        // None on a machine so slow that it is over.
+        let over = held.set(given);
+        assert!(over.is_none_or(|over| over >= before + LEASE_OVER));
+        assert!(over.is_some() || before.elapsed() >= LEASE_OVER);
+    }
+}
