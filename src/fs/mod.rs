@@ -4,8 +4,8 @@
 //! [`tree`] says which files there are; `meta` answers what is asked about them, `directory` lists them, `opening` says
 //! who may open what, and `handle` is what an open file remembers. `reading` and `writing` move the bytes: records as a
 //! [`view`], from a `start` on; [`lines`] and [`frames`] out of writes, and `receipts` for them; a `spool` between an open and
-//! its close, and the `storing` of it. [`parked`] holds the reads that wait for a record, `durable` the answers that wait for
-//! the disk, `turn` the writes that wait for a large one.
+//! its close, and the `storing` of it. [`parked`] holds the reads that wait for a record, `overdue` ends those that have waited as long
+//! as they may; `durable` holds the answers that wait for the disk, `turn` the writes that wait for a large one.
 
 mod directory;
 mod durable;
@@ -16,6 +16,7 @@ pub mod lines;
 mod meta;
 mod opener;
 mod opening;
+mod overdue;
 pub mod parked;
 mod reading;
 mod receipts;
@@ -32,14 +33,15 @@ mod writing;
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::log::{Log, Storage};
 use durable::Line;
 use errno::Errno;
 use handle::{Handle, Handles, lock};
+use overdue::Overdue;
 use parked::Parked;
 use start::Starts;
 use turn::{Behind, Turns};
@@ -132,6 +134,8 @@ pub struct Fs<T: Transport> {
     handles: Handles,
     directories: Directories,
     parked: Parked<Waiter<T>>,
+    /// How long a read may wait; nothing: for ever.
+    overdue: OnceLock<Arc<Overdue>>,
     durable: Arc<Line<T>>,
     behind: Behind<T>,
     myself: Weak<Fs<T>>,
@@ -222,6 +226,8 @@ struct Waiter<T: Transport> {
     handle: Arc<Handle>,
     offset: u64,
     size: u32,
+    /// When it has waited as long as it may.
+    deadline: Option<Instant>,
     reply: T::Read,
 }
 
@@ -245,6 +251,7 @@ impl<T: Transport> Fs<T> {
             handles: Handles::default(),
             directories: Directories::default(),
             parked: Parked::default(),
+            overdue: OnceLock::new(),
             durable: Arc::default(),
             behind: Behind::default(),
             myself: myself.clone(),
@@ -366,5 +373,8 @@ impl<T: Transport> Fs<T> {
 impl<T: Transport> Drop for Fs<T> {
     fn drop(&mut self) {
         self.durable.close();
+        if let Some(overdue) = self.overdue.get() {
+            overdue.close();
+        }
     }
 }
