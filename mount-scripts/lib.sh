@@ -68,6 +68,7 @@ packages_of() {
     cc:*) say gcc ;;
     certificates:*) say ca-certificates ;;
     fusermount3:*) say fuse3 ;;
+    setpriv:*) say util-linux ;;
     python3:pacman) say python ;;
     shellcheck:dnf | shellcheck:zypper) say ShellCheck ;;
     *) say "$1" ;;
@@ -255,6 +256,9 @@ has_ended() {
 # has_argument PID PATH: whether the process was given that path, seen from its working directory.
 has_argument() (
     directory=$(readlink "/proc/$1/cwd" 2>/dev/null) || directory=/
+    # A daemon is in /: its paths began where it was started.
+    detached=$(tr '\0' '\n' <"/proc/$1/cmdline" 2>/dev/null | sed -n 's/^--detached=//p')
+    directory=${detached:-$directory}
     tr '\0' '\n' <"/proc/$1/cmdline" 2>/dev/null | {
         while read -r argument; do
             argument=${argument%/}

@@ -24,6 +24,7 @@ find_cargo
 want_build_tools
 want_fusermount
 want busybox 'its tail and cat are among the programs that have to work on a mount'
+want setpriv 'and unshare, nsenter and mount(8) beside it: tests run as another user, and mount where nobody else sees it'
 want python3 'tests ask the kernel from it what no shell command asks'
 want strace 'makes one system call fail at a time, as a bad disk would'
 want shellcheck 'checks these scripts'

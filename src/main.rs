@@ -1,33 +1,116 @@
 //! `immuta-fs`: mounts a directory of logs. The library documentation, [`immuta`], shows the tree.
 
+mod announce;
+mod daemon;
 mod fuse;
+mod helper;
+mod logging;
+mod notify;
+mod open;
 mod serve;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-use immuta::programs::cli;
+use daemon::NoDaemon;
+use fuse::passed;
+use immuta::programs::cli::{Cli, UsageError};
+use logging::Sink;
 
-/// Exit status for a command line that is not understood.
-const USAGE_ERROR: u8 = 2;
+/// Exit statuses.
+#[derive(Clone, Copy)]
+struct Statuses {
+    /// The command line is not understood.
+    usage: u8,
+    failed: u8,
+}
+
+const STATUSES: Statuses = Statuses {
+    usage: 2,
+    failed: 1,
+};
+/// As mount(8) lists them.
+const STATUSES_FOR_MOUNT: Statuses = Statuses {
+    usage: 1,
+    failed: 32,
+};
 
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
-        Ok(cli) => cli,
-        // The help and the version are no errors.
-        Err(e) if !e.use_stderr() => e.exit(),
-        Err(e) => {
-            eprintln!("immuta-fs: {}", cli::usage_error(&e));
-            return ExitCode::from(USAGE_ERROR);
-        }
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments
+        .first()
+        .is_some_and(|program| helper::is_called_by_mount(program))
+    {
+        return mount_for_another(&arguments);
+    }
+    match Cli::read(&arguments) {
+        Ok(cli) if cli.daemon && cli.detached.is_none() => begin_daemon(&arguments, true, STATUSES),
+        Ok(cli) => serve(&cli),
+        Err(e) => misunderstood(e, STATUSES),
+    }
+}
+
+/// mount(8) calls: what it wants is a command line of this program in its own words.
+fn mount_for_another(arguments: &[OsString]) -> ExitCode {
+    let wanted = match helper::read(arguments) {
+        Ok(wanted) => wanted,
+        Err(e) => return misunderstood(e.into(), STATUSES_FOR_MOUNT),
     };
-    let filter = format!("warn,immuta={0},immuta_fs={0}", cli.log_level);
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(filter)).init();
-    match serve::serve(&cli) {
+    match Cli::read(&wanted.arguments) {
+        Ok(_) if wanted.fake => ExitCode::SUCCESS,
+        Ok(_) => begin_daemon(&wanted.arguments, wanted.verbose, STATUSES_FOR_MOUNT),
+        Err(e) => misunderstood(e, STATUSES_FOR_MOUNT),
+    }
+}
+
+fn misunderstood(error: UsageError, statuses: Statuses) -> ExitCode {
+    logging::last_words(&error.print_or_say());
+    ExitCode::from(statuses.usage)
+}
+
+fn begin_daemon(arguments: &[OsString], announce: bool, statuses: Statuses) -> ExitCode {
+    match daemon::start(arguments) {
+        Ok(announcement) => {
+            if announce {
+                announce::print(&announcement);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(NoDaemon::Said(status)) if status == STATUSES.failed => ExitCode::from(statuses.failed),
+        Err(NoDaemon::Said(status)) => ExitCode::from(status),
+        Err(NoDaemon::Why(why)) => {
+            logging::last_words(&why);
+            ExitCode::from(statuses.failed)
+        }
+    }
+}
+
+/// Serves until the mount ends, in this process.
+fn serve(cli: &Cli) -> ExitCode {
+    let sink = match (&cli.log_file, &cli.detached) {
+        (Some(path), _) => Sink::File(path),
+        (None, Some(_)) => Sink::Syslog,
+        (None, None) => Sink::Stderr,
+    };
+    // First of all: no descriptor of this program's own can have the number of one that was passed.
+    let passed = passed::number(&cli.mountpoint());
+    let begun = match &cli.detached {
+        Some(_) => daemon::leave(passed, cli.mount_namespace.as_deref()),
+        None => Ok(()),
+    };
+    let device = passed.map(passed::take).transpose();
+    if let Err(e) = begun.and_then(|()| logging::begin(sink, cli.log_level)) {
+        logging::last_words(&e);
+        return ExitCode::from(STATUSES.failed);
+    }
+    let served = device
+        .map_err(|e| e.into())
+        .and_then(|device| serve::serve(cli, device));
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("immuta-fs: {e}");
-            ExitCode::FAILURE
+            logging::last_words(&e);
+            ExitCode::from(STATUSES.failed)
         }
     }
 }

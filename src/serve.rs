@@ -1,79 +1,79 @@
 //! The life of a mount: opened, mounted, served, and ended by a signal or by an unmount.
 
 use std::error::Error;
-use std::fs::DirBuilder;
-use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fuser::SessionACL;
+use fuser::{Session, SessionACL};
 use immuta::fs::{Fs, Settings};
+use immuta::programs::cli::Cli;
 use immuta::programs::watch::Watch;
-use immuta::{Disk, Options, StdDisk, Storage};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::cli::Cli;
-use crate::fuse::mount::{self, MountPoint};
+use crate::announce::{Mounted, announce};
+use crate::fuse::mount::{self, How, MountPoint};
 use crate::fuse::nudge::Nudger;
-use crate::fuse::{self, FuseFs, Kernel, interrupt};
+use crate::fuse::timeout::RequestTimeout;
+use crate::fuse::{FuseFs, Kernel, interrupt};
+use crate::notify::ServiceManager;
+use crate::open::{open_storage, warn_of_open_directory};
 
 /// How long files that are still open may keep a daemon that was told to end.
 const GRACE: Duration = Duration::from_millis(500);
 /// At least so many threads serve: one may wait for the disk in fsync while others go on.
 const MIN_THREADS: usize = 4;
-/// The namespace that is made when there is none.
-const DEFAULT_NAMESPACE: &str = "default";
 
-/// Serves until the mount ends.
+/// Serves until the mount ends: one that it makes, or one that was passed as an open `/dev/fuse`.
 ///
 /// # Errors
 /// When it cannot begin; the error says what, why, and the way out.
-pub(crate) fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
+pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Error>> {
     // Before the first thread: every one of them inherits the mask, and the signals come to the descriptor
     // only.
     let signals = take_signals()?;
     raise_open_files();
+    // What is in a daemon's environment is for whoever has started it.
+    let manager = match cli.detached {
+        Some(_) => ServiceManager::none(),
+        None => ServiceManager::of_environment(),
+    };
     let logs_dir = cli.logs_dir()?;
-    let path = mount::prepare(&cli.mountpoint(), &logs_dir)?;
+    let target = match passed {
+        Some(device) => Target::Passed(device),
+        None => Target::Path(mount::prepare(&cli.mountpoint(), &logs_dir)?),
+    };
     // Before the logs are opened: what is written between the two is not missed.
     let watch = match cli.read_only {
         true => Some(Watch::start(&logs_dir).map_err(|e| cannot_watch(&logs_dir, &e))?),
         false => None,
     };
-    if !cli.read_only {
-        make_private(&logs_dir);
-    }
+    manager.status(&format!("Opening the logs in '{}'", logs_dir.display()));
     if users(cli) != SessionACL::Owner {
         warn_of_open_directory(&logs_dir);
     }
     let storage = Arc::new(open_storage(cli, &logs_dir)?);
-    let fs = Fs::<Kernel>::new(
-        storage.clone(),
-        Settings {
-            uid: nix::unistd::geteuid().as_raw(),
-            gid: nix::unistd::getegid().as_raw(),
-            split_write_bytes: split_write_bytes(),
-            sync_always: cli.sync == immuta::Sync::Always,
-            read_only: cli.read_only,
-            max_record_bytes: cli.max_record.as_u64(),
-        },
-    )?;
-    let n_threads =
-        std::thread::available_parallelism().map_or(MIN_THREADS, |n| n.get().max(MIN_THREADS));
-    let (session, mountpoint) =
-        mount::mount_at(&path, &logs_dir, FuseFs(fs.clone()), n_threads, users(cli))?;
+    let fs = Fs::<Kernel>::new(storage.clone(), settings(cli))?;
+    if let Some(limit) = max_block(cli) {
+        fs.limit_waits(limit)?;
+    }
+    let (session, mountpoint) = mount(cli, target, &logs_dir, &fs)?;
 
     let interrupted = fs.clone();
     interrupt::watch(session.as_fd(), move |unique| interrupted.interrupt(unique));
-    let nudger = Nudger::start(mountpoint.path())?;
-    fs.set_nudge(nudger.pending(), nudger.thread_id());
+    let nudger = match &mountpoint {
+        Some(mountpoint) => {
+            let nudger = Nudger::start(mountpoint.path())?;
+            fs.set_nudge(nudger.pending(), nudger.thread_id());
+            Some(nudger)
+        }
+        None => None,
+    };
     // The write end is closed when the session's loop has ended, for whatever reason.
     let (ended, session_lives) = nix::unistd::pipe()?;
     let session = std::thread::Builder::new()
@@ -83,21 +83,47 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
             drop(session_lives);
             result
         })?;
-    // The mount answers before it is announced.
-    std::fs::metadata(mountpoint.path())?;
     if let Some(watch) = watch {
         watch.serve(fs.clone())?;
     }
-    announce(&mountpoint, &logs_dir);
-
-    wait_for_the_end(&fs, &mountpoint, &signals, &ended)?;
+    let place = match &mountpoint {
+        Some(mountpoint) => mountpoint.path().to_owned(),
+        None => cli.mountpoint(),
+    };
+    let is_ours = mountpoint.as_ref().is_some_and(MountPoint::is_ours);
+    if is_ours {
+        // The mount answers before it is announced.
+        std::fs::metadata(&place)?;
+    }
+    let mounted = Mounted {
+        place: &place,
+        logs_dir: &logs_dir,
+        is_ours,
+    };
+    let end = match announce(cli, &manager, &mounted) {
+        Ok(()) => wait_for_the_end(cli, &fs, mountpoint.as_ref(), &signals, &ended)?,
+        Err(e) => {
+            log::warn!("nobody waits for the mount of this daemon any more ({e}): ending");
+            End::Wanted
+        }
+    };
+    manager.stopping();
     fs.close();
     drop(nudger);
-    mountpoint.unmount();
-    let in_time = wait_readable(&ended, GRACE);
+    let unmounted = mountpoint.as_ref().map_or(Ok(()), MountPoint::unmount);
+    // A mount of somebody else's stays until that one unmounts it: without this program it is dead.
+    let in_time = wait_readable(&ended, if is_ours { GRACE } else { Duration::ZERO });
     interrupt::unwatch();
     fs.end_spools();
     storage.close()?;
+    unmounted?;
+    if let End::Aborted = end {
+        return Err(format!(
+            "the kernel has cut off the mount on '{}': by umount -f, or because a request was not answered in time",
+            place.display()
+        )
+        .into());
+    }
     if in_time
         && let Ok(Err(e)) = session.join()
         // What a thread gets, instead of ENODEV, that was about to take a request when the mount ended.
@@ -105,26 +131,69 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
     {
         return Err(format!("the session with the kernel broke off: {e}").into());
     }
-    log::info!("unmounted '{}'", mountpoint.path().display());
+    if is_ours {
+        log::info!("unmounted '{}'", place.display());
+    }
     Ok(())
 }
 
-fn open_storage(cli: &Cli, logs_dir: &Path) -> Result<Storage, Box<dyn Error>> {
-    // `append` takes what the kernel sends in one piece, however short lines are kept.
-    let max_record_bytes = cli.max_record.as_u64().max(fuse::MAX_WRITE_BYTES.into());
-    let mut options = Options::new(logs_dir)
-        .format(cli.format)
-        .sync(cli.sync)
-        .read_only(cli.read_only)
-        .max_record_bytes(max_record_bytes);
-    if let Some(format) = cli.assume_format {
-        options = options.assume_format(format);
+/// How it has come to its end.
+enum End {
+    /// A signal has asked for it, or the mount was unmounted.
+    Wanted,
+    /// The kernel does not answer, though it is mounted.
+    Aborted,
+}
+
+fn settings(cli: &Cli) -> Settings {
+    Settings {
+        uid: nix::unistd::geteuid().as_raw(),
+        gid: nix::unistd::getegid().as_raw(),
+        split_write_bytes: split_write_bytes(),
+        sync_always: cli.sync == immuta::Sync::Always,
+        read_only: cli.read_only,
+        max_record_bytes: cli.max_record.as_u64(),
     }
-    let storage = Storage::open(options).map_err(|e| cannot_keep_logs(logs_dir, e))?;
-    if !cli.read_only && storage.namespaces().is_empty() && storage.failed().is_empty() {
-        storage.create(&immuta::Namespace::new(DEFAULT_NAMESPACE)?)?;
+}
+
+fn cannot_watch(logs_dir: &Path, error: &std::io::Error) -> String {
+    format!(
+        "cannot follow the logs in '{}': {error} (give the directory that the writer keeps them in)",
+        logs_dir.display()
+    )
+}
+
+/// What is to be served.
+enum Target {
+    /// An empty directory, to be mounted on.
+    Path(PathBuf),
+    /// A mount that somebody else has made.
+    Passed(OwnedFd),
+}
+
+/// Mounts, if that is not done. Returns where, if that is known.
+fn mount(
+    cli: &Cli,
+    target: Target,
+    logs_dir: &Path,
+    fs: &Arc<Fs<Kernel>>,
+) -> Result<(Session<FuseFs>, Option<MountPoint>), Box<dyn Error>> {
+    let n_threads =
+        std::thread::available_parallelism().map_or(MIN_THREADS, |n| n.get().max(MIN_THREADS));
+    let how = How {
+        users: users(cli),
+        kernel: &cli.kernel,
+        n_threads,
+    };
+    match target {
+        Target::Path(path) => {
+            // Whoever reads /proc/mounts is in another directory.
+            let source = std::fs::canonicalize(logs_dir)?;
+            let (session, mountpoint) = mount::mount_at(&path, &source, FuseFs(fs.clone()), &how)?;
+            Ok((session, Some(mountpoint)))
+        }
+        Target::Passed(device) => Ok(mount::serve_passed(device, FuseFs(fs.clone()), &how)?),
     }
-    Ok(storage)
 }
 
 /// Who may use the mount at all.
@@ -136,64 +205,20 @@ fn users(cli: &Cli) -> SessionACL {
     }
 }
 
-/// Makes a directory of logs that is missing, for this user alone: who may read which log is for the mount to
-/// say, and on the disk there is no such difference. What fails fails again, with a message, when the logs are
-/// opened.
-fn make_private(logs_dir: &Path) {
-    let make = || {
-        let logs_dir = std::path::absolute(logs_dir)?;
-        let parent = logs_dir.parent().unwrap_or(&logs_dir);
-        StdDisk.create_dir(parent)?;
-        DirBuilder::new().mode(0o700).create(&logs_dir)?;
-        StdDisk.sync_dir(parent)
-    };
-    if let Err(e) = make() {
-        log::debug!("'{}' is not made: {e}", logs_dir.display());
-    }
-}
-
-fn warn_of_open_directory(logs_dir: &Path) {
-    const SEARCH_BY_OTHERS: u32 = 0o011;
-    let mode = std::fs::metadata(logs_dir).map_or(0, |logs_dir| logs_dir.mode());
-    if mode & SEARCH_BY_OTHERS != 0 {
-        log::warn!(
-            "'{0}' lets other users in: on the disk they may read what the mount keeps from them (chmod go= '{0}')",
-            logs_dir.display()
+/// How long a read may wait: as long as the user says, and well within what the kernel allows.
+fn max_block(cli: &Cli) -> Option<Duration> {
+    let kernels = RequestTimeout::of_kernel();
+    let shorter = kernels.filter(|k| cli.max_block.is_none_or(|ours| k.max_block() < ours));
+    if let Some(kernels) = shorter {
+        log::info!(
+            "the kernel ends a mount that leaves a request unanswered for {} ({}): reads that wait are answered with EINTR \
+             after {}, and called again by most programs",
+            humantime::format_duration(kernels.timeout),
+            kernels.setting,
+            humantime::format_duration(kernels.max_block()),
         );
     }
-}
-
-fn cannot_watch(logs_dir: &Path, error: &std::io::Error) -> String {
-    format!(
-        "cannot follow the logs in '{}': {error} (give the directory that the writer keeps them in)",
-        logs_dir.display()
-    )
-}
-
-/// What the system said about the directory, with the way out.
-fn cannot_keep_logs(logs_dir: &Path, error: immuta::Error) -> Box<dyn Error> {
-    if !matches!(error, immuta::Error::Io { .. }) {
-        return error.into();
-    }
-    let logs = logs_dir.display();
-    if logs_dir.exists() && !logs_dir.is_dir() {
-        return format!("cannot keep logs in '{logs}': not a directory (give a directory)").into();
-    }
-    format!("cannot keep logs in '{logs}': {error} (give a directory that you may write to)").into()
-}
-
-fn announce(mountpoint: &MountPoint, logs_dir: &Path) {
-    let (path, logs_dir) = (mountpoint.path().display(), logs_dir.display());
-    let unmount = if nix::unistd::geteuid().is_root() {
-        "umount"
-    } else {
-        "fusermount3 -u"
-    };
-    // Whoever started the daemon may not read what it says: that is no reason to end.
-    let _ = writeln!(
-        std::io::stdout(),
-        "immuta-fs: mounted '{path}', logs in '{logs_dir}' (stop with Ctrl-C or: {unmount} '{path}')"
-    );
+    shorter.map(RequestTimeout::max_block).or(cli.max_block)
 }
 
 fn take_signals() -> Result<SignalFd, Errno> {
@@ -229,11 +254,12 @@ fn split_write_bytes() -> usize {
 
 /// Returns when a signal has come, the mount has gone from the tree of names, or the session has ended.
 fn wait_for_the_end(
+    cli: &Cli,
     fs: &Fs<Kernel>,
-    mountpoint: &MountPoint,
+    mountpoint: Option<&MountPoint>,
     signals: &SignalFd,
     ended: &OwnedFd,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<End, Box<dyn Error>> {
     let mounts = std::fs::File::open("/proc/self/mountinfo")?;
     let mut closed = false;
     loop {
@@ -252,14 +278,28 @@ fn wait_for_the_end(
             && let Some(signal) = signals.read_signal()?
         {
             let name = Signal::try_from(signal.ssi_signo as i32).map_or("a signal", Signal::as_str);
+            if cli.detached.is_some() && name == Signal::SIGHUP.as_str() {
+                // No terminal has gone: it is how daemons are told to look at their settings again.
+                log::info!("{name}: there is nothing to read again");
+                continue;
+            }
             log::info!("{name}: ending");
-            return Ok(());
+            return Ok(End::Wanted);
         }
         if came(1) {
-            return Ok(());
+            let is_mounted = mountpoint.is_some_and(MountPoint::is_mounted);
+            return Ok(if is_mounted {
+                End::Aborted
+            } else {
+                End::Wanted
+            });
         }
         // `umount -l`: the name is gone, and nobody could end the reads that wait. Open files go on.
-        if came(2) && !closed && !mountpoint.is_mounted() {
+        if let Some(mountpoint) = mountpoint
+            && came(2)
+            && !closed
+            && !mountpoint.is_mounted()
+        {
             log::info!(
                 "'{}' is not mounted any more: ending the reads that wait",
                 mountpoint.path().display()

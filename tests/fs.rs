@@ -354,6 +354,37 @@ fn a_change_of_rights_is_answered_when_nobody_believes_the_old_ones() {
 }
 
 #[test]
+fn a_read_that_has_waited_as_long_as_it_may_is_interrupted_and_nobody_else() {
+    use std::time::{Duration, Instant};
+    const LIMIT: Duration = Duration::from_millis(20);
+    let tree = Tree::new();
+    let follow = tree.open("follow");
+    // It came before there was a limit.
+    tree.fs
+        .read(follow, 2, 0, 100, WAIT, tree.reply("for ever"));
+    tree.fs.limit_waits(LIMIT).unwrap();
+    // The first limit counts.
+    tree.fs.limit_waits(Duration::ZERO).unwrap();
+    for unique in [4, 6, 8] {
+        let start = Instant::now();
+        tree.fs
+            .read(follow, unique, 0, 100, WAIT, tree.reply("limited"));
+        assert_eq!(tree.wait(), ("limited", Answer::Refused(Errno::EINTR)));
+        assert!(start.elapsed() >= LIMIT);
+    }
+    for unique in 10..30 {
+        tree.fs
+            .read(follow, unique, 0, 100, WAIT, tree.reply("limited"));
+    }
+    for _ in 10..30 {
+        assert_eq!(tree.wait(), ("limited", Answer::Refused(Errno::EINTR)));
+    }
+    assert_eq!(tree.fs.parked_reads(), 1);
+    tree.fs.close();
+    assert_eq!(tree.wait(), ("for ever", data(b"")));
+}
+
+#[test]
 fn at_the_end_the_handle_decides_what_a_read_gets() {
     let tree = Tree::new();
     tree.append(b"x");

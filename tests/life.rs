@@ -225,6 +225,36 @@ fn a_lazy_umount_lets_a_writer_that_has_the_file_open_go_on() {
     mount.stop_and_verify();
 }
 
+// > When the kernel cuts the mount off (`umount -f` while it is in use), the daemon unmounts it and ends with status 1.
+#[test]
+fn a_mount_that_the_kernel_cuts_off_is_cleared_away_and_is_a_failure() {
+    let mut mount = Mount::new();
+    mount.append("first");
+    let (mut sitter, _stdout) = sitter(&mount, r#"cd "$1"; echo ready; read -r"#);
+    let force = Command::new("umount")
+        .arg("-f")
+        .arg(mount.path())
+        .output()
+        .unwrap();
+    if nix::unistd::geteuid().is_root() {
+        assert!(!force.status.success(), "it was not in use");
+        assert_eq!(mount.wait().code(), Some(1));
+        let said = mount.messages();
+        let expected = format!(
+            "immuta-fs: the kernel has cut off the mount on '{}': by umount -f, or because a request was not answered in \
+             time\n",
+            mount.path().display()
+        );
+        assert!(said.ends_with(&expected), "{said}");
+        assert!(!mount.is_mounted());
+        mount.start();
+    }
+    drop(sitter.stdin.take());
+    wait(&mut sitter);
+    assert_eq!(read(&mount.file("0")), b"first");
+    mount.stop_and_verify();
+}
+
 /// Runs a second daemon to its end.
 fn second(logs: &Path, mountpoint: &Path) -> (Option<i32>, String) {
     let output = Command::new("timeout")

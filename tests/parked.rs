@@ -54,6 +54,23 @@ fn only_the_ready_of_one_namespace_are_taken_in_the_order_they_came() {
 }
 
 #[test]
+fn those_who_leave_are_taken_from_every_namespace() {
+    let parked = Parked::default();
+    for (namespace, unique) in [(1, 30), (1, 10), (2, 20), (3, 40)] {
+        assert_eq!(
+            parked.park(namespace, unique, unique, |_| false),
+            Parking::Parked
+        );
+    }
+    let mut taken = parked.take_any(|&w| w < 35);
+    taken.sort_unstable();
+    assert_eq!(taken, [10, 20, 30]);
+    assert_eq!((parked.len(), parked.waiting_for(1)), (1, 0));
+    // Nobody was interrupted: a number that comes again is a new read.
+    assert_eq!(parked.park(1, 10, 10, |_| false), Parking::Parked);
+}
+
+#[test]
 fn of_many_stray_interrupts_the_oldest_are_forgotten() {
     let parked = Parked::default();
     for unique in 0..10_000 {
@@ -155,6 +172,13 @@ mod explored {
             }
         }
 
+        /// As the thread that ends the reads which have waited too long: here that is all who wait.
+        fn overdue(&self) {
+            for record in self.parked.take_any(|_| true) {
+                self.answer(record, "overdue");
+            }
+        }
+
         fn close(&self) {
             for record in self.parked.close() {
                 self.answer(record, "close");
@@ -210,6 +234,39 @@ mod explored {
     #[test]
     fn a_read_an_append_and_an_interrupt_in_any_order() {
         explore(1, &[|m| m.read(0), |m| m.append(), |m| m.interrupt(0)]);
+    }
+
+    #[test]
+    fn a_read_that_is_overdue_an_append_and_an_interrupt_in_any_order() {
+        explore(
+            1,
+            &[
+                |m| m.read(0),
+                |m| m.overdue(),
+                |m| {
+                    m.interrupt(0);
+                    m.append();
+                },
+            ],
+        );
+    }
+
+    #[test]
+    fn two_reads_of_whom_some_are_overdue_and_an_unmount_in_any_order() {
+        explore(
+            2,
+            &[
+                |m| {
+                    m.read(0);
+                    m.read(1);
+                },
+                |m| m.overdue(),
+                |m| {
+                    m.append();
+                    m.close();
+                },
+            ],
+        );
     }
 
     #[test]

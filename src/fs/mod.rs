@@ -5,8 +5,8 @@
 //! who may open what, and `handle` is what an open file remembers. `reading` and `writing` move the bytes: records as a
 //! [`view`], from a `start` on; [`lines`] and [`frames`] out of writes, and `receipts` for them; a `spool` between an open and
 //! its close, and the `storing` of it. `rights` says who may use a namespace, `rights_files` keeps it, `changes` makes and
-//! answers changes of it. [`parked`] holds the reads that wait for a record, `durable` the answers that wait for the disk,
-//! `turn` the writes that wait for a large one.
+//! answers changes of it. [`parked`] holds the reads that wait for a record, `overdue` ends those that have waited as long
+//! as they may; `durable` holds the answers that wait for the disk, `turn` the writes that wait for a large one.
 
 mod changes;
 mod directory;
@@ -18,6 +18,7 @@ pub mod lines;
 mod meta;
 mod opener;
 mod opening;
+mod overdue;
 pub mod parked;
 mod reading;
 mod receipts;
@@ -36,15 +37,16 @@ mod writing;
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::log::{Log, Storage};
 use changes::Changes;
 use durable::Line;
 use errno::Errno;
 use handle::{Handle, Handles, lock};
+use overdue::Overdue;
 use parked::Parked;
 use rights::{Given, Held};
 use rights_files::RightsFiles;
@@ -153,6 +155,8 @@ pub struct Fs<T: Transport> {
     handles: Handles,
     directories: Directories,
     parked: Parked<Waiter<T>>,
+    /// How long a read may wait; nothing: for ever.
+    overdue: OnceLock<Arc<Overdue>>,
     durable: Arc<Line<T>>,
     behind: Behind<T>,
     myself: Weak<Fs<T>>,
@@ -251,6 +255,8 @@ struct Waiter<T: Transport> {
     handle: Arc<Handle>,
     offset: u64,
     size: u32,
+    /// When it has waited as long as it may.
+    deadline: Option<Instant>,
     reply: T::Read,
 }
 
@@ -279,6 +285,7 @@ impl<T: Transport> Fs<T> {
             handles: Handles::default(),
             directories: Directories::default(),
             parked: Parked::default(),
+            overdue: OnceLock::new(),
             durable: Arc::default(),
             behind: Behind::default(),
             myself: myself.clone(),
@@ -413,5 +420,8 @@ impl<T: Transport> Drop for Fs<T> {
     fn drop(&mut self) {
         self.durable.close();
         self.changes.close();
+        if let Some(overdue) = self.overdue.get() {
+            overdue.close();
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! | door | who opens it | the waiter gets |
 //! | --- | --- | --- |
 //! | record | [`Parked::take_ready`], after a commit | its bytes |
-//! | interrupt | [`Parked::interrupt`], a signal to the reader | `EINTR` |
+//! | interrupt | [`Parked::interrupt`], a signal to the reader; [`Parked::take_any`], a limit of the wait | `EINTR` |
 //! | close | [`Parked::take_ready`], after the namespace was removed | end of file |
 //! | unmount | [`Parked::close`] | end of file |
 //!
@@ -137,6 +137,21 @@ impl<W> Parked<W> {
             inner.by_namespace.remove(&namespace);
         }
         waiter
+    }
+
+    /// Takes out the waiters of all namespaces for which `leaves` holds. It is asked under the lock.
+    pub fn take_any(&self, mut leaves: impl FnMut(&W) -> bool) -> Vec<W> {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        let mut taken = Vec::new();
+        inner.by_namespace.retain(|_, waiters| {
+            for (unique, waiter) in waiters.extract_if(.., |_, w| leaves(w)) {
+                inner.namespace_of.remove(&unique);
+                taken.push(waiter);
+            }
+            !waiters.is_empty()
+        });
+        taken
     }
 
     /// Takes out everybody and lets nobody wait any more.

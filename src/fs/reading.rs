@@ -83,6 +83,7 @@ impl<T: Transport> Fs<T> {
             handle,
             offset,
             size,
+            deadline: None,
             reply,
         };
         if let Some(waiter) = self.answer(waiter) {
@@ -97,12 +98,19 @@ impl<T: Transport> Fs<T> {
     }
 
     fn park(&self, unique: u64, mut waiter: Waiter<T>) {
+        let overdue = self.overdue.get();
+        waiter.deadline = overdue.map(|o| o.deadline());
         loop {
             let namespace = waiter.handle.namespace.id();
             match self.parked.park(namespace, unique, waiter, |w| {
                 would_not_wait(&w.handle, w.offset)
             }) {
-                Parking::Parked => return,
+                Parking::Parked => {
+                    if let Some(overdue) = overdue {
+                        overdue.came();
+                    }
+                    return;
+                }
                 Parking::Interrupted(w) => return w.reply.error(Errno::EINTR),
                 Parking::Closed(w) => return w.reply.data(&[]),
                 Parking::Ready(w) => match self.answer(w) {
@@ -164,6 +172,7 @@ impl<T: Transport> Fs<T> {
                             offset,
                             size,
                             reply,
+                            ..
                         } = waiter;
                         handle.set_read_end(offset + buffers.out.len() as u64);
                         last = Some(Rendered {

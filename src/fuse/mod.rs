@@ -3,7 +3,9 @@
 pub(crate) mod interrupt;
 pub(crate) mod mount;
 pub(crate) mod nudge;
+pub(crate) mod passed;
 mod reply;
+pub(crate) mod timeout;
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -10,18 +10,22 @@ use std::process::Command;
 
 use fuser::{Config, MountOption, Session, SessionACL};
 use immuta::programs::mounts::{FS_TYPE, mounts};
+use immuta::programs::options::KernelOptions;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access};
 
-use super::FuseFs;
+use super::{FuseFs, passed};
 
 const FS_SUBTYPE: &str = "immuta-fs";
 const DEV_FUSE: &str = "/dev/fuse";
+const FUSERMOUNT: &str = "fusermount3";
+const FUSERMOUNT_IS_MISSING: &str = "fusermount3 is missing (install the package fuse3)";
 
 /// Why nothing could be mounted: what, why, the way out.
 #[derive(Debug)]
-pub(crate) struct MountError(String);
+pub(crate) struct MountError(pub(super) String);
 
 impl fmt::Display for MountError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,17 +39,34 @@ fn cannot(mountpoint: &Path, why: impl fmt::Display) -> MountError {
     MountError(format!("cannot mount on '{}': {why}", mountpoint.display()))
 }
 
+/// Whether a directory of logs is mounted anywhere.
+pub(crate) fn are_mounted(logs_dir: &Path) -> bool {
+    let Ok(logs_dir) = fs::canonicalize(logs_dir) else {
+        return false;
+    };
+    mounts()
+        .iter()
+        .any(|m| m.fs_type == FS_TYPE && m.source == logs_dir)
+}
+
 /// A mount of ours, to be unmounted or watched.
 #[derive(Clone, Debug)]
 pub(crate) struct MountPoint {
     path: PathBuf,
     device: String,
+    /// This program has mounted it, and unmounts it.
+    is_ours: bool,
 }
 
 impl MountPoint {
     /// The mount point's absolute path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether this program has mounted it.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.is_ours
     }
 
     /// Whether it is still mounted: `umount -l` takes the name away and leaves open files behind.
@@ -55,16 +76,21 @@ impl MountPoint {
             .any(|m| m.device == self.device && m.mountpoint == self.path)
     }
 
-    /// Takes it out of the tree of names. Files that are still open go on until the program ends.
-    pub(crate) fn unmount(&self) {
-        if self.is_mounted()
-            && let Err(e) = detach(&self.path)
-        {
-            log::error!(
-                "cannot unmount '{}': {e} (fusermount3 -u -z '{0}')",
-                self.path.display()
-            );
+    /// Takes it out of the tree of names, if this program has put it there. Files that are still open go on until the
+    /// program ends.
+    ///
+    /// # Errors
+    /// When it stays, with the way out.
+    pub(crate) fn unmount(&self) -> Result<(), MountError> {
+        if !self.is_ours || !self.is_mounted() {
+            return Ok(());
         }
+        detach(&self.path).map_err(|e| {
+            let path = self.path.display();
+            MountError(format!(
+                "cannot unmount '{path}': {e} (as root: umount -l '{path}')"
+            ))
+        })
     }
 }
 
@@ -138,7 +164,10 @@ fn take_over(path: &Path) -> Result<(), MountError> {
         "'{}' was left mounted by a daemon that has died: unmounting it",
         path.display()
     );
-    detach(path).map_err(|e| cannot(path, format!("a dead mount is in the way: {e}")))
+    detach(path).map_err(|e| {
+        let way_out = format!("as root: umount -l '{}'", path.display());
+        cannot(path, format!("a dead mount is in the way: {e} ({way_out})"))
+    })
 }
 
 fn detach(path: &Path) -> io::Result<()> {
@@ -146,22 +175,52 @@ fn detach(path: &Path) -> io::Result<()> {
         Ok(()) => Ok(()),
         // Users unmount through the set-uid helper.
         Err(Errno::EPERM) => {
-            let output = Command::new("fusermount3")
+            let fusermount = fusermount().ok_or_else(|| io::Error::other(FUSERMOUNT_IS_MISSING))?;
+            let output = Command::new(fusermount)
                 .args(["-u", "-z", "--"])
                 .arg(path)
                 .output()?;
             if output.status.success() {
                 return Ok(());
             }
-            Err(io::Error::other(
-                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            ))
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            Err(io::Error::other(match said.is_empty() {
+                true => format!("fusermount3 ended with {}", output.status),
+                false => said,
+            }))
         }
         Err(e) => Err(e.into()),
     }
 }
 
-/// Mounts at a path that [`prepare`] has returned, with the number of threads that serve it, for these users.
+/// The program that mounts and unmounts for users: in PATH, or where distributions put it.
+fn fusermount() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/bin", "/sbin", "/usr/bin"].map(PathBuf::from))
+        .map(|directory| directory.join(FUSERMOUNT))
+        .find(|program| access(program, AccessFlags::X_OK).is_ok())
+}
+
+/// How to mount.
+pub(crate) struct How<'a> {
+    /// Who may use the mount at all.
+    pub(crate) users: SessionACL,
+    pub(crate) kernel: &'a KernelOptions,
+    /// How many threads serve.
+    pub(crate) n_threads: usize,
+}
+
+impl How<'_> {
+    fn config(&self) -> Config {
+        let mut config = Config::default();
+        config.n_threads = Some(self.n_threads);
+        config.acl = self.users;
+        config
+    }
+}
+
+/// Mounts at a path that [`prepare`] has returned.
 ///
 /// # Errors
 /// When the kernel or fusermount3 refuses, with the way out.
@@ -169,8 +228,7 @@ pub(crate) fn mount_at(
     path: &Path,
     source: &Path,
     fs: FuseFs,
-    n_threads: usize,
-    users: SessionACL,
+    how: &How<'_>,
 ) -> Result<(Session<FuseFs>, MountPoint), MountError> {
     let device = File::options()
         .read(true)
@@ -178,23 +236,20 @@ pub(crate) fn mount_at(
         .open(DEV_FUSE)
         .map_err(|e| {
             let way_out = match e.kind() {
-                io::ErrorKind::NotFound => {
-                    "modprobe fuse; in a container: run it with --device /dev/fuse"
-                }
-                _ => "ask for the right to use it",
+                io::ErrorKind::NotFound => "modprobe fuse",
+                _ => "as root: chmod a+rw /dev/fuse",
             };
-            cannot(path, format!("cannot open '{DEV_FUSE}': {e} ({way_out})"))
+            cannot(path, format!("cannot open '{DEV_FUSE}': {e} ({way_out}; in a container: run it with --device /dev/fuse)"))
         })?;
-    // For who reads the list of mounts, in whatever directory.
-    let source = &std::path::absolute(source).unwrap_or_else(|_| source.to_owned());
-    let mut config = Config::default();
-    config.n_threads = Some(n_threads);
-    config.acl = users;
-    let session = if mount_directly(path, source, &device, users)? {
-        Session::from_fd(fs, OwnedFd::from(device), users, config)
+    let mut config = how.config();
+    let session = if mount_directly(path, source, &device, how)? {
+        Session::from_fd(fs, OwnedFd::from(device), how.users, config)
     } else {
         // fusermount3 opens a device of its own.
         drop(device);
+        if fusermount().is_none() {
+            return Err(cannot(path, FUSERMOUNT_IS_MISSING));
+        }
         config.mount_options = vec![
             MountOption::FSName(fs_name(source)),
             MountOption::Subtype(FS_SUBTYPE.into()),
@@ -203,21 +258,25 @@ pub(crate) fn mount_at(
             MountOption::NoSuid,
             MountOption::NoAtime,
         ];
+        if how.kernel.noexec {
+            config.mount_options.push(MountOption::NoExec);
+        }
+        let contexts = how.kernel.contexts.iter().cloned();
+        config
+            .mount_options
+            .extend(contexts.map(MountOption::CUSTOM));
         Session::new(fs, path, &config)
     };
-    let session = session.map_err(|e| {
-        let why = match e.kind() {
-            io::ErrorKind::NotFound => {
-                "fusermount3 is missing (install the package fuse3)".to_owned()
-            }
-            // What fuser makes of fusermount3's refusal.
-            io::ErrorKind::PermissionDenied if users != SessionACL::Owner => {
-                "letting others in is for root alone (put 'user_allow_other' into /etc/fuse.conf)"
-                    .to_owned()
-            }
-            _ => e.to_string().trim().to_owned(),
-        };
-        cannot(path, why)
+    let session = session.map_err(|e| match e.to_string().trim() {
+        // What fuser makes of fusermount3's refusal.
+        _ if e.kind() == io::ErrorKind::PermissionDenied && how.users != SessionACL::Owner => {
+            cannot(
+                path,
+                "letting others in is for root alone (put 'user_allow_other' into /etc/fuse.conf)",
+            )
+        }
+        "" => cannot(path, "fusermount3 has failed, and said nothing"),
+        why => cannot(path, why),
     })?;
     let ours = mounts()
         .into_iter()
@@ -230,8 +289,43 @@ pub(crate) fn mount_at(
         MountPoint {
             path: path.to_owned(),
             device,
+            is_ours: true,
         },
     ))
+}
+
+/// Serves a mount that somebody else has made with `device`, and will unmount. Returns where it is, if that can be seen
+/// from here.
+///
+/// # Errors
+/// When nothing is mounted with it.
+pub(crate) fn serve_passed(
+    device: OwnedFd,
+    fs: FuseFs,
+    how: &How<'_>,
+) -> Result<(Session<FuseFs>, Option<MountPoint>), MountError> {
+    let number = device.as_raw_fd();
+    // Who is let in was settled when it was mounted, and the kernel sees to it.
+    let acl = SessionACL::All;
+    let mut config = how.config();
+    config.acl = acl;
+    let session = Session::from_fd(fs, device, acl, config).map_err(|e| {
+        let why = match Errno::from_raw(e.raw_os_error().unwrap_or(0)) {
+            Errno::EPERM | Errno::ENODEV => {
+                "nothing is mounted with it (mount(2) with the option fd=N comes first)".to_owned()
+            }
+            _ => e.to_string(),
+        };
+        MountError(format!("cannot serve '/dev/fd/{number}': {why}"))
+    })?;
+    let seen = passed::device_number(number)
+        .and_then(|device| mounts().into_iter().rfind(|m| m.device == device));
+    let mountpoint = seen.map(|m| MountPoint {
+        path: m.mountpoint,
+        device: m.device,
+        is_ours: false,
+    });
+    Ok((session, mountpoint))
 }
 
 /// Mounts with mount(2), which names the type of the mount as fstab does. `false`: that is for root only, and
@@ -240,7 +334,7 @@ fn mount_directly(
     path: &Path,
     source: &Path,
     device: &File,
-    users: SessionACL,
+    how: &How<'_>,
 ) -> Result<bool, MountError> {
     let root_mode = fs::metadata(path)
         .map_err(|e| cannot(path, e))?
@@ -253,10 +347,15 @@ fn mount_directly(
         nix::unistd::getgid(),
     );
     // The kernel knows no mount for its owner and root: it lets all in, and the session turns others back.
-    if users != SessionACL::Owner {
+    if how.users != SessionACL::Owner {
         data.push_str(",allow_other");
     }
-    let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOATIME;
+    for context in &how.kernel.contexts {
+        data.push(',');
+        data.push_str(context);
+    }
+    let mut flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOATIME;
+    flags.set(MsFlags::MS_NOEXEC, how.kernel.noexec);
     match mount(
         Some(source),
         path,

@@ -1,13 +1,18 @@
 //! The command line of `immuta-fs`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::error::ErrorKind;
-use clap::{Parser, ValueHint};
+use clap::{CommandFactory, FromArgMatches, Parser, ValueHint};
 
+use super::options::{self, KernelOptions};
 use crate::{Format, Sync};
+
+/// A reader that is answered more often does nothing but ask again.
+const MIN_MAX_BLOCK: Duration = Duration::from_millis(1);
 
 /// Append-only logs as files: mounts a directory of logs.
 ///
@@ -19,8 +24,11 @@ use crate::{Format, Sync};
     version,
     override_usage = "immuta-fs [OPTIONS] [LOGS_DIR] MOUNTPOINT",
     after_help = "Arguments:\n  [LOGS_DIR]  where the logs are kept, made when it is missing (default: /var/lib/immuta for root,\n              \
-        $XDG_DATA_HOME/immuta or ~/.local/share/immuta for a user)\n  MOUNTPOINT  the empty directory to mount them on\n\n\
-        Example:\n  immuta-fs /mnt/log &\n  echo hello > /mnt/log/default/append\n  tail -f /mnt/log/default/follow"
+        $XDG_DATA_HOME/immuta or ~/.local/share/immuta for a user)\n  MOUNTPOINT  the empty directory to mount them on; or \
+        /dev/fd/N: what has opened /dev/fuse as\n              descriptor N, and mounted it, passes it to this program\n\n\
+        In /etc/fstab, with a link /sbin/mount.fuse.immuta-fs to this program:\n  \
+        /var/lib/immuta /mnt/log fuse.immuta-fs allow_other,nofail,_netdev 0 0\n\n\
+        Example:\n  immuta-fs --daemon /mnt/log\n  echo hello > /mnt/log/default/append\n  tail -f /mnt/log/default/follow"
 )]
 pub struct Cli {
     // Which is which depends on how many there are, so the help above says it.
@@ -59,14 +67,77 @@ pub struct Cli {
     #[arg(long)]
     pub allow_root: bool,
 
-    /// What is told on standard error: off, error, warn, info, debug or trace. RUST_LOG says it in more
-    /// detail
+    /// How long a read may wait for a record, such as `30s`, before it is answered with EINTR, after which most
+    /// programs read again. Without it a read waits for ever; but where the kernel has a limit for requests
+    /// (fs.fuse.default_request_timeout, fs.fuse.max_request_timeout) it waits half of that
+    #[arg(long, value_name = "DURATION", value_parser = parse_max_block)]
+    pub max_block: Option<Duration>,
+
+    /// Options as mount(8) takes them, separated by commas: those above by their names (`sync=200ms,max_record=1MiB`), ro,
+    /// noexec, and what mount(8) itself heeds. Implies --daemon
+    #[arg(short = 'o', value_name = "OPTIONS")]
+    options: Vec<String>,
+
+    /// Return when the mount answers, and serve it in the background, away from this terminal
+    #[arg(long)]
+    pub daemon: bool,
+
+    /// Stay in the foreground, also with -o
+    #[arg(long, conflicts_with = "daemon")]
+    foreground: bool,
+
+    /// Where messages go: they are appended to this file, which is opened once (rotate it by copying and truncating).
+    /// Without it: to standard error; with --daemon to syslog
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub log_file: Option<PathBuf>,
+
+    /// What is told there: off, error, warn, info, debug or trace. RUST_LOG says it in more detail
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = parse_level)]
     pub log_level: log::LevelFilter,
+
+    /// This is the program that `--daemon` has started, from this working directory (which tells what a relative path in
+    /// its command line meant)
+    #[arg(long, value_name = "DIRECTORY", hide = true)]
+    pub detached: Option<PathBuf>,
+
+    /// Take no offence at options of `-o` that nobody knows (mount -s)
+    #[arg(long, hide = true)]
+    sloppy: bool,
+
+    /// The mount namespace to serve in (mount -N)
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub mount_namespace: Option<PathBuf>,
+
+    /// What `-o` has for the kernel.
+    #[arg(skip)]
+    pub kernel: KernelOptions,
 }
 
-/// What is wrong with a command line, in one line.
-pub fn usage_error(error: &clap::Error) -> String {
+/// Why a command line is none.
+pub enum UsageError {
+    Arguments(clap::Error),
+    Options(String),
+}
+
+impl From<clap::Error> for UsageError {
+    fn from(error: clap::Error) -> Self {
+        UsageError::Arguments(error)
+    }
+}
+
+impl UsageError {
+    /// Prints the help or the version, if that is what it is, and ends the program. Otherwise says, in one line, what is
+    /// wrong.
+    pub fn print_or_say(self) -> String {
+        match self {
+            UsageError::Arguments(e) if !e.use_stderr() => e.exit(),
+            UsageError::Arguments(e) => usage_error(&e),
+            UsageError::Options(what) => format!("{what} (immuta-fs --help tells how)"),
+        }
+    }
+}
+
+fn usage_error(error: &clap::Error) -> String {
     let what = match error.kind() {
         ErrorKind::MissingRequiredArgument => "no mount point is given".to_owned(),
         ErrorKind::TooManyValues => {
@@ -78,6 +149,33 @@ pub fn usage_error(error: &clap::Error) -> String {
 }
 
 impl Cli {
+    /// Reads a command line, and the options of mounts in it. Where `--sync always -o sync=1s` contradicts itself, the
+    /// long option counts.
+    ///
+    /// # Errors
+    /// What is wrong with it; or what is no error, but ends the program: the help, the version.
+    pub fn read(arguments: &[OsString]) -> Result<Cli, UsageError> {
+        let mut cli = Cli::try_parse_from(arguments)?;
+        if !cli.options.is_empty() {
+            let options = options::read(&cli.options, &Cli::command(), cli.sloppy)
+                .map_err(UsageError::Options)?;
+            let (program, rest) = arguments
+                .split_first()
+                .ok_or_else(|| UsageError::Options("no program".into()))?;
+            let all = [program.clone()]
+                .into_iter()
+                .chain(options.arguments.into_iter().map(OsString::from))
+                .chain(rest.iter().cloned());
+            let matches = Cli::command()
+                .args_override_self(true)
+                .try_get_matches_from(all)?;
+            cli = Cli::from_arg_matches(&matches)?;
+            cli.kernel = options.kernel;
+            cli.daemon = !cli.foreground;
+        }
+        Ok(cli)
+    }
+
     /// Where the logs are to be mounted.
     pub fn mountpoint(&self) -> PathBuf {
         self.paths.last().cloned().unwrap_or_default()
@@ -128,6 +226,14 @@ fn parse_sync(text: &str) -> Result<Sync, String> {
                 Err("neither `always`, nor `never`, nor an interval such as 1s or 200ms".into())
             }
         },
+    }
+}
+
+fn parse_max_block(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(limit) if limit < MIN_MAX_BLOCK => Err("shorter than 1ms".into()),
+        Ok(limit) => Ok(limit),
+        Err(_) => Err("not a duration such as 30s".into()),
     }
 }
 

@@ -1,8 +1,9 @@
 //! What the two programs share: the command line of `immuta-fs`, which `immuta` writes completions and manual
-//! pages of; mounts of ours, in the list that the kernel keeps; and changes in a directory of logs.
+//! pages of, with the options of mounts in it; mounts of ours, in the list that the kernel keeps; and changes in a directory of logs.
 
 pub mod cli;
 pub mod mounts;
+pub mod options;
 pub mod watch;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};

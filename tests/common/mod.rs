@@ -166,12 +166,36 @@ impl Mount {
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         self.daemon = Some(daemon);
-        if line.starts_with("immuta-fs: mounted ") {
+        if line.starts_with("immuta-fs: mounted ") || line.starts_with("immuta-fs: serving ") {
             self.stdout = Some(stdout);
             return Ok(());
         }
         assert!(line.is_empty(), "{line:?}");
         Err(self.wait())
+    }
+
+    /// Starts the daemon with `--daemon`, and whatever else a caller adds to the command. Returns how that ended: its
+    /// output is that of who starts it, and the daemon has none of it open.
+    pub fn start_in_background(&self, add: impl FnOnce(&mut Command)) -> Output {
+        let mut command = self.command();
+        command.arg("--daemon").stdin(Stdio::null());
+        add(&mut command);
+        command.output().unwrap()
+    }
+
+    /// The process that holds the lock on the logs.
+    pub fn holder(&self) -> Pid {
+        let lock = fs::read_to_string(self.logs().join(".immuta.lock")).unwrap();
+        let pid = lock.split(' ').nth(1).unwrap().parse().unwrap();
+        Pid::from_raw(pid)
+    }
+
+    /// Unmounts, and waits until a daemon in the background has ended.
+    pub fn unmount(&self) {
+        let daemon = self.holder();
+        let umount = Command::new("umount").arg(self.path()).status().unwrap();
+        assert!(umount.success());
+        eventually("the daemon has ended", || has_ended(daemon));
     }
 
     /// Sends the daemon a signal.
@@ -392,6 +416,11 @@ impl Drop for Reader {
 pub fn waits_in_mount(pid: Pid) -> bool {
     let wchan = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
     wchan.contains("request_wait_answer") || wchan.contains("fuse")
+}
+
+/// Whether a process has ended. One that nobody has waited for has, too.
+pub fn has_ended(pid: Pid) -> bool {
+    matches!(state(pid), '?' | 'Z' | 'X')
 }
 
 /// The state letter of a process, as in `ps`.

@@ -1,0 +1,70 @@
+//! Who is told that the mount answers: the terminal, whoever has started a daemon, the service manager.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use immuta::programs::cli::Cli;
+
+use crate::notify::ServiceManager;
+use crate::{daemon, logging};
+
+/// What is mounted where.
+pub(crate) struct Mounted<'a> {
+    /// The mount point; or the descriptor of a mount whose place cannot be seen.
+    pub(crate) place: &'a Path,
+    pub(crate) logs_dir: &'a Path,
+    /// This program has mounted it, and unmounts it.
+    pub(crate) is_ours: bool,
+}
+
+/// Tells all.
+///
+/// # Errors
+/// When whoever has started this daemon does not wait for its mount any more.
+pub(crate) fn announce(
+    cli: &Cli,
+    manager: &ServiceManager,
+    mounted: &Mounted<'_>,
+) -> io::Result<()> {
+    let line = announcement(mounted, cli.detached.is_none() && !manager.is_there());
+    let (place, logs_dir) = (mounted.place.display(), mounted.logs_dir.display());
+    manager.ready(&format!("Logs in '{logs_dir}' mounted on '{place}'"));
+    if cli.detached.is_none() {
+        print(&line);
+        return Ok(());
+    }
+    if cli.log_file.is_none() {
+        logging::miss_syslog();
+    }
+    log::info!("mounted '{place}', logs in '{logs_dir}'");
+    daemon::announce(&line)
+}
+
+/// The line for people.
+fn announcement(mounted: &Mounted<'_>, in_terminal: bool) -> String {
+    let (place, logs_dir) = (mounted.place.display(), mounted.logs_dir.display());
+    if !mounted.is_ours {
+        return format!(
+            "immuta-fs: serving '{place}', logs in '{logs_dir}' (ends when it is unmounted)\n"
+        );
+    }
+    let stop = if in_terminal {
+        "stop with Ctrl-C or:"
+    } else {
+        "stop with:"
+    };
+    let unmount = if nix::unistd::geteuid().is_root() {
+        "umount"
+    } else {
+        "fusermount3 -u"
+    };
+    format!("immuta-fs: mounted '{place}', logs in '{logs_dir}' ({stop} {unmount} '{place}')\n")
+}
+
+/// Prints the line. Whoever started the program may not read what it says: that is no reason to end.
+pub(crate) fn print(line: &str) {
+    let mut stdout = io::stdout();
+    let _ = stdout
+        .write_all(line.as_bytes())
+        .and_then(|()| stdout.flush());
+}

@@ -1,0 +1,58 @@
+//! A mount that somebody else has made: who runs a container opens `/dev/fuse`, mounts with that descriptor, and passes
+//! it to this program, which needs no rights then. Its number is given as the mount point `/dev/fd/N`, as programs with
+//! libfuse take it.
+
+use std::fs;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::stat::makedev;
+
+use super::mount::MountError;
+
+/// What the kernel's list of devices has for `/dev/fuse`, whatever a container calls it.
+const FUSE_MAJOR: u64 = 10;
+const FUSE_MINOR: u64 = 229;
+/// Standard input, output and error are no gifts.
+const FIRST_PASSED: RawFd = 3;
+
+/// The number in `/dev/fd/N`; `None` for the path of a directory.
+pub(crate) fn number(mountpoint: &Path) -> Option<RawFd> {
+    let digits = mountpoint.to_str()?.strip_prefix("/dev/fd/")?;
+    let number: RawFd = digits.parse().ok()?;
+    // The number's one spelling: `/dev/fd/+5` is a path.
+    (number.to_string() == digits).then_some(number)
+}
+
+/// Takes the descriptor that was passed. To be called once for each number, before this program has opened anything.
+///
+/// # Errors
+/// When it is not open, or not `/dev/fuse`.
+pub(crate) fn take(number: RawFd) -> Result<OwnedFd, MountError> {
+    let cannot = |why: String| MountError(format!("cannot serve '/dev/fd/{number}': {why}"));
+    let way_out = "(who mounts opens '/dev/fuse', and passes that descriptor)";
+    let opened = fs::metadata(format!("/proc/self/fd/{number}"))
+        .map_err(|_| cannot(format!("no such descriptor is open {way_out}")))?;
+    let is_fuse =
+        opened.file_type().is_char_device() && opened.rdev() == makedev(FUSE_MAJOR, FUSE_MINOR);
+    if number < FIRST_PASSED || !is_fuse {
+        return Err(cannot(format!("it is not '/dev/fuse' {way_out}")));
+    }
+    // SAFETY: the descriptor is open, as was just seen. It was passed to this program, which has opened nothing yet, so
+    // no other part of it owns this number; and the caller takes it once.
+    let device = unsafe { OwnedFd::from_raw_fd(number) };
+    fcntl(&device, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|e| cannot(e.to_string()))?;
+    Ok(device)
+}
+
+/// The device number of the mount that is served through a descriptor, as `/proc/self/mountinfo` has it. `None` on a
+/// kernel that does not tell.
+pub(super) fn device_number(number: RawFd) -> Option<String> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).ok()?;
+    let connection = info
+        .lines()
+        .find_map(|line| line.strip_prefix("fuse_connection:"))?;
+    Some(format!("0:{}", connection.trim()))
+}

@@ -1,0 +1,85 @@
+//! Called by mount(8), as `/sbin/mount.fuse.immuta-fs`:
+//! `mount.fuse.immuta-fs SOURCE MOUNTPOINT [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]`.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use clap::Parser;
+
+/// What the names of mount(8)'s helpers begin with.
+const NAME_PREFIX: &str = "mount.";
+
+/// How mount(8) calls.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mount.fuse.immuta-fs",
+    version,
+    about = "Mounts a directory of logs for mount(8); immuta-fs --help tells of the options"
+)]
+struct Call {
+    /// The directory of the logs
+    source: OsString,
+    /// Where to mount them
+    mountpoint: OsString,
+    /// Take no offence at unknown options
+    #[arg(short = 's')]
+    sloppy: bool,
+    /// Do everything but mount
+    #[arg(short = 'f')]
+    fake: bool,
+    /// Write no /etc/mtab: nobody does
+    #[arg(short = 'n')]
+    _no_mtab: bool,
+    /// Say what is mounted
+    #[arg(short = 'v')]
+    verbose: bool,
+    /// The mount namespace to mount in
+    #[arg(short = 'N')]
+    namespace: Option<OsString>,
+    /// Mount options
+    #[arg(short = 'o')]
+    options: Vec<OsString>,
+    /// The type of file system, which mount(8) has found this program by
+    #[arg(short = 't')]
+    _fs_type: Option<OsString>,
+}
+
+/// What mount(8) wants done.
+pub(crate) struct Wanted {
+    /// The same as a command line of `immuta-fs`.
+    pub(crate) arguments: Vec<OsString>,
+    /// Nothing is to be mounted.
+    pub(crate) fake: bool,
+    /// The mount is to be announced.
+    pub(crate) verbose: bool,
+}
+
+/// Whether mount(8) calls the program of this name.
+pub(crate) fn is_called_by_mount(program: &OsStr) -> bool {
+    let name = Path::new(program).file_name().unwrap_or_default();
+    name.as_encoded_bytes().starts_with(NAME_PREFIX.as_bytes())
+}
+
+/// Reads mount(8)'s command line.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn read(arguments: &[OsString]) -> Result<Wanted, clap::Error> {
+    let call = Call::try_parse_from(arguments)?;
+    let mut ours: Vec<OsString> = vec!["immuta-fs".into(), "--daemon".into()];
+    if call.sloppy {
+        ours.push("--sloppy".into());
+    }
+    if let Some(namespace) = call.namespace {
+        ours.extend(["--mount-namespace".into(), namespace]);
+    }
+    for options in call.options {
+        ours.extend(["-o".into(), options]);
+    }
+    ours.extend(["--".into(), call.source, call.mountpoint]);
+    Ok(Wanted {
+        arguments: ours,
+        fake: call.fake,
+        verbose: call.verbose,
+    })
+}

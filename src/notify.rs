@@ -1,0 +1,79 @@
+//! What a service manager is told: the protocol of sd_notify(3), for a unit of `Type=notify`.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+/// Who wants to be told: nobody, unless a service manager has started this program.
+pub(crate) struct ServiceManager(Option<UnixDatagram>);
+
+impl ServiceManager {
+    /// Nobody.
+    pub(crate) fn none() -> Self {
+        ServiceManager(None)
+    }
+
+    /// Who has set NOTIFY_SOCKET.
+    pub(crate) fn of_environment() -> Self {
+        let socket = std::env::var_os("NOTIFY_SOCKET").and_then(|socket| match connect(&socket) {
+            Ok(socket) => Some(socket),
+            Err(e) => {
+                log::warn!(
+                    "the service manager is told nothing: NOTIFY_SOCKET '{}': {e}",
+                    socket.display()
+                );
+                None
+            }
+        });
+        ServiceManager(socket)
+    }
+
+    /// Whether anybody wants to be told.
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The mount answers.
+    pub(crate) fn ready(&self, status: &str) {
+        self.tell(&format!("READY=1\n{}", status_line(status)));
+    }
+
+    /// The mount is on its way out.
+    pub(crate) fn stopping(&self) {
+        self.tell(&format!(
+            "STOPPING=1\n{}",
+            status_line("Ending the reads that wait, syncing the logs")
+        ));
+    }
+
+    /// What it is doing, for `systemctl status`.
+    pub(crate) fn status(&self, status: &str) {
+        self.tell(&status_line(status));
+    }
+
+    fn tell(&self, message: &str) {
+        if let Some(socket) = &self.0
+            && let Err(e) = socket.send(message.as_bytes())
+        {
+            log::warn!("the service manager was not told {message:?}: {e}");
+        }
+    }
+}
+
+/// A line break would begin another message.
+fn status_line(status: &str) -> String {
+    format!("STATUS={}\n", status.replace(char::is_control, " "))
+}
+
+/// A path, or behind an '@' a name that is in no directory.
+fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
+    let address = match name.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        _ => SocketAddr::from_pathname(name)?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.connect_addr(&address)?;
+    Ok(socket)
+}

@@ -1,0 +1,105 @@
+//! The directory of logs, opened for a mount: what is there, who holds it, and what to do when it cannot be opened.
+
+use std::error::Error;
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use immuta::programs::cli::Cli;
+use immuta::{Disk, Options, StdDisk, Storage};
+
+use crate::fuse::{self, mount};
+
+/// The namespace that is made when there is none.
+const DEFAULT_NAMESPACE: &str = "default";
+/// How long a daemon that is not mounted any more may take to let go of its logs.
+const PREDECESSOR_ENDS: Duration = Duration::from_secs(5);
+const LOOKS_AGAIN: Duration = Duration::from_millis(10);
+
+/// Opens the logs in a directory, or makes the first one.
+///
+/// # Errors
+/// Why not, with the way out.
+pub(crate) fn open_storage(cli: &Cli, logs_dir: &Path) -> Result<Storage, Box<dyn Error>> {
+    // `append` takes what the kernel sends in one piece, however short lines are kept.
+    let max_record_bytes = cli.max_record.as_u64().max(fuse::MAX_WRITE_BYTES.into());
+    // A daemon leaves the directory in which a relative path means something.
+    let directory = match cli.detached {
+        Some(_) => std::path::absolute(logs_dir)?,
+        None => logs_dir.to_owned(),
+    };
+    let mut options = Options::new(directory)
+        .format(cli.format)
+        .sync(cli.sync)
+        .read_only(cli.read_only)
+        .max_record_bytes(max_record_bytes);
+    if let Some(format) = cli.assume_format {
+        options = options.assume_format(format);
+    }
+    if !cli.read_only {
+        make_private(logs_dir);
+    }
+    let storage = open_when_free(options, logs_dir).map_err(|e| cannot_keep_logs(logs_dir, e))?;
+    if !cli.read_only && storage.namespaces().is_empty() && storage.failed().is_empty() {
+        storage.create(&immuta::Namespace::new(DEFAULT_NAMESPACE)?)?;
+    }
+    Ok(storage)
+}
+
+/// A daemon whose mount was just unmounted still syncs, and holds its logs: then this waits a little for its end.
+fn open_when_free(options: Options, logs_dir: &Path) -> immuta::Result<Storage> {
+    let start = Instant::now();
+    loop {
+        match Storage::open(options.clone()) {
+            Err(immuta::Error::Locked { holder, .. })
+                if holder.ends_with("(immuta-fs)")
+                    && start.elapsed() < PREDECESSOR_ENDS
+                    && !mount::are_mounted(logs_dir) =>
+            {
+                std::thread::sleep(LOOKS_AGAIN);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Makes a directory of logs that is missing, for this user alone: who may read which log is for the mount to
+/// say, and on the disk there is no such difference. What fails fails again, with a message, when the logs are
+/// opened.
+fn make_private(logs_dir: &Path) {
+    let make = || {
+        let logs_dir = std::path::absolute(logs_dir)?;
+        let parent = logs_dir.parent().unwrap_or(&logs_dir);
+        StdDisk.create_dir(parent)?;
+        DirBuilder::new().mode(0o700).create(&logs_dir)?;
+        StdDisk.sync_dir(parent)
+    };
+    if let Err(e) = make() {
+        log::debug!("'{}' is not made: {e}", logs_dir.display());
+    }
+}
+
+/// Says so when the rights that the mount keeps can be gone round on the disk.
+pub(crate) fn warn_of_open_directory(logs_dir: &Path) {
+    const SEARCH_BY_OTHERS: u32 = 0o011;
+    let mode = std::fs::metadata(logs_dir).map_or(0, |logs_dir| logs_dir.mode());
+    if mode & SEARCH_BY_OTHERS != 0 {
+        log::warn!(
+            "'{0}' lets other users in: on the disk they may read what the mount keeps from them (chmod go= '{0}')",
+            logs_dir.display()
+        );
+    }
+}
+
+/// What the system said about the directory, with the way out.
+fn cannot_keep_logs(logs_dir: &Path, error: immuta::Error) -> Box<dyn Error> {
+    if !matches!(error, immuta::Error::Io { .. }) {
+        return error.into();
+    }
+    let logs = logs_dir.display();
+    if logs_dir.exists() && !logs_dir.is_dir() {
+        return format!("cannot keep logs in '{logs}': not a directory (give a directory)").into();
+    }
+    format!("cannot keep logs in '{logs}': {error} (give a directory that you may write to)").into()
+}

@@ -1,0 +1,167 @@
+//! A user who is not root mounts, through the set-uid helper fusermount3.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use common::{DEADLINE, Mount, eventually, has_ended};
+use nix::unistd::geteuid;
+
+/// A user whom every system has.
+const NOBODY: u32 = 65534;
+
+/// Directories that belong to a user who is not root, with the program in one of them: the build's directory may be for
+/// its owner alone.
+struct Place {
+    mount: Mount,
+    program: PathBuf,
+}
+
+impl Place {
+    fn new() -> Place {
+        let mount = Mount::idle(&[]);
+        let directory = mount.path().parent().unwrap().to_owned();
+        let program = directory.join("immuta-fs");
+        fs::copy(env!("CARGO_BIN_EXE_immuta-fs"), &program).unwrap();
+        if geteuid().is_root() {
+            fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
+            for path in [directory, mount.path()] {
+                chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+            }
+        }
+        Place { mount, program }
+    }
+
+    /// Has the user run a script, whose arguments are the program, the logs and the mount point, in a directory of his
+    /// own. `before` is a command of root's that prepares the machine as the script alone sees it. Returns the status,
+    /// and all that is printed.
+    fn runs(&self, before: &str, script: &str) -> (Option<i32>, String) {
+        let user = format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups");
+        let as_user = if geteuid().is_root() {
+            user.as_str()
+        } else {
+            ""
+        };
+        let whole = format!("set -e\n{before}\nexec {as_user} bash -c \"$0\" bash \"$@\" 2>&1");
+        let namespace: &[&str] = match before {
+            "" => &[],
+            _ => &["unshare", "-m", "--propagation", "private"],
+        };
+        let output = Command::new("timeout")
+            .arg(DEADLINE.as_secs().to_string())
+            .args(namespace)
+            .args(["bash", "-c", &whole, script])
+            .arg(&self.program)
+            .args([self.mount.logs(), self.mount.path()])
+            .current_dir(self.mount.path().parent().unwrap())
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    }
+
+    #[track_caller]
+    fn cannot_mount(&self, before: &str, why: &str) {
+        let (status, said) = self.runs(before, r#""$@""#);
+        let path = self.mount.path();
+        assert_eq!(
+            said,
+            format!("immuta-fs: cannot mount on '{}': {why}\n", path.display())
+        );
+        assert_eq!(status, Some(1));
+    }
+}
+
+#[test]
+fn a_user_mounts_appends_follows_and_unmounts() {
+    let place = Place::new();
+    let path = place.mount.path();
+    let (status, said) = place.runs(
+        "",
+        r#"
+            set -eu
+            mountpoint=$3
+            "$1" --daemon --log-file messages "$2" "$3"
+            echo first >"$mountpoint/default/append"
+            cat "$mountpoint/default/follow" >followed &
+            until [ "$(cat followed)" = first ]; do :; done
+            echo second >"$mountpoint/default/append"
+            until [ "$(cat followed)" = "first
+second" ]; do :; done
+            fusermount3 -u "$mountpoint" 2>/dev/null || echo 'in use'
+            kill $!
+            wait $! || true
+            fusermount3 -u "$mountpoint"
+            mkdir "$mountpoint/not-mounted"
+            rmdir "$mountpoint/not-mounted"
+            # A daemon that was killed leaves a dead mount, which the user's next one takes over.
+            "$1" --daemon --log-file messages "$2" "$3"
+            kill -9 $(cut -d' ' -f2 "$2/.immuta.lock")
+            until ! stat -f "$mountpoint" >/dev/null 2>&1; do :; done
+            "$1" --daemon --log-file messages "$2" "$3"
+            cat "$mountpoint/default/log"
+            kill $(cut -d' ' -f2 "$2/.immuta.lock")
+        "#,
+    );
+    let mounted = format!(
+        "immuta-fs: mounted '{0}', logs in '{1}' (stop with: fusermount3 -u '{0}')\n",
+        path.display(),
+        place.mount.logs().display()
+    );
+    assert_eq!(
+        said,
+        format!("{mounted}in use\n{mounted}{mounted}first\nsecond\n")
+    );
+    assert_eq!(status, Some(0));
+    let daemon = place.mount.holder();
+    eventually("the daemon has ended", || has_ended(daemon));
+    assert!(!place.mount.is_mounted());
+}
+
+#[test]
+fn without_fusermount3_and_without_the_device_the_way_out_is_told() {
+    if !geteuid().is_root() {
+        return; // Only root takes them away.
+    }
+    let place = Place::new();
+    let hide =
+        "for program in $(type -ap fusermount3); do mount --bind /dev/null \"$program\"; done";
+    place.cannot_mount(hide, "fusermount3 is missing (install the package fuse3)");
+    let close = "mount -t tmpfs -o dev none /mnt; mknod -m 600 /mnt/fuse c 10 229; mount --bind /mnt/fuse /dev/fuse";
+    let why = "cannot open '/dev/fuse': Permission denied (os error 13) (as root: chmod a+rw /dev/fuse; in a container: \
+               run it with --device /dev/fuse)";
+    place.cannot_mount(close, why);
+}
+
+#[test]
+fn a_dead_mount_that_the_user_cannot_clear_away_is_named_with_the_way_out() {
+    if !geteuid().is_root() {
+        return; // Only root hides fusermount3.
+    }
+    let place = Place::new();
+    let (status, said) = place.runs(
+        "",
+        r#"set -e; "$1" --daemon --log-file messages "$2" "$3" >/dev/null; kill -9 $(cut -d' ' -f2 "$2/.immuta.lock")
+            until ! stat -f "$3" >/dev/null 2>&1; do :; done"#,
+    );
+    assert_eq!((status, said.as_str()), (Some(0), ""));
+    let hide =
+        "for program in $(type -ap fusermount3); do mount --bind /dev/null \"$program\"; done";
+    let (status, said) = place.runs(hide, r#""$1" --log-level error "$2" "$3""#);
+    let path = place.mount.path();
+    let expected = format!(
+        "immuta-fs: cannot mount on '{0}': a dead mount is in the way: fusermount3 is missing (install the package fuse3) \
+         (as root: umount -l '{0}')\n",
+        path.display()
+    );
+    assert_eq!((status, said), (Some(1), expected));
+}
