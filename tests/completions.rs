@@ -63,6 +63,14 @@ fn bash_completes_commands_options_and_their_values() {
     let script = prints(&["completions", "bash", "immuta-fs"]);
     let fs = offered(&script, "_immuta__fs", &["immuta-fs", "--syn"]);
     assert_eq!(fs[0], "--sync");
+    let all = offered(&script, "_immuta__fs", &["immuta-fs", "--"]);
+    let help = Command::new(env!("CARGO_BIN_EXE_immuta-fs"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let hidden = |option: &&String| option.starts_with("--") && !help.contains(option.as_str());
+    assert_eq!(all.iter().find(hidden), None);
 }
 
 #[test]

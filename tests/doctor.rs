@@ -136,7 +136,7 @@ fn each_thing_that_is_wrong_is_one_line_with_the_way_out() {
     system.set("/proc/sys/fs/fuse/max_request_timeout", "20\n");
     system.finds(
         0,
-        "warn  fs.fuse.*request_timeout: the kernel ends the mount when a read has waited 20 s (as root: sysctl \
+        "warn  fs.fuse.*request_timeout: 20 s: a read that waits gets EINTR after 10 s, and not every program reads again (as root: sysctl \
          fs.fuse.max_request_timeout=0)",
     );
 

@@ -34,17 +34,31 @@ pub(crate) struct Completions {
 
 impl Completions {
     /// `immuta` is the definition of this program.
-    pub(crate) fn run(&self, immuta: &mut Command) -> Result<(), Failure> {
+    pub(crate) fn run(&self, immuta: &Command) -> Result<(), Failure> {
+        let mut program = match self.program {
+            Program::Immuta => visible(immuta),
+            Program::ImmutaFs => visible(&cli::Cli::command()),
+        };
+        let name = program.get_name().to_owned();
         let mut script = Vec::new();
-        match self.program {
-            Program::Immuta => clap_complete::generate(self.shell, immuta, "immuta", &mut script),
-            Program::ImmutaFs => {
-                let mut immuta_fs = cli::Cli::command();
-                clap_complete::generate(self.shell, &mut immuta_fs, "immuta-fs", &mut script);
-            }
-        }
+        clap_complete::generate(self.shell, &mut program, name, &mut script);
         Ok(io::stdout().write_all(&script)?)
     }
+}
+
+/// The command without what is hidden, which completions would offer. Hidden arguments that have no name of
+/// their own stay: they are where files are completed.
+fn visible(command: &Command) -> Command {
+    let arguments = command
+        .get_arguments()
+        .filter(|a| a.is_positional() || !a.is_hide_set());
+    let commands = command.get_subcommands().filter(|c| !c.is_hide_set());
+    Command::new(command.get_name().to_owned())
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_version_flag(command.get_version().is_none())
+        .about(command.get_about().cloned().unwrap_or_default())
+        .args(arguments.cloned())
+        .subcommands(commands.map(visible))
 }
 
 /// Write the manual pages of both programs; without a directory, print immuta(1)

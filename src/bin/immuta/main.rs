@@ -80,7 +80,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Repair(repair) => repair.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Top(top) => top.run(),
-        Command::Completions(completions) => completions.run(&mut Cli::command()),
+        Command::Completions(completions) => completions.run(&Cli::command()),
         Command::Man(man) => man.run(Cli::command()),
     }
 }

@@ -274,9 +274,13 @@ impl System {
             .min();
         match shortest {
             None => Finding::ok(name, "none: a read may wait for ever"),
+            // The daemon answers in half the time, and the reader asks again.
             Some((seconds, limit)) => Finding::warn(
                 name,
-                format!("the kernel ends the mount when a read has waited {seconds} s"),
+                format!(
+                    "{seconds} s: a read that waits gets EINTR after {} s, and not every program reads again",
+                    seconds as f64 / 2.0
+                ),
                 format!("as root: sysctl fs.fuse.{limit}=0"),
             ),
         }
