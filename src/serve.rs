@@ -58,7 +58,10 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
     )?;
     let n_threads =
         std::thread::available_parallelism().map_or(MIN_THREADS, |n| n.get().max(MIN_THREADS));
-    let (session, mountpoint) = mount::mount_at(&path, &logs_dir, FuseFs(fs.clone()), n_threads)?;
+    let notifier = Arc::default();
+    let fuse_fs = FuseFs(fs.clone(), Arc::clone(&notifier));
+    let (session, mountpoint) = mount::mount_at(&path, &logs_dir, fuse_fs, n_threads)?;
+    let _ = notifier.set(session.notifier());
 
     let interrupted = fs.clone();
     interrupt::watch(session.as_fd(), move |unique| interrupted.interrupt(unique));

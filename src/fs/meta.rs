@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use super::errno::Errno;
-use super::handle::lock;
+use super::handle::{Output, lock};
+use super::offsets::Size;
 use super::start::Start;
 use super::tree::{self, Direction, File, Kind, Node};
 use super::view::View;
@@ -13,11 +14,11 @@ use super::{Caller, Fs, Namespace, PoisonError, Transport};
 use crate::log::{self, RecordNo};
 
 /// How long the kernel may believe what never changes: a committed record, the name of a fixed file.
-const FOREVER: Duration = Duration::from_secs(24 * 3600);
+pub(super) const FOREVER: Duration = Duration::from_secs(24 * 3600);
 /// How long it may believe what changes rarely and harmlessly: a directory's times.
-const SHORT: Duration = Duration::from_secs(1);
+pub(super) const SHORT: Duration = Duration::from_secs(1);
 /// Unit of `st_blocks`, in bytes, as in `stat(2)`.
-const BLOCK_BYTES: u64 = 512;
+pub(super) const BLOCK_BYTES: u64 = 512;
 const DIRECTORY_MODE: u16 = 0o755;
 
 /// What kind of node a name is.
@@ -44,6 +45,8 @@ pub struct Attr {
     pub gid: u32,
     /// Bytes.
     pub size: u64,
+    /// The size is 0 because it is not known, as in `/proc`: there are bytes.
+    pub size_unknown: bool,
     /// 512-byte blocks.
     pub blocks: u64,
     /// Links: 2 and one for each subdirectory, for a directory; 1 for a file.
@@ -76,7 +79,12 @@ impl<T: Transport> Fs<T> {
     /// `ENOENT`; `ENOTDIR` when `parent` is a file.
     pub fn lookup(&self, parent: u64, name: &str) -> Result<Attr, Errno> {
         let node = match Node::from_ino(parent)? {
+            Node::Root if name == tree::ABOUT => Node::About,
             Node::Root => Node::Namespace(self.namespace_named(name)?.id()),
+            Node::About => {
+                let file = tree::ABOUT_FILES.iter().find(|(n, _)| *n == name);
+                Node::AboutFile(file.ok_or(Errno::ENOENT)?.1)
+            }
             Node::Namespace(id) => match tree::file_named(name) {
                 Some(file) => Node::File(id, file),
                 None => Node::Record(id, tree::parse_record(name).ok_or(Errno::ENOENT)?),
@@ -84,7 +92,9 @@ impl<T: Transport> Fs<T> {
             Node::File(id, directory) if directory.kind.is_directory() => {
                 return self.look_up_start(id, directory, name);
             }
-            Node::File(..) | Node::Record(..) | Node::Start(..) => return Err(Errno::ENOTDIR),
+            Node::File(..) | Node::Record(..) | Node::Start(..) | Node::AboutFile(_) => {
+                return Err(Errno::ENOTDIR);
+            }
         };
         let mut attr = match self.attr(node) {
             Err(Errno::ESTALE) => return Err(Errno::ENOENT),
@@ -125,13 +135,20 @@ impl<T: Transport> Fs<T> {
     /// behalf of `lseek(SEEK_END)`: from then on that handle ends there.
     ///
     /// # Errors
-    /// `ESTALE` for a node that is gone.
+    /// `ESTALE` for a node that is gone; `EINVAL` for who asks for an end that is not known, as in `/proc`.
     pub fn getattr(&self, ino: u64, fh: Option<u64>) -> Result<Attr, Errno> {
-        if let Some(handle) = fh.and_then(|fh| self.handles.get(fh))
+        let handle = fh.and_then(|fh| self.handles.get(fh));
+        if let Some(handle) = &handle
             && handle.ask_end()
             && let Some(path) = handle.nudge_path()
         {
             handle.namespace.end_askers.add(path);
+        }
+        if let Some(handle) = &handle
+            && let Output::Lines(lines) = &handle.output
+            && !matches!(lines_size(&handle.namespace, lines.name), Size::Exact(_))
+        {
+            return Err(Errno::EINVAL);
         }
         Ok(Attr {
             ino,
@@ -144,10 +161,12 @@ impl<T: Transport> Fs<T> {
     /// and reads on.
     ///
     /// # Errors
-    /// `ENXIO` from the end on; `EINVAL` for another `whence`; `ESTALE`.
+    /// `ENXIO` from the end on; `EINVAL` for another `whence`, and where the end is not known; `ESTALE`.
     pub fn seek_data_or_hole(&self, ino: u64, offset: i64, whence: i32) -> Result<i64, Errno> {
-        let size = self.attr(Node::from_ino(ino)?)?.size as i64;
+        let attr = self.attr(Node::from_ino(ino)?)?;
+        let size = attr.size as i64;
         match whence {
+            _ if attr.size_unknown => Err(Errno::EINVAL),
             libc::SEEK_DATA | libc::SEEK_HOLE if !(0..size).contains(&offset) => Err(Errno::ENXIO),
             libc::SEEK_DATA => Ok(offset),
             libc::SEEK_HOLE => Ok(size),
@@ -158,6 +177,7 @@ impl<T: Transport> Fs<T> {
     pub(super) fn attr(&self, node: Node) -> Result<Attr, Errno> {
         match node {
             Node::Root => self.directory_attr(node, self.root_links(), self.started),
+            Node::About | Node::AboutFile(_) => self.about_attr(node),
             Node::Namespace(id) => {
                 let state = self.namespace(id)?.log.state();
                 self.directory_attr(node, 2, state.last_time.unwrap_or(self.started))
@@ -169,6 +189,7 @@ impl<T: Transport> Fs<T> {
             Node::File(id, file) => {
                 let namespace = self.namespace(id)?;
                 let (log, state) = (&namespace.log, namespace.log.state());
+                let mut size_unknown = false;
                 let (size, attr_ttl) = match file.kind {
                     Kind::Append | Kind::AppendLines | Kind::AppendFrames | Kind::AppendFile => {
                         (0, FOREVER)
@@ -177,13 +198,23 @@ impl<T: Transport> Fs<T> {
                     Kind::Frames | Kind::FollowFrames => {
                         (View::Frames.end(log, &state), Duration::ZERO)
                     }
+                    Kind::JsonLog | Kind::JsonFollow => match lines_size(&namespace, file.name) {
+                        Size::Exact(bytes) | Size::AtLeast(bytes) => (bytes, Duration::ZERO),
+                        Size::Unknown => {
+                            size_unknown = true;
+                            (0, Duration::ZERO)
+                        }
+                    },
                     Kind::From | Kind::Since => (0, SHORT),
                     Kind::Stats => (self.stats(&namespace)?.len() as u64, Duration::ZERO),
                     Kind::Count => (count_text(state.count).len() as u64, Duration::ZERO),
                 };
                 let mode = file.direction.mode(DIRECTORY_MODE);
                 let modified = state.last_time.unwrap_or(self.started);
-                self.file_attr(node, mode, size, modified, attr_ttl, FOREVER)
+                Ok(Attr {
+                    size_unknown,
+                    ..self.file_attr(node, mode, size, modified, attr_ttl, FOREVER)?
+                })
             }
             Node::Start(id, number) => {
                 let namespace = self.namespace(id)?;
@@ -219,7 +250,7 @@ impl<T: Transport> Fs<T> {
             .namespaces
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        2 + namespaces.len() as u32
+        3 + namespaces.len() as u32
     }
 
     fn directory_attr(&self, node: Node, links: u32, modified: SystemTime) -> Result<Attr, Errno> {
@@ -230,6 +261,7 @@ impl<T: Transport> Fs<T> {
             uid: self.settings.uid,
             gid: self.settings.gid,
             size: 0,
+            size_unknown: false,
             blocks: 0,
             links,
             modified,
@@ -257,6 +289,7 @@ impl<T: Transport> Fs<T> {
             uid,
             gid,
             size,
+            size_unknown: false,
             blocks,
             links: 1,
             modified,
@@ -323,7 +356,14 @@ impl<T: Transport> Fs<T> {
                 return Err(Errno::EPERM);
             }
             Node::Namespace(_) => return Err(Errno::ENOTDIR),
-            Node::File(..) | Node::Record(..) | Node::Start(..) => return Err(Errno::EPERM),
+            Node::About
+            | Node::AboutFile(_)
+            | Node::File(..)
+            | Node::Record(..)
+            | Node::Start(..) => return Err(Errno::EPERM),
+        }
+        if name == tree::ABOUT {
+            return Err(Errno::EPERM);
         }
         let namespace = self.namespace_named(name)?;
         let turn = namespace.turn().ok_or(Errno::ENOTEMPTY)?;
@@ -373,6 +413,12 @@ pub struct DiskSpace {
     pub files_free: u64,
     /// Longest name, in bytes.
     pub name_bytes: u32,
+}
+
+/// How long the lines are that a file of a namespace shows.
+fn lines_size(namespace: &Namespace, file: &str) -> Size {
+    let followed = namespace.end_askers.has(file);
+    namespace.offsets.size(&namespace.log, followed)
 }
 
 pub(super) fn count_text(count: u64) -> String {

@@ -7,13 +7,19 @@
 //! its close, and the `storing` of it. [`parked`] holds the reads that wait for a record, `durable` the answers that wait for
 //! the disk, `turn` the writes that wait for a large one.
 
+mod about;
 mod directory;
 mod durable;
 pub mod errno;
 pub mod frames;
 mod handle;
+mod json;
+mod json_lines;
 pub mod lines;
+mod measure;
 mod meta;
+mod metrics;
+mod offsets;
 mod opener;
 mod opening;
 pub mod parked;
@@ -22,24 +28,29 @@ mod receipts;
 mod spool;
 mod start;
 mod stats;
+mod status;
 mod storing;
 mod sync;
 pub mod tree;
 mod turn;
 pub mod view;
 mod writing;
+mod xattr;
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::log::{Log, Storage};
+use about::Snapshots;
 use durable::Line;
 use errno::Errno;
 use handle::{Handle, Handles, lock};
+use measure::{FarRead, Measuring};
+use offsets::Offsets;
 use parked::Parked;
 use start::Starts;
 use turn::{Behind, Turns};
@@ -50,6 +61,7 @@ pub use opening::{Access, Opened};
 pub use reading::{PollState, ReadMode};
 pub use start::parse_time;
 pub use writing::WriteMode;
+pub use xattr::XattrReply;
 
 /// What carries calls to the file system and answers back: FUSE, or a test.
 pub trait Transport: 'static {
@@ -130,11 +142,14 @@ pub struct Fs<T: Transport> {
     settings: Settings,
     namespaces: RwLock<HashMap<u32, Arc<Namespace>>>,
     handles: Handles,
+    snapshots: Snapshots,
     directories: Directories,
     parked: Parked<Waiter<T>>,
     durable: Arc<Line<T>>,
     behind: Behind<T>,
     myself: Weak<Fs<T>>,
+    far_reads: Parked<FarRead<T>>,
+    measuring: Arc<Measuring>,
     pollers: Mutex<HashMap<u64, Poller<T>>>,
     nudge: RwLock<Option<Arc<dyn Nudge>>>,
     /// The one thread whose change of times is an inotify nudge; 0: none.
@@ -145,6 +160,7 @@ pub struct Fs<T: Transport> {
     /// The mount is on its way out: no line waits for its newline any more.
     closing: AtomicBool,
     started: SystemTime,
+    running_since: Instant,
 }
 
 /// Open directories, by their number: how many records each lists, fixed when it is rewound, so that a
@@ -162,6 +178,10 @@ struct Namespace {
     turns: Turns,
     /// Open files that asked for the end, by their path in the namespace.
     end_askers: Askers,
+    /// Where its lines of JSON are.
+    offsets: Offsets,
+    /// How many writes to its files were refused.
+    refused_writes: AtomicU64,
 }
 
 impl Namespace {
@@ -170,11 +190,18 @@ impl Namespace {
             log,
             turns: Turns::default(),
             end_askers: Askers::default(),
+            offsets: Offsets::default(),
+            refused_writes: AtomicU64::new(0),
         }
     }
 
     fn id(&self) -> u32 {
         self.log.id()
+    }
+
+    /// Counts a write that was refused.
+    fn refuse_write(&self) {
+        self.refused_writes.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -203,6 +230,10 @@ impl Askers {
         }
     }
 
+    fn has(&self, path: &str) -> bool {
+        self.all.load(Ordering::Relaxed) > 0 && lock(&self.by_path).contains_key(path)
+    }
+
     fn paths(&self) -> Vec<String> {
         match self.all.load(Ordering::Relaxed) {
             0 => Vec::new(),
@@ -220,13 +251,15 @@ struct Poller<T: Transport> {
 /// A read that waits.
 struct Waiter<T: Transport> {
     handle: Arc<Handle>,
+    /// The transport's number of the request.
+    unique: u64,
     offset: u64,
     size: u32,
     reply: T::Read,
 }
 
 impl<T: Transport> Fs<T> {
-    /// A tree over the namespaces that `storage` has open. Starts the thread that syncs.
+    /// A tree over the namespaces that `storage` has open. Starts the threads that sync and measure.
     ///
     /// # Errors
     /// When there can be no more threads.
@@ -243,11 +276,14 @@ impl<T: Transport> Fs<T> {
             settings,
             namespaces: RwLock::new(namespaces),
             handles: Handles::default(),
+            snapshots: Snapshots::default(),
             directories: Directories::default(),
             parked: Parked::default(),
             durable: Arc::default(),
             behind: Behind::default(),
             myself: myself.clone(),
+            far_reads: Parked::default(),
+            measuring: Arc::default(),
             pollers: Mutex::default(),
             nudge: RwLock::new(None),
             nudging_thread: AtomicU32::new(0),
@@ -255,11 +291,16 @@ impl<T: Transport> Fs<T> {
             lookups: AtomicU32::new(0),
             closing: AtomicBool::new(false),
             started: SystemTime::now(),
+            running_since: Instant::now(),
         });
         let (line, weak) = (fs.durable.clone(), Arc::downgrade(&fs));
         thread::Builder::new()
             .name("durable".into())
             .spawn(move || line.serve(&weak))?;
+        let (measuring, weak) = (fs.measuring.clone(), Arc::downgrade(&fs));
+        thread::Builder::new()
+            .name("measure".into())
+            .spawn(move || measuring.serve(&weak))?;
         Ok(fs)
     }
 
@@ -334,6 +375,7 @@ impl<T: Transport> Fs<T> {
         for waiter in self.parked.close() {
             waiter.reply.data(&[]);
         }
+        self.close_far_reads();
         for (_, poller) in lock(&self.pollers).drain() {
             poller.waker.wake();
         }
@@ -366,5 +408,6 @@ impl<T: Transport> Fs<T> {
 impl<T: Transport> Drop for Fs<T> {
     fn drop(&mut self) {
         self.durable.close();
+        self.measuring.close();
     }
 }

@@ -6,13 +6,14 @@ pub(crate) mod nudge;
 mod reply;
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags,
-    IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, PollEvents, PollFlags,
+    IoctlFlags, KernelConfig, LockOwner, Notifier, OpenAccMode, OpenFlags, PollEvents, PollFlags,
     PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
     ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr,
     Request, TimeOrNow, WriteFlags,
@@ -20,7 +21,7 @@ use fuser::{
 pub(crate) use reply::Kernel;
 use reply::{
     KernelDone, KernelPoll, KernelRead, KernelWrite, file_type, reply_attr, reply_empty,
-    reply_entry, to_fuser,
+    reply_entry, reply_xattr, to_fuser,
 };
 
 use immuta::fs::errno::Errno;
@@ -38,8 +39,24 @@ fn utf8(name: &OsStr) -> Result<&str, Errno> {
     name.to_str().ok_or(Errno::EINVAL)
 }
 
-/// The file system behind a FUSE session.
-pub(crate) struct FuseFs(pub(crate) Arc<Fs<Kernel>>);
+/// The file system behind a FUSE session, and the session's way to tell the kernel something, once there is
+/// one.
+pub(crate) struct FuseFs(
+    pub(crate) Arc<Fs<Kernel>>,
+    pub(crate) Arc<OnceLock<Notifier>>,
+);
+
+/// Tells the kernel that a file has bytes, before it is told a size of 0. To `sendfile` and `splice` that size
+/// is the end, and they would end without a question, and so would `cat`, as some build it. Bytes that are
+/// "stored" far behind the beginning leave the kernel with a larger size of its own; since it is newer than
+/// the question that is under way, the answer does not change it. It is not what programs are shown, and
+/// what is stored is never read: pages of such a file are refused.
+fn show_bytes(notifier: Option<&Notifier>, ino: INodeNo) {
+    const FAR_BEHIND: u64 = (1 << 30) - 1;
+    if let Some(Err(e)) = notifier.map(|n| n.store(ino, FAR_BEHIND, &[0])) {
+        log::debug!("the kernel takes inode {} for empty: {e}", ino.0);
+    }
+}
 
 impl Filesystem for FuseFs {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
@@ -72,7 +89,11 @@ impl Filesystem for FuseFs {
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
-        reply_attr(reply, self.0.getattr(ino.0, fh.map(|fh| fh.0)));
+        let attr = self.0.getattr(ino.0, fh.map(|fh| fh.0));
+        if attr.is_ok_and(|attr| attr.size_unknown) {
+            show_bytes(self.1.get(), ino);
+        }
+        reply_attr(reply, attr);
     }
 
     fn setattr(
@@ -317,6 +338,14 @@ impl Filesystem for FuseFs {
         }
     }
 
+    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        reply_xattr(reply, self.0.getxattr(ino.0, name.as_bytes(), size));
+    }
+
+    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        reply_xattr(reply, self.0.listxattr(ino.0, size));
+    }
+
     fn lseek(
         &self,
         _req: &Request,
@@ -389,16 +418,6 @@ impl Filesystem for FuseFs {
         reply.error(fuser::Errno::EPERM);
     }
 
-    // What the tree does not have. Answered without the warning that fuser's defaults print.
-
-    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
-        reply.error(fuser::Errno::ENOSYS);
-    }
-
-    fn listxattr(&self, _: &Request, _: INodeNo, _: u32, reply: ReplyXattr) {
-        reply.error(fuser::Errno::ENOSYS);
-    }
-
     fn setxattr(
         &self,
         _: &Request,
@@ -409,12 +428,14 @@ impl Filesystem for FuseFs {
         _: u32,
         reply: ReplyEmpty,
     ) {
-        reply.error(fuser::Errno::ENOSYS);
+        reply.error(fuser::Errno::EPERM);
     }
 
     fn removexattr(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
-        reply.error(fuser::Errno::ENOSYS);
+        reply.error(fuser::Errno::EPERM);
     }
+
+    // What the tree does not have. Answered without the warning that fuser's defaults print.
 
     fn ioctl(
         &self,

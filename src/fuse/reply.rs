@@ -2,10 +2,12 @@
 
 use fuser::{
     FileAttr, FileType, Generation, INodeNo, PollNotifier, ReplyAttr, ReplyData, ReplyEmpty,
-    ReplyEntry, ReplyWrite,
+    ReplyEntry, ReplyWrite, ReplyXattr,
 };
 use immuta::fs::errno::Errno;
-use immuta::fs::{Attr, DoneReply, NodeType, PollWaker, ReadReply, Transport, WriteReply};
+use immuta::fs::{
+    Attr, DoneReply, NodeType, PollWaker, ReadReply, Transport, WriteReply, XattrReply,
+};
 
 /// Unit of `st_blksize`: what `cat` and its like then read at a time.
 const PREFERRED_READ_BYTES: u32 = 128 << 10;
@@ -115,6 +117,14 @@ pub(super) fn reply_attr(reply: ReplyAttr, result: Result<Attr, Errno>) {
 pub(super) fn reply_empty(reply: ReplyEmpty, result: Result<(), Errno>) {
     match result {
         Ok(()) => reply.ok(),
+        Err(errno) => reply.error(to_fuser(errno)),
+    }
+}
+
+pub(super) fn reply_xattr(reply: ReplyXattr, result: Result<XattrReply, Errno>) {
+    match result {
+        Ok(XattrReply::Size(size)) => reply.size(size),
+        Ok(XattrReply::Data(bytes)) => reply.data(&bytes),
         Err(errno) => reply.error(to_fuser(errno)),
     }
 }
