@@ -46,7 +46,8 @@ enum Shown {
     Base64,
 }
 
-/// A large record that was verified, and how it is shown: both take reading it through.
+/// A record of which a part was shown, after it was verified: the rest is read in pieces. To know how it is
+/// shown takes reading it through, too.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Large {
     record: u64,
@@ -182,23 +183,33 @@ pub(super) fn make(
             edge,
             clock,
         };
-        match log.read_run(RecordNo(line.place.record), wanted, scratch)? {
+        let record = line.place.record;
+        if let Some(known) = large.filter(|known| known.record == record) {
+            line.large(log, &log.entry(RecordNo(record))?, known.shown, piece)?;
+            continue;
+        }
+        match log.read_run(RecordNo(record), wanted, scratch)? {
             Run::Records(records) => {
                 for (entry, payload) in records {
-                    if !line.small(&entry, payload) {
+                    let shown = match std::str::from_utf8(payload) {
+                        Ok(_) => Shown::Text,
+                        Err(_) => Shown::Base64,
+                    };
+                    if !line.small(&entry, payload, shown) {
+                        // Smaller ones are cheaper read again, together with those behind them.
+                        if line.place.within > 0
+                            && entry.size > line.window.until - line.window.from
+                        {
+                            let record = entry.record.0;
+                            *large = Some(Large { record, shown });
+                        }
                         break;
                     }
                 }
             }
             Run::Large(entry) => {
-                let shown = match *large {
-                    Some(known) if known.record == entry.record.0 => known.shown,
-                    _ => look_through(log, &entry)?,
-                };
-                *large = Some(Large {
-                    record: entry.record.0,
-                    shown,
-                });
+                let shown = look_through(log, &entry)?;
+                *large = Some(Large { record, shown });
                 line.large(log, &entry, shown, piece)?;
             }
         }
@@ -227,11 +238,7 @@ struct Line<'a, 'b> {
 
 impl Line<'_, '_> {
     /// Makes the line of a record whose payload is in memory. Returns whether the window goes on behind it.
-    fn small(&mut self, entry: &Entry, payload: &[u8]) -> bool {
-        let shown = match std::str::from_utf8(payload) {
-            Ok(_) => Shown::Text,
-            Err(_) => Shown::Base64,
-        };
+    fn small(&mut self, entry: &Entry, payload: &[u8], shown: Shown) -> bool {
         let rest = usize::try_from(self.place.within).unwrap_or(usize::MAX);
         let rest = payload.get(rest..).unwrap_or_default();
         self.begin(entry, shown) && self.payload(rest, shown) && self.end()
@@ -251,8 +258,13 @@ impl Line<'_, '_> {
         if shown == Shown::Base64 {
             self.skip_groups(entry.size);
         }
-        piece.resize(PIECE_BYTES, 0);
         while self.place.within < entry.size {
+            // No byte becomes less than one.
+            let room = usize::try_from(self.window.until.saturating_sub(self.window.at));
+            piece.resize(
+                room.map_or(PIECE_BYTES, |n| PIECE_BYTES.min(n / 3 * 3 + 3)),
+                0,
+            );
             let read = log.read_part(entry, self.place.within, piece)?;
             if !self.payload(&piece[..read], shown) || self.window.is_full() {
                 return Ok(false);

@@ -175,11 +175,13 @@ impl<T: Transport> Fs<T> {
             Some(Input::Lines { lines, .. }) => {
                 let mut lines = lock(lines);
                 if lines.has_partial() {
-                    lines.finish(|batch| {
-                        let appended = log.append_batch_quiet(batch)?;
-                        handle.appended(appended.record, batch.len());
-                        Ok(())
-                    })?;
+                    lines
+                        .finish(|batch| {
+                            let appended = log.append_batch_quiet(batch)?;
+                            handle.appended(appended.record, batch.len());
+                            Ok(())
+                        })
+                        .inspect_err(|_| handle.namespace.refuse_write())?;
                     drop(lines);
                     self.grew(&handle.namespace);
                 }
