@@ -233,13 +233,15 @@ impl Offsets {
             let Ok(entry) = log.entry(RecordNo(furthest.record)) else {
                 return at_least;
             };
-            let left = (state.log_end - entry.index.0).saturating_sub(furthest.within());
+            let left = state
+                .log_end
+                .saturating_sub(entry.index.0 + furthest.within());
             let first_left = *first_left.get_or_insert(left);
             if first_left > limit {
                 if !followed {
                     return Size::Unknown;
                 }
-                if first_left - left >= TURN_BYTES {
+                if first_left.saturating_sub(left) >= TURN_BYTES {
                     return at_least;
                 }
             }
@@ -248,5 +250,33 @@ impl Offsets {
                 return at_least;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_places_that_are_remembered_are_few_and_near_however_long_the_lines_are() {
+        let (mut known, mut place) = (Known::default(), Place::default());
+        let step = SPACING_BYTES / 3;
+        for record in 1..=20 * MAX_PLACES as u64 {
+            place.record = record;
+            place.offset += step;
+            known.note(place, None);
+        }
+        assert!(known.places.len() <= MAX_PLACES);
+        assert!(known.places.len() > MAX_PLACES / 4);
+        // Known already: it changes nothing.
+        known.note(Place::default(), None);
+        assert_eq!(known.before(u64::MAX), place);
+        for offset in (0..place.offset).step_by(1_234_567) {
+            let before = known.before(offset);
+            assert_eq!(before.offset, before.record * step);
+            assert!(before.offset <= offset);
+            assert!(offset - before.offset <= 2 * known.spacing_bytes);
+        }
+        assert_eq!(known.before(0), Place::default());
     }
 }
