@@ -19,7 +19,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use crate::cli::Cli;
 use crate::fuse::mount::{self, MountPoint};
 use crate::fuse::nudge::Nudger;
-use crate::fuse::{self, FuseFs, Kernel, interrupt};
+use crate::fuse::{self, Endless, FuseFs, Kernel, interrupt};
 
 /// How long files that are still open may keep a daemon that was told to end.
 const GRACE: Duration = Duration::from_millis(500);
@@ -58,10 +58,10 @@ pub(crate) fn serve(cli: &Cli) -> Result<(), Box<dyn Error>> {
     )?;
     let n_threads =
         std::thread::available_parallelism().map_or(MIN_THREADS, |n| n.get().max(MIN_THREADS));
-    let notifier = Arc::default();
-    let fuse_fs = FuseFs(fs.clone(), Arc::clone(&notifier));
+    let endless = Arc::<Endless>::default();
+    let fuse_fs = FuseFs(fs.clone(), Arc::clone(&endless));
     let (session, mountpoint) = mount::mount_at(&path, &logs_dir, fuse_fs, n_threads)?;
-    let _ = notifier.set(session.notifier());
+    endless.begin(session.notifier());
 
     let interrupted = fs.clone();
     interrupt::watch(session.as_fd(), move |unique| interrupted.interrupt(unique));

@@ -1020,7 +1020,7 @@ fn the_size_of_the_lines_is_exact_or_not_known_and_never_goes_back_while_somebod
     let tree = Tree::new();
     let size = |name: &str| tree.fs.getattr(tree.ino(name), None).unwrap();
     assert_eq!(
-        (size("log.jsonl").size, size("log.jsonl").size_unknown),
+        (size("log.jsonl").size, size("log.jsonl").endless),
         (0, false)
     );
     let some = append_json(&tree, &[b'x'; 1000], MIB / 2);
@@ -1032,7 +1032,7 @@ fn the_size_of_the_lines_is_exact_or_not_known_and_never_goes_back_while_somebod
         tree.append(&records[records.len() - 1]);
     }
     let look = size("log.jsonl");
-    assert_eq!((look.size, look.size_unknown), (0, true));
+    assert_eq!((look.size, look.endless), (0, true));
     let seek = |whence| tree.fs.seek_data_or_hole(look.ino, 0, whence);
     assert_eq!(seek(libc::SEEK_DATA), Err(Errno::EINVAL));
     let file = tree.open("follow.jsonl");
@@ -1051,7 +1051,7 @@ fn the_size_of_the_lines_is_exact_or_not_known_and_never_goes_back_while_somebod
     }
     let lines = json_of(&tree, &records);
     let file = tree.open("log.jsonl");
-    assert!(size("log.jsonl").size_unknown);
+    assert!(size("log.jsonl").endless);
     let ino = tree.ino("log.jsonl");
     let asked = tree.fs.getattr(ino, Some(file));
     assert_eq!(asked.map(|attr| attr.size), Err(Errno::EINVAL));
@@ -1064,7 +1064,7 @@ fn the_size_of_the_lines_is_exact_or_not_known_and_never_goes_back_while_somebod
     let mut last = at + 1000;
     while last < lines.len() as u64 {
         let look = size("log.jsonl");
-        assert!(last <= look.size && !look.size_unknown, "{last} {look:?}");
+        assert!(last <= look.size && !look.endless, "{last} {look:?}");
         assert!(last < look.size || look.size == lines.len() as u64);
         last = look.size;
     }

@@ -120,7 +120,7 @@ impl<T: Transport> Fs<T> {
             uid: self.settings.uid,
             gid: self.settings.gid,
             size,
-            size_unknown: false,
+            endless: false,
             blocks: size.div_ceil(BLOCK_BYTES),
             links,
             modified,

@@ -33,8 +33,6 @@ impl Errno {
     pub const EISDIR: Errno = Errno(libc::EISDIR);
     /// No such extended attribute.
     pub const ENODATA: Errno = Errno(libc::ENODATA);
-    /// No extended attributes of this kind.
-    pub const EOPNOTSUPP: Errno = Errno(libc::EOPNOTSUPP);
     /// The buffer is too small.
     pub const ERANGE: Errno = Errno(libc::ERANGE);
     /// Not a valid value or name.

@@ -152,12 +152,13 @@ impl OpenView {
 }
 
 impl Output {
-    /// Whether it ends where its attributes say, so that the kernel can cache it.
-    pub(super) fn has_size(&self) -> bool {
+    /// Whether it ends where its attributes say, so that the kernel can cache it, in a log of so many records.
+    pub(super) fn has_size(&self, count: u64) -> bool {
         match self {
             Output::View(view) => !view.waits,
             Output::Lines(_) | Output::Receipts(_) => false,
-            Output::Nothing | Output::Count | Output::Record { .. } => true,
+            Output::Record { n, .. } => *n < count,
+            Output::Nothing | Output::Count => true,
         }
     }
 

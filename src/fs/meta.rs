@@ -45,8 +45,8 @@ pub struct Attr {
     pub gid: u32,
     /// Bytes.
     pub size: u64,
-    /// The size is 0 because it is not known, as in `/proc`: there are bytes.
-    pub size_unknown: bool,
+    /// The size is 0, and that is not the end: it is not known, as in `/proc`, or a read there waits.
+    pub endless: bool,
     /// 512-byte blocks.
     pub blocks: u64,
     /// Links: 2 and one for each subdirectory, for a directory; 1 for a file.
@@ -150,9 +150,12 @@ impl<T: Transport> Fs<T> {
         {
             return Err(Errno::EINVAL);
         }
+        let attr = self.attr(Node::from_ino(ino)?)?;
         Ok(Attr {
             ino,
-            ..self.attr(Node::from_ino(ino)?)?
+            // Who asks for the end gets it there, whatever comes later.
+            endless: attr.endless && handle.is_none(),
+            ..attr
         })
     }
 
@@ -166,7 +169,7 @@ impl<T: Transport> Fs<T> {
         let attr = self.attr(Node::from_ino(ino)?)?;
         let size = attr.size as i64;
         match whence {
-            _ if attr.size_unknown => Err(Errno::EINVAL),
+            _ if attr.endless => Err(Errno::EINVAL),
             libc::SEEK_DATA | libc::SEEK_HOLE if !(0..size).contains(&offset) => Err(Errno::ENXIO),
             libc::SEEK_DATA => Ok(offset),
             libc::SEEK_HOLE => Ok(size),
@@ -189,7 +192,7 @@ impl<T: Transport> Fs<T> {
             Node::File(id, file) => {
                 let namespace = self.namespace(id)?;
                 let (log, state) = (&namespace.log, namespace.log.state());
-                let mut size_unknown = false;
+                let mut endless = file.kind.waits();
                 let (size, attr_ttl) = match file.kind {
                     Kind::Append | Kind::AppendLines | Kind::AppendFrames | Kind::AppendFile => {
                         (0, FOREVER)
@@ -201,7 +204,7 @@ impl<T: Transport> Fs<T> {
                     Kind::JsonLog | Kind::JsonFollow => match lines_size(&namespace, file.name) {
                         Size::Exact(bytes) | Size::AtLeast(bytes) => (bytes, Duration::ZERO),
                         Size::Unknown => {
-                            size_unknown = true;
+                            endless = true;
                             (0, Duration::ZERO)
                         }
                     },
@@ -212,7 +215,7 @@ impl<T: Transport> Fs<T> {
                 let mode = file.direction.mode(DIRECTORY_MODE);
                 let modified = state.last_time.unwrap_or(self.started);
                 Ok(Attr {
-                    size_unknown,
+                    endless: endless && size == 0,
                     ..self.file_attr(node, mode, size, modified, attr_ttl, FOREVER)?
                 })
             }
@@ -224,7 +227,10 @@ impl<T: Transport> Fs<T> {
                 let size = base.map_or(0, |base| state.text_end.saturating_sub(base));
                 let mode = Direction::Out.mode(DIRECTORY_MODE);
                 let modified = state.last_time.unwrap_or(self.started);
-                self.file_attr(node, mode, size, modified, Duration::ZERO, FOREVER)
+                Ok(Attr {
+                    endless: size == 0,
+                    ..self.file_attr(node, mode, size, modified, Duration::ZERO, FOREVER)?
+                })
             }
             Node::Record(id, n) => {
                 let namespace = self.namespace(id)?;
@@ -237,7 +243,10 @@ impl<T: Transport> Fs<T> {
                 } else if n == state.count {
                     // The next record: a name that can be opened and waited on, and has no size yet.
                     let modified = state.last_time.unwrap_or(self.started);
-                    self.file_attr(node, mode, 0, modified, Duration::ZERO, Duration::ZERO)
+                    Ok(Attr {
+                        endless: true,
+                        ..self.file_attr(node, mode, 0, modified, Duration::ZERO, Duration::ZERO)?
+                    })
                 } else {
                     Err(Errno::ENOENT)
                 }
@@ -261,7 +270,7 @@ impl<T: Transport> Fs<T> {
             uid: self.settings.uid,
             gid: self.settings.gid,
             size: 0,
-            size_unknown: false,
+            endless: false,
             blocks: 0,
             links,
             modified,
@@ -289,7 +298,7 @@ impl<T: Transport> Fs<T> {
             uid,
             gid,
             size,
-            size_unknown: false,
+            endless: false,
             blocks,
             links: 1,
             modified,

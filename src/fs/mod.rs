@@ -3,9 +3,13 @@
 //!
 //! [`tree`] says which files there are; `meta` answers what is asked about them, `directory` lists them, `opening` says
 //! who may open what, and `handle` is what an open file remembers. `reading` and `writing` move the bytes: records as a
-//! [`view`], from a `start` on; [`lines`] and [`frames`] out of writes, and `receipts` for them; a `spool` between an open and
+//! [`view`], from a `start` on, or as `json_lines`, whose `offsets` are known as far as somebody has come, and which a
+//! thread goes on to `measure`; [`lines`] and [`frames`] out of writes, and `receipts` for them; a `spool` between an open and
 //! its close, and the `storing` of it. [`parked`] holds the reads that wait for a record, `durable` the answers that wait for
 //! the disk, `turn` the writes that wait for a large one.
+//!
+//! `about` looks at the whole mount, and `status` and `metrics` write down what it sees; `stats` do so for one namespace,
+//! `xattr` for one file. `json` is how they, and the lines, are written.
 
 mod about;
 mod directory;

@@ -21,8 +21,6 @@ const NEAR_BYTES: u64 = 8 << 20;
 const LOOKED_AT_BYTES: u64 = 1 << 20;
 /// As [`LOOKED_AT_BYTES`], when somebody has the lines open, who will read them anyway.
 const OPEN_BYTES: u64 = 16 << 20;
-/// How much is read at once where there is more than that.
-const TURN_BYTES: u64 = 32 << 20;
 
 /// How long all lines are together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,7 +239,7 @@ impl Offsets {
                 if !followed {
                     return Size::Unknown;
                 }
-                if first_left.saturating_sub(left) >= TURN_BYTES {
+                if first_left.saturating_sub(left) >= OPEN_BYTES {
                     return at_least;
                 }
             }

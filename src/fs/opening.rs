@@ -10,7 +10,7 @@ use super::spool::Spool;
 use super::start::Start;
 use super::tree::{Direction, Kind, Node};
 use super::view::View;
-use super::{Caller, Fs, Handle, Transport};
+use super::{Caller, Fs, Handle, Namespace, Transport};
 
 /// Which way a file is opened, and whether anything that is there may be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,28 +145,23 @@ impl<T: Transport> Fs<T> {
             Node::Record(_, n) => return Ok(Output::record(n)),
             Node::File(_, file) => file,
         };
-        let view = |view, waits| {
+        let waits = file.kind.waits();
+        let view = |view| {
             let path = Some(Cow::Borrowed(file.name));
             Output::View(OpenView::new(view, waits, Start::Record(0), path))
-        };
-        let json = |waits| {
-            Output::Lines(OpenLines {
-                waits,
-                name: file.name,
-                position: Mutex::default(),
-            })
         };
         Ok(match file.kind {
             Kind::Append | Kind::AppendLines | Kind::AppendFrames | Kind::AppendFile => {
                 Output::Receipts(Mutex::default())
             }
-            Kind::Follow => view(View::Text, true),
-            Kind::Log => view(View::Text, false),
-            Kind::FollowFrames => view(View::Frames, true),
-            Kind::Frames => view(View::Frames, false),
+            Kind::Follow | Kind::Log => view(View::Text),
+            Kind::FollowFrames | Kind::Frames => view(View::Frames),
+            Kind::JsonFollow | Kind::JsonLog => Output::Lines(OpenLines {
+                waits,
+                name: file.name,
+                position: Mutex::default(),
+            }),
             Kind::Count => Output::Count,
-            Kind::JsonFollow => json(true),
-            Kind::JsonLog => json(false),
             Kind::From | Kind::Since | Kind::Stats => return Err(Errno::EISDIR),
         })
     }

@@ -74,7 +74,7 @@ impl<T: Transport> Fs<T> {
                 None => return reply.error(errno),
             },
         };
-        if mode.for_page_cache && !handle.output.has_size() {
+        if mode.for_page_cache && !handle.output.has_size(handle.namespace.log.state().count) {
             return reply.error(Errno::EINVAL);
         }
         self.read_when_near(handle, unique, offset, size, mode, reply);

@@ -49,6 +49,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether a read at its end waits for the next record.
+    pub fn waits(self) -> bool {
+        matches!(self, Kind::Follow | Kind::FollowFrames | Kind::JsonFollow)
+    }
+
     /// Whether it is a directory.
     pub fn is_directory(self) -> bool {
         matches!(self, Kind::From | Kind::Since)

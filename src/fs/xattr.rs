@@ -89,6 +89,7 @@ fn names(node: Node) -> &'static [&'static str] {
             Kind::Append
             | Kind::AppendLines
             | Kind::AppendFrames
+            | Kind::AppendFile
             | Kind::Count
             | Kind::From
             | Kind::Since

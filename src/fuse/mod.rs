@@ -1,5 +1,6 @@
 //! fuser's calls to the file system's, and back. Nothing is decided here: convert, call, reply.
 
+mod endless;
 pub(crate) mod interrupt;
 pub(crate) mod mount;
 pub(crate) mod nudge;
@@ -8,12 +9,13 @@ mod reply;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+pub(crate) use endless::Endless;
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags,
-    IoctlFlags, KernelConfig, LockOwner, Notifier, OpenAccMode, OpenFlags, PollEvents, PollFlags,
+    IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, PollEvents, PollFlags,
     PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
     ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr,
     Request, TimeOrNow, WriteFlags,
@@ -39,24 +41,8 @@ fn utf8(name: &OsStr) -> Result<&str, Errno> {
     name.to_str().ok_or(Errno::EINVAL)
 }
 
-/// The file system behind a FUSE session, and the session's way to tell the kernel something, once there is
-/// one.
-pub(crate) struct FuseFs(
-    pub(crate) Arc<Fs<Kernel>>,
-    pub(crate) Arc<OnceLock<Notifier>>,
-);
-
-/// Tells the kernel that a file has bytes, before it is told a size of 0. To `sendfile` and `splice` that size
-/// is the end, and they would end without a question, and so would `cat`, as some build it. Bytes that are
-/// "stored" far behind the beginning leave the kernel with a larger size of its own; since it is newer than
-/// the question that is under way, the answer does not change it. It is not what programs are shown, and
-/// what is stored is never read: pages of such a file are refused.
-fn show_bytes(notifier: Option<&Notifier>, ino: INodeNo) {
-    const FAR_BEHIND: u64 = (1 << 30) - 1;
-    if let Some(Err(e)) = notifier.map(|n| n.store(ino, FAR_BEHIND, &[0])) {
-        log::debug!("the kernel takes inode {} for empty: {e}", ino.0);
-    }
-}
+/// The file system behind a FUSE session, and what the kernel is told beside its answers.
+pub(crate) struct FuseFs(pub(crate) Arc<Fs<Kernel>>, pub(crate) Arc<Endless>);
 
 impl Filesystem for FuseFs {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
@@ -90,8 +76,8 @@ impl Filesystem for FuseFs {
 
     fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
         let attr = self.0.getattr(ino.0, fh.map(|fh| fh.0));
-        if attr.is_ok_and(|attr| attr.size_unknown) {
-            show_bytes(self.1.get(), ino);
+        if attr.is_ok_and(|attr| attr.endless) {
+            self.1.show(ino);
         }
         reply_attr(reply, attr);
     }
