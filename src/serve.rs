@@ -20,7 +20,7 @@ use crate::announce::{Mounted, announce};
 use crate::fuse::mount::{self, How, MountPoint};
 use crate::fuse::nudge::Nudger;
 use crate::fuse::timeout::RequestTimeout;
-use crate::fuse::{FuseFs, Kernel, interrupt};
+use crate::fuse::{Endless, FuseFs, Kernel, interrupt};
 use crate::notify::ServiceManager;
 use crate::open::{open_storage, warn_of_open_directory};
 
@@ -185,15 +185,19 @@ fn mount(
         kernel: &cli.kernel,
         n_threads,
     };
-    match target {
+    let endless = Arc::<Endless>::default();
+    let served = FuseFs(fs.clone(), Arc::clone(&endless));
+    let (session, mountpoint) = match target {
         Target::Path(path) => {
             // Whoever reads /proc/mounts is in another directory.
             let source = std::fs::canonicalize(logs_dir)?;
-            let (session, mountpoint) = mount::mount_at(&path, &source, FuseFs(fs.clone()), &how)?;
-            Ok((session, Some(mountpoint)))
+            let (session, mountpoint) = mount::mount_at(&path, &source, served, &how)?;
+            (session, Some(mountpoint))
         }
-        Target::Passed(device) => Ok(mount::serve_passed(device, FuseFs(fs.clone()), &how)?),
-    }
+        Target::Passed(device) => mount::serve_passed(device, served, &how)?,
+    };
+    endless.begin(session.notifier());
+    Ok((session, mountpoint))
 }
 
 /// Who may use the mount at all.

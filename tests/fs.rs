@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use immuta::fs::errno::Errno;
 use immuta::fs::{
     Access, Attr, AttrReply, Caller, DoneReply, Fs, PollWaker, ReadMode, ReadReply, SetAttr,
-    Settings, Transport, WriteMode, WriteReply,
+    Settings, Transport, WriteMode, WriteReply, XattrReply,
 };
 use immuta::{DirEntry, Disk, DiskFile, OpenMode, Options, StdDisk, Storage, Sync};
 use nix::sys::signal::{Signal, kill};
@@ -558,6 +558,8 @@ fn a_listing_is_of_what_was_there_when_it_was_rewound() {
             "stats",
             "append-frames",
             "append-file",
+            "log.jsonl",
+            "follow.jsonl",
             "0"
         ]
     );
@@ -567,7 +569,7 @@ fn a_listing_is_of_what_was_there_when_it_was_rewound() {
         false
     };
     tree.fs.readdir(ns, fh, 0, &mut count).unwrap();
-    assert_eq!(rewound, 14 + tree.storage.log("ns").unwrap().state().count);
+    assert_eq!(rewound, 16 + tree.storage.log("ns").unwrap().state().count);
 }
 
 fn start(tree: &Tree, directory: &str, name: &str) -> u64 {
@@ -932,6 +934,372 @@ fn receipts_are_not_read_for_the_page_cache() {
     assert_eq!(tree.read(append, 0, 100), Some(data(b"0 8 1\n")));
 }
 
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// The lines of JSON of a log, made the simple way.
+fn json_of(tree: &Tree, records: &[Vec<u8>]) -> Vec<u8> {
+    let log = tree.storage.log("ns").unwrap();
+    let mut lines = String::new();
+    for (n, payload) in records.iter().enumerate() {
+        let entry = log.entry(immuta::RecordNo(n as u64)).unwrap();
+        let time = humantime::format_rfc3339_nanos(entry.time.unwrap());
+        let (index, size) = (entry.index, payload.len());
+        lines += &format!(r#"{{"record":{n},"index":{index},"time":"{time}","size":{size},"#);
+        match std::str::from_utf8(payload) {
+            Ok(text) => {
+                lines += r#""text":""#;
+                for c in text.chars() {
+                    match c {
+                        '"' | '\\' => lines.extend(['\\', c]),
+                        '\n' => lines += "\\n",
+                        '\r' => lines += "\\r",
+                        '\t' => lines += "\\t",
+                        '\u{8}' => lines += "\\b",
+                        '\u{c}' => lines += "\\f",
+                        c if c < ' ' => lines += &format!("\\u{:04x}", c as u32),
+                        c => lines.push(c),
+                    }
+                }
+            }
+            Err(_) => {
+                lines += r#""base64":""#;
+                for group in payload.chunks(3) {
+                    let bits = (0..3).fold(0, |bits, i| {
+                        bits << 8 | usize::from(*group.get(i).unwrap_or(&0))
+                    });
+                    for digit in 0..4 {
+                        lines.push(match digit > group.len() {
+                            true => '=',
+                            false => char::from(BASE64[bits >> (18 - 6 * digit) & 63]),
+                        });
+                    }
+                }
+            }
+        }
+        lines += "\"}\n";
+    }
+    lines.into_bytes()
+}
+
+/// Appends records until their lines are so long at least. Returns the lines.
+fn append_json(tree: &Tree, record: &[u8], bytes: usize) -> Vec<u8> {
+    let mut records = Vec::new();
+    let mut length = 0;
+    while length < bytes {
+        tree.append(record);
+        records.push(record.to_vec());
+        length += json_of(tree, &records[..1]).len() - 1;
+    }
+    json_of(tree, &records)
+}
+
+#[test]
+fn who_reads_lines_of_json_at_their_end_waits_or_is_told_as_in_follow() {
+    let tree = Tree::new();
+    let (follow, log, append) = (
+        tree.open("follow.jsonl"),
+        tree.open("log.jsonl"),
+        tree.open("append"),
+    );
+    tree.fs.read(follow, 2, 0, 1000, WAIT, tree.reply("first"));
+    assert_eq!((tree.next(), tree.fs.parked_reads()), (None, 1));
+    assert_eq!(tree.read(log, 0, 100), Some(data(b"")), "it ends");
+    tree.fs.write(append, b"a", PLAIN, tree.reply("writer"));
+    let line = json_of(&tree, &[b"a".to_vec()]);
+    let end = line.len() as u64;
+    assert_eq!(tree.next(), Some(("writer", Answer::Written(1))));
+    assert_eq!(tree.next(), Some(("first", data(&line))));
+    assert_eq!(tree.read(log, 0, 1000), Some(data(&line)));
+    assert_eq!(tree.read(log, end, 1000), Some(data(b"")));
+    let again = Some(Answer::Refused(Errno::EAGAIN));
+    assert_eq!(tree.read(follow, end, 1000), again);
+    assert!(!tree.fs.poll(follow, None).unwrap().readable);
+    assert!(tree.fs.poll(log, None).unwrap().readable);
+
+    let asked = tree.open("follow.jsonl");
+    let attr = tree.fs.getattr(tree.ino("follow.jsonl"), Some(asked));
+    assert_eq!(attr.unwrap().size, end);
+    assert_eq!(tree.read(asked, end, 1000), Some(data(b"")));
+
+    // Beyond the end: for that byte, however many lines that takes.
+    tree.fs
+        .read(follow, 4, end + 150, 9, WAIT, tree.reply("beyond"));
+    tree.fs.read(follow, 6, end, 1000, WAIT, tree.reply("at"));
+    tree.fs.write(append, b"b", PLAIN, tree.reply("writer"));
+    let both = json_of(&tree, &[b"a".to_vec(), b"b".to_vec()]);
+    assert!(both.len() < line.len() + 150);
+    assert_eq!(tree.next(), Some(("writer", Answer::Written(1))));
+    assert_eq!(tree.next(), Some(("at", data(&both[line.len()..]))));
+    assert_eq!((tree.next(), tree.fs.parked_reads()), (None, 1));
+    tree.fs.write(append, b"c", PLAIN, tree.reply("writer"));
+    let all = json_of(&tree, &[b"a".to_vec(), b"b".to_vec(), b"c".to_vec()]);
+    assert_eq!(tree.next(), Some(("writer", Answer::Written(1))));
+    let beyond = &all[line.len() + 150..][..9];
+    assert_eq!(tree.next(), Some(("beyond", data(beyond))));
+
+    let end = all.len() as u64;
+    tree.fs
+        .read(follow, 8, end, 9, WAIT, tree.reply("interrupted"));
+    tree.fs.interrupt(8);
+    assert_eq!(
+        tree.next(),
+        Some(("interrupted", Answer::Refused(Errno::EINTR)))
+    );
+    tree.fs
+        .read(follow, 10, end, 9, WAIT, tree.reply("unmounted"));
+    tree.fs.close();
+    assert_eq!(tree.next(), Some(("unmounted", data(b""))));
+}
+
+#[test]
+fn followers_of_lines_of_json_at_one_place_read_on_each_by_itself() {
+    let tree = Tree::new();
+    let append = tree.open("append");
+    let readers: Vec<u64> = (0..3).map(|_| tree.open("follow.jsonl")).collect();
+    let mut at = 0;
+    for n in 0..3u8 {
+        for (i, reader) in readers.iter().enumerate() {
+            let unique = u64::from(n) * 10 + i as u64;
+            tree.fs
+                .read(*reader, unique, at, 500, WAIT, tree.reply("reader"));
+        }
+        tree.fs
+            .write(append, &[b'a' + n], PLAIN, tree.reply("writer"));
+        let records: Vec<Vec<u8>> = (0..=n).map(|n| vec![b'a' + n]).collect();
+        let lines = json_of(&tree, &records);
+        assert_eq!(tree.next(), Some(("writer", Answer::Written(1))));
+        for _ in &readers {
+            assert_eq!(tree.next(), Some(("reader", data(&lines[at as usize..]))));
+        }
+        at = lines.len() as u64;
+    }
+}
+
+#[test]
+fn whoever_waits_for_a_line_of_json_gets_end_of_file_when_the_namespace_is_removed() {
+    let tree = Tree::new();
+    let follow = tree.open("follow.jsonl");
+    tree.fs.read(follow, 2, 0, 9, WAIT, tree.reply("at"));
+    tree.fs.read(follow, 4, 99, 9, WAIT, tree.reply("beyond"));
+    tree.fs.rmdir(ROOT, "ns").unwrap();
+    assert_eq!(tree.next(), Some(("at", data(b""))));
+    assert_eq!(tree.next(), Some(("beyond", data(b""))));
+    assert_eq!(
+        tree.read(follow, 0, 9),
+        Some(data(b"")),
+        "and it stays the end"
+    );
+}
+
+#[test]
+fn the_lines_of_json_end_in_eio_where_a_record_is_damaged() {
+    let tree = Tree::new();
+    for record in [&b"one"[..], b"two", b"three"] {
+        tree.append(record);
+    }
+    let log = tree.directory.path().join("ns.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[8 + 8 + 3 + 8] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    let line = json_of(&tree, &[b"one".to_vec()]);
+    let end = line.len() as u64;
+    let eio = Some(Answer::Refused(Errno::EIO));
+    for name in ["log.jsonl", "follow.jsonl"] {
+        let file = tree.open(name);
+        assert_eq!(tree.read(file, 0, 1000), Some(data(&line)), "{name}");
+        assert!(tree.fs.poll(file, None).unwrap().readable);
+        assert_eq!(tree.read(file, end, 1000), eio, "{name}");
+        assert_eq!(tree.read(file, end + 500, 1000), eio, "{name}");
+        let ino = tree.ino(name);
+        assert_eq!(tree.fs.getattr(ino, None).unwrap().size, end);
+        // What lies behind is not known, so neither is the end.
+        let asked = tree.fs.getattr(ino, Some(file));
+        assert_eq!(asked.map(|attr| attr.size), Err(Errno::EINVAL));
+    }
+}
+
+#[test]
+fn the_size_of_the_lines_is_exact_or_not_known_and_never_goes_back_while_somebody_follows() {
+    const MIB: usize = 1 << 20;
+    let tree = Tree::new();
+    let size = |name: &str| tree.fs.getattr(tree.ino(name), None).unwrap();
+    assert_eq!(
+        (size("log.jsonl").size, size("log.jsonl").endless),
+        (0, false)
+    );
+    let some = append_json(&tree, &[b'x'; 1000], MIB / 2);
+    assert_eq!(size("log.jsonl").size, some.len() as u64);
+    // More than is measured for who only looks, and then more than for who has it open.
+    let mut records = vec![vec![b'x'; 1000]; tree.count() as usize];
+    for _ in 0..2 {
+        records.push(vec![b'y'; MIB]);
+        tree.append(&records[records.len() - 1]);
+    }
+    let look = size("log.jsonl");
+    assert_eq!((look.size, look.endless), (0, true));
+    let seek = |whence| tree.fs.seek_data_or_hole(look.ino, 0, whence);
+    assert_eq!(seek(libc::SEEK_DATA), Err(Errno::EINVAL));
+    let file = tree.open("follow.jsonl");
+    let lines = json_of(&tree, &records);
+    assert_eq!(size("log.jsonl").size, lines.len() as u64);
+    tree.fs.release(file);
+    assert_eq!(
+        size("log.jsonl").size,
+        lines.len() as u64,
+        "and it stays known"
+    );
+
+    for _ in 0..40 {
+        records.push(vec![b'z'; MIB]);
+        tree.append(&records[records.len() - 1]);
+    }
+    let lines = json_of(&tree, &records);
+    let file = tree.open("log.jsonl");
+    assert!(size("log.jsonl").endless);
+    let ino = tree.ino("log.jsonl");
+    let asked = tree.fs.getattr(ino, Some(file));
+    assert_eq!(asked.map(|attr| attr.size), Err(Errno::EINVAL));
+    // From now on it follows: each look brings the size closer to the end, and no read is beyond it.
+    let at = lines.len() as u64 / 2 + 77;
+    assert_eq!(tree.read(file, 0, 1000), Some(data(&lines[..1000])));
+    let far = tree.open("log.jsonl");
+    tree.fs.read(far, 2, at, 1000, WAIT, tree.reply("far"));
+    assert_eq!(tree.wait(), ("far", data(&lines[at as usize..][..1000])));
+    let mut last = at + 1000;
+    while last < lines.len() as u64 {
+        let look = size("log.jsonl");
+        assert!(last <= look.size && !look.endless, "{last} {look:?}");
+        assert!(last < look.size || look.size == lines.len() as u64);
+        last = look.size;
+    }
+    let end = tree.fs.getattr(ino, Some(file)).unwrap().size;
+    assert_eq!(end, lines.len() as u64);
+}
+
+#[test]
+fn a_read_far_behind_what_is_known_of_the_lines_waits_without_holding_up_others() {
+    const FAR: u64 = 9 << 20;
+    let tree = Tree::new();
+    let lines = append_json(&tree, &[1; 100_000], FAR as usize + 2_000_000);
+    let far = tree.open("log.jsonl");
+    let (beyond, at) = (lines.len() as u64 + 5, FAR as usize);
+    tree.fs.read(far, 2, FAR, 100, NOW, tree.reply("far"));
+    tree.fs.read(far, 4, beyond, 100, NOW, tree.reply("beyond"));
+    let mut answers = [tree.wait(), tree.wait()];
+    answers.sort_by_key(|(who, _)| *who);
+    let expected = data(&lines[at..at + 100]);
+    assert_eq!(answers, [("beyond", data(b"")), ("far", expected)]);
+
+    // Where a record is damaged, what is behind it cannot be found.
+    let tree = Tree::new();
+    append_json(&tree, &[1; 100_000], FAR as usize + 2_000_000);
+    let log = tree.directory.path().join("ns.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[500_000] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    let file = tree.open("follow.jsonl");
+    tree.fs.read(file, 2, FAR, 100, WAIT, tree.reply("far"));
+    assert_eq!(tree.wait(), ("far", Answer::Refused(Errno::EIO)));
+
+    // A signal that was faster than its read, and the end of the mount.
+    let tree = Tree::new();
+    append_json(&tree, &[1; 100_000], FAR as usize + 2_000_000);
+    let file = tree.open("log.jsonl");
+    tree.fs.interrupt(2);
+    tree.fs
+        .read(file, 2, FAR, 100, WAIT, tree.reply("interrupted"));
+    let interrupted = ("interrupted", Answer::Refused(Errno::EINTR));
+    assert_eq!(tree.wait(), interrupted);
+    tree.fs.close();
+    tree.fs.read(file, 4, FAR, 100, WAIT, tree.reply("late"));
+    assert_eq!(tree.wait(), ("late", Answer::Refused(Errno::EIO)));
+}
+
+#[test]
+fn what_has_no_sure_size_is_not_read_for_the_page_cache() {
+    let tree = Tree::new();
+    tree.append(b"x");
+    let about = tree.fs.lookup(ROOT, ".immuta").unwrap().ino;
+    let status = tree.fs.lookup(about, "status").unwrap().ino;
+    let files = [
+        tree.open("log.jsonl"),
+        tree.open("follow.jsonl"),
+        tree.open("stats"),
+        tree.fs.open(ME, status, Access::Read).unwrap().fh,
+    ];
+    for file in files {
+        let mode = ReadMode {
+            for_page_cache: true,
+            ..NOW
+        };
+        tree.fs.read(file, 2, 0, 100, mode, tree.reply("sendfile"));
+        assert_eq!(
+            tree.next(),
+            Some(("sendfile", Answer::Refused(Errno::EINVAL)))
+        );
+        assert!(matches!(tree.read(file, 0, 100), Some(Answer::Data(d)) if !d.is_empty()));
+    }
+}
+
+#[test]
+fn a_status_is_that_of_its_opening_and_an_open_file_as_any_other() {
+    let tree = Tree::new();
+    let about = tree.fs.lookup(ROOT, ".immuta").unwrap().ino;
+    let ino = tree.fs.lookup(about, "status").unwrap().ino;
+    let file = tree.fs.open(ME, ino, Access::Read).unwrap().fh;
+    let Some(Answer::Data(before)) = tree.read(file, 0, 10_000) else {
+        panic!("no status");
+    };
+    tree.append(b"x");
+    assert_eq!(tree.read(file, 0, 10_000), Some(data(&before)));
+    let middle = before.len() as u64 / 2;
+    let rest = data(&before[before.len() / 2..]);
+    assert_eq!(tree.read(file, middle, 10_000), Some(rest));
+    assert_eq!(tree.read(file, u64::MAX, 10), Some(data(b"")));
+    assert!(tree.fs.poll(file, None).unwrap().readable);
+    tree.fs.fsync(file, tree.reply("fsync"));
+    assert_eq!(tree.next(), Some(("fsync", Answer::Done)));
+    tree.fs.flush(ME, file, tree.reply("flush"));
+    assert_eq!(tree.next(), Some(("flush", Answer::Done)));
+    let written = tree.write(file, b"x", PLAIN);
+    assert_eq!(written, Answer::Refused(Errno::EBADF));
+    tree.fs.release(file);
+    assert_eq!(tree.read(file, 0, 1), Some(Answer::Refused(Errno::EBADF)));
+    for access in [Access::Write, Access::ReadWrite, Access::ReadTruncate] {
+        let opened = tree.fs.open(ME, ino, access).map(|_| ());
+        assert_eq!(opened, Err(Errno::EACCES));
+    }
+}
+
+#[test]
+fn an_attribute_is_given_whole_or_not_at_all() {
+    let tree = Tree::new();
+    tree.append(b"one");
+    tree.append(b"two");
+    let (record, next) = (tree.ino("1"), tree.ino("2"));
+    let get = |ino, name: &str, size| tree.fs.getxattr(ino, name.as_bytes(), size);
+    let index = "user.immuta.index";
+    assert_eq!(get(record, index, 0), Ok(XattrReply::Size(2)));
+    assert_eq!(get(record, index, 1), Err(Errno::ERANGE));
+    assert_eq!(get(record, index, 2), Ok(XattrReply::Data(b"19".to_vec())));
+    assert_eq!(get(next, index, 9), Err(Errno::ENODATA));
+    let names = "user.immuta.record\0user.immuta.index\0";
+    let list = |ino, size| tree.fs.listxattr(ino, size);
+    assert_eq!(list(record, 0), Ok(XattrReply::Size(names.len() as u32)));
+    assert_eq!(list(record, names.len() as u32 - 1), Err(Errno::ERANGE));
+    assert_eq!(list(record, 99), Ok(XattrReply::Data(names.into())));
+    assert_eq!(
+        list(next, 99),
+        Ok(XattrReply::Data(b"user.immuta.record\0".to_vec()))
+    );
+    assert_eq!(
+        list(tree.ino("append"), 99),
+        Ok(XattrReply::Data(Vec::new()))
+    );
+    assert_eq!(get(record, "user.immuta.count", 9), Err(Errno::ENODATA));
+    assert_eq!(get(record, "security.selinux", 9), Err(Errno::EOPNOTSUPP));
+}
+
 fn frames_of(records: &[Vec<u8>]) -> Vec<u8> {
     let frame = |r: &Vec<u8>| [&(r.len() as u64).to_le_bytes()[..], r].concat();
     records.iter().flat_map(frame).collect()
@@ -961,6 +1329,23 @@ fn records() -> impl Strategy<Value = Vec<Vec<u8>>> {
             record
         });
     proptest::collection::vec(prop_oneof![20 => small, 1 => large], 0..60)
+}
+
+/// Texts and what is none, of sizes that are read in one piece and in many.
+fn json_records() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let text = "[\\PC\\x00-\\x1f\"\\\\]{0,40}".prop_map(String::into_bytes);
+    let bytes = proptest::collection::vec(any::<u8>(), 0..40);
+    let size = prop_oneof![4 => 60_000usize..400_000, 1 => (1usize << 20)..(1 << 20) + 99];
+    let long = (size, any::<bool>()).prop_map(|(size, is_text)| {
+        let pattern = "plain text of some length, then \"é\u{1}\n\\";
+        let mut record = pattern.as_bytes().repeat(size / pattern.len() + 1);
+        if !is_text {
+            record.truncate(size);
+            record.push(0xff);
+        }
+        record
+    });
+    proptest::collection::vec(prop_oneof![20 => text, 10 => bytes, 3 => long], 1..40)
 }
 
 proptest! {
@@ -1005,15 +1390,53 @@ proptest! {
     }
 
     #[test]
+    fn lines_of_json_are_the_records_wherever_they_are_read(
+        records in json_records(),
+        reads in proptest::collection::vec((any::<prop::sample::Index>(), 1u32..300_000), 1..20),
+    ) {
+        let tree = Tree::new();
+        for record in &records {
+            tree.append(record);
+        }
+        let lines = json_of(&tree, &records);
+        // Here and there at first, so that places are found that nobody has been at.
+        for file in [tree.open("log.jsonl"), tree.open("follow.jsonl")] {
+            for (at, size) in &reads {
+                let mut at = at.index(lines.len());
+                for _ in 0..3 {
+                    let expected = &lines[at..lines.len().min(at + *size as usize)];
+                    if !expected.is_empty() {
+                        prop_assert_eq!(tree.read(file, at as u64, *size), Some(data(expected)));
+                    }
+                    at += expected.len();
+                }
+            }
+        }
+        prop_assert_eq!(tree.fs.getattr(tree.ino("log.jsonl"), None).unwrap().size, lines.len() as u64);
+        let (file, mut read) = (tree.open("log.jsonl"), Vec::new());
+        while let Some(Answer::Data(piece)) = tree.read(file, read.len() as u64, 10_007) {
+            if piece.is_empty() {
+                break;
+            }
+            read.extend(piece);
+        }
+        prop_assert!(read == lines);
+    }
+
+    #[test]
     fn no_number_from_the_kernel_makes_it_panic(
-        calls in proptest::collection::vec((0u8..15, any::<u64>(), any::<u64>(), any::<u64>(), ".{0,9}"), 1..200),
+        calls in proptest::collection::vec((0u8..17, any::<u64>(), any::<u64>(), any::<u64>(), ".{0,9}"), 1..200),
     ) {
         let tree = Tree::new();
         tree.append(b"x\ny");
         let ns = tree.fs.lookup(ROOT, "ns").unwrap().ino;
         for (call, a, b, c, name) in calls {
             // Numbers near those that exist, and any.
-            let ino = if a % 2 == 0 { ns + a % 600 } else { a };
+            let ino = match a % 5 {
+                0 => a,
+                1 => a % 8,
+                _ => ns + a % 600,
+            };
             let fh = if b % 2 == 0 { b % 40 } else { b };
             let fs = &tree.fs;
             match call {
@@ -1038,6 +1461,8 @@ proptest! {
                 11 => fs.release(fh),
                 12 => drop(fs.poll(fh, None)),
                 13 => fs.forget(ino, c),
+                14 => drop(fs.getxattr(ino, format!("user.{name}").as_bytes(), c as u32)),
+                15 => drop(fs.listxattr(ino, c as u32)),
                 _ => fs.interrupt(a),
             }
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::errno::Errno;
 use super::handle::lock;
-use super::tree::{FILES, Node};
+use super::tree::{ABOUT, ABOUT_FILES, FILES, Node};
 use super::{Fs, NodeType, Transport};
 use crate::log::Namespace;
 
@@ -44,10 +44,12 @@ impl<T: Transport> Fs<T> {
 
     fn records_to_list(&self, node: Node) -> Result<u64, Errno> {
         match node {
-            Node::Root => Ok(0),
+            Node::Root | Node::About => Ok(0),
             Node::Namespace(id) => Ok(self.namespace(id)?.log.state().count),
             Node::File(_, file) if file.kind.is_directory() => Ok(0),
-            Node::File(..) | Node::Record(..) | Node::Start(..) => Err(Errno::ENOTDIR),
+            Node::File(..) | Node::Record(..) | Node::Start(..) | Node::AboutFile(_) => {
+                Err(Errno::ENOTDIR)
+            }
         }
     }
 
@@ -99,6 +101,10 @@ impl<T: Transport> Fs<T> {
         let first = usize::try_from(offset.saturating_sub(DOTS)).unwrap_or(usize::MAX);
         match node {
             Node::Root => {
+                // In the place of a namespace with the id 0.
+                if first == 0 && add(Node::About, NodeType::Directory, ABOUT)? {
+                    return Ok(());
+                }
                 for (id, name) in self.namespaces_from(first as u64) {
                     // Its own id is its place: it does not move when another one comes or goes.
                     let full = list(DirEntry {
@@ -130,9 +136,18 @@ impl<T: Transport> Fs<T> {
                     }
                 }
             }
+            Node::About => {
+                for (name, about) in ABOUT_FILES.iter().skip(first) {
+                    if add(Node::AboutFile(*about), NodeType::File, name)? {
+                        return Ok(());
+                    }
+                }
+            }
             // Any start is there, so none is listed: `cp -r` would wait in the first one.
             Node::File(_, file) if file.kind.is_directory() => {}
-            Node::File(..) | Node::Record(..) | Node::Start(..) => return Err(Errno::ENOTDIR),
+            Node::File(..) | Node::Record(..) | Node::Start(..) | Node::AboutFile(_) => {
+                return Err(Errno::ENOTDIR);
+            }
         }
         Ok(())
     }
@@ -155,10 +170,11 @@ impl<T: Transport> Fs<T> {
 }
 
 /// Enough for any `u64`.
-const DECIMAL_DIGITS: usize = 20;
+pub(super) const DECIMAL_DIGITS: usize = 20;
 
-/// Writes a number without allocating: a listing of a million records makes a million names.
-fn decimal(mut n: u64, digits: &mut [u8; DECIMAL_DIGITS]) -> &str {
+/// Writes a number without allocating: a listing of a million records makes a million names, and as many
+/// lines of JSON.
+pub(super) fn decimal(mut n: u64, digits: &mut [u8; DECIMAL_DIGITS]) -> &str {
     let mut start = DECIMAL_DIGITS;
     loop {
         start -= 1;

@@ -95,6 +95,9 @@ impl<T: Transport> Line<T> {
             for (namespace, pending) in waiting.into_values() {
                 let result = namespace.log.sync().map_err(Errno::from);
                 for pending in pending {
+                    if result.is_err() && matches!(pending, Pending::Write { .. }) {
+                        namespace.refuse_write();
+                    }
                     pending.answer(result);
                 }
                 // With `--sync always` it is the sync that commits. The writers have their answer: now the

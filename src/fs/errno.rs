@@ -31,6 +31,10 @@ impl Errno {
     pub const ENOTDIR: Errno = Errno(libc::ENOTDIR);
     /// A directory.
     pub const EISDIR: Errno = Errno(libc::EISDIR);
+    /// No such extended attribute.
+    pub const ENODATA: Errno = Errno(libc::ENODATA);
+    /// The buffer is too small.
+    pub const ERANGE: Errno = Errno(libc::ERANGE);
     /// Not a valid value or name.
     pub const EINVAL: Errno = Errno(libc::EINVAL);
     /// More was to be kept for a reader than is kept.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use super::Namespace;
 use super::errno::Errno;
 use super::frames::Frames;
+use super::json_lines;
 use super::lines::Lines;
 use super::opener::Opener;
 use super::receipts::Receipts;
@@ -86,9 +87,8 @@ pub(super) enum Output {
     /// What was appended through the same open file.
     Receipts(Mutex<Receipts>),
     View(OpenView),
+    Lines(OpenLines),
     Count,
-    /// A text as it was when the file was opened.
-    Snapshot(String),
     /// A record, and whether this handle has verified its checksum.
     Record {
         n: u64,
@@ -108,6 +108,17 @@ pub(super) struct OpenView {
     start: Start,
     /// Where it begins in the view, once that is known.
     base: OnceLock<u64>,
+}
+
+/// An open `log.jsonl` or `follow.jsonl`.
+#[derive(Debug)]
+pub(super) struct OpenLines {
+    /// At the end it waits for the next record.
+    pub(super) waits: bool,
+    /// Its name, for inotify.
+    pub(super) name: &'static str,
+    /// Locked for moments: it is looked at while others wait.
+    pub(super) position: Mutex<json_lines::Position>,
 }
 
 impl OpenView {
@@ -141,6 +152,16 @@ impl OpenView {
 }
 
 impl Output {
+    /// Whether it ends where its attributes say, so that the kernel can cache it, in a log of so many records.
+    pub(super) fn has_size(&self, count: u64) -> bool {
+        match self {
+            Output::View(view) => !view.waits,
+            Output::Lines(_) | Output::Receipts(_) => false,
+            Output::Record { n, .. } => *n < count,
+            Output::Nothing | Output::Count => true,
+        }
+    }
+
     pub(super) fn record(n: u64) -> Output {
         Output::Record {
             n,
@@ -164,11 +185,8 @@ impl Handle {
     pub(super) fn nudge_path(&self) -> Option<&str> {
         match &self.output {
             Output::View(view) => view.path.as_deref(),
-            Output::Nothing
-            | Output::Receipts(_)
-            | Output::Count
-            | Output::Snapshot(_)
-            | Output::Record { .. } => None,
+            Output::Lines(lines) => Some(lines.name),
+            Output::Nothing | Output::Receipts(_) | Output::Count | Output::Record { .. } => None,
         }
     }
 
@@ -215,8 +233,13 @@ pub(super) struct Handles {
 }
 
 impl Handles {
+    /// A number that no open file has.
+    pub(super) fn number(&self) -> u64 {
+        self.last.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     pub(super) fn insert(&self, handle: Handle) -> u64 {
-        let fh = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let fh = self.number();
         self.open
             .write()
             .unwrap_or_else(PoisonError::into_inner)

@@ -5,7 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use super::errno::Errno;
-use super::handle::lock;
+use super::handle::{Output, lock};
+use super::offsets::Size;
 use super::rights::{Given, LEASE, Rights};
 use super::start::Start;
 use super::tree::{self, Direction, File, Kind, Node};
@@ -14,12 +15,12 @@ use super::{AttrReply, Caller, Fs, Namespace, PoisonError, Transport};
 use crate::log::{self, RecordNo};
 
 /// How long the kernel may believe what never changes: a committed record, the name of a fixed file.
-const FOREVER: Duration = Duration::from_secs(24 * 3600);
+pub(super) const FOREVER: Duration = Duration::from_secs(24 * 3600);
 /// How long it may believe what changes rarely and harmlessly: a directory's times. Of its rights it learns
 /// with the answer to their change.
-const SHORT: Duration = Duration::from_secs(1);
+pub(super) const SHORT: Duration = Duration::from_secs(1);
 /// Unit of `st_blocks`, in bytes, as in `stat(2)`.
-const BLOCK_BYTES: u64 = 512;
+pub(super) const BLOCK_BYTES: u64 = 512;
 
 /// What kind of node a name is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct Attr {
     pub gid: u32,
     /// Bytes.
     pub size: u64,
+    /// The size is 0, and that is not the end: it is not known, as in `/proc`, or a read there waits.
+    pub endless: bool,
     /// 512-byte blocks.
     pub blocks: u64,
     /// Links: 2 and one for each subdirectory, for a directory; 1 for a file.
@@ -86,7 +89,12 @@ impl<T: Transport> Fs<T> {
             return Err(Errno::ENAMETOOLONG);
         }
         let node = match Node::from_ino(parent)? {
+            Node::Root if name == tree::ABOUT => Node::About,
             Node::Root => Node::Namespace(self.namespace_named(name)?.id()),
+            Node::About => {
+                let file = tree::ABOUT_FILES.iter().find(|(n, _)| *n == name);
+                Node::AboutFile(file.ok_or(Errno::ENOENT)?.1)
+            }
             Node::Namespace(id) => match tree::file_named(name) {
                 Some(file) => Node::File(id, file),
                 None => Node::Record(id, tree::parse_record(name).ok_or(Errno::ENOENT)?),
@@ -94,7 +102,9 @@ impl<T: Transport> Fs<T> {
             Node::File(id, directory) if directory.kind.is_directory() => {
                 return self.look_up_start(id, directory, name);
             }
-            Node::File(..) | Node::Record(..) | Node::Start(..) => return Err(Errno::ENOTDIR),
+            Node::File(..) | Node::Record(..) | Node::Start(..) | Node::AboutFile(_) => {
+                return Err(Errno::ENOTDIR);
+            }
         };
         let mut attr = match self.attr(node) {
             Err(Errno::ESTALE) => return Err(Errno::ENOENT),
@@ -135,17 +145,27 @@ impl<T: Transport> Fs<T> {
     /// behalf of `lseek(SEEK_END)`: from then on that handle ends there.
     ///
     /// # Errors
-    /// `ESTALE` for a node that is gone.
+    /// `ESTALE` for a node that is gone; `EINVAL` for who asks for an end that is not known, as in `/proc`.
     pub fn getattr(&self, ino: u64, fh: Option<u64>) -> Result<Attr, Errno> {
-        if let Some(handle) = fh.and_then(|fh| self.handles.get(fh))
+        let handle = fh.and_then(|fh| self.handles.get(fh));
+        if let Some(handle) = &handle
             && handle.ask_end()
             && let Some(path) = handle.nudge_path()
         {
             handle.namespace.end_askers.add(path);
         }
+        if let Some(handle) = &handle
+            && let Output::Lines(lines) = &handle.output
+            && !matches!(lines_size(&handle.namespace, lines.name), Size::Exact(_))
+        {
+            return Err(Errno::EINVAL);
+        }
+        let attr = self.attr(Node::from_ino(ino)?)?;
         Ok(Attr {
             ino,
-            ..self.attr(Node::from_ino(ino)?)?
+            // Who asks for the end gets it there, whatever comes later.
+            endless: attr.endless && handle.is_none(),
+            ..attr
         })
     }
 
@@ -154,10 +174,12 @@ impl<T: Transport> Fs<T> {
     /// and reads on.
     ///
     /// # Errors
-    /// `ENXIO` from the end on; `EINVAL` for another `whence`; `ESTALE`.
+    /// `ENXIO` from the end on; `EINVAL` for another `whence`, and where the end is not known; `ESTALE`.
     pub fn seek_data_or_hole(&self, ino: u64, offset: i64, whence: i32) -> Result<i64, Errno> {
-        let size = self.attr(Node::from_ino(ino)?)?.size as i64;
+        let attr = self.attr(Node::from_ino(ino)?)?;
+        let size = attr.size as i64;
         match whence {
+            _ if attr.endless => Err(Errno::EINVAL),
             libc::SEEK_DATA | libc::SEEK_HOLE if !(0..size).contains(&offset) => Err(Errno::ENXIO),
             libc::SEEK_DATA => Ok(offset),
             libc::SEEK_HOLE => Ok(size),
@@ -171,6 +193,7 @@ impl<T: Transport> Fs<T> {
                 let (given, links) = (self.rights.now(), self.root_links());
                 directory_attr(node, given, links, *lock(&self.names_changed), SHORT)
             }
+            Node::About | Node::AboutFile(_) => self.about_attr(node),
             Node::Namespace(id) => {
                 let namespace = self.namespace(id)?;
                 let modified = namespace.log.state().last_time.unwrap_or(self.started);
@@ -187,6 +210,7 @@ impl<T: Transport> Fs<T> {
             Node::File(id, file) => {
                 let namespace = self.namespace(id)?;
                 let (log, state) = (&namespace.log, namespace.log.state());
+                let mut endless = file.kind.waits();
                 let (size, attr_ttl) = match file.kind {
                     Kind::Append | Kind::AppendLines | Kind::AppendFrames | Kind::AppendFile => {
                         (0, FOREVER)
@@ -195,13 +219,23 @@ impl<T: Transport> Fs<T> {
                     Kind::Frames | Kind::FollowFrames => {
                         (View::Frames.end(log, &state), Duration::ZERO)
                     }
+                    Kind::JsonLog | Kind::JsonFollow => match lines_size(&namespace, file.name) {
+                        Size::Exact(bytes) | Size::AtLeast(bytes) => (bytes, Duration::ZERO),
+                        Size::Unknown => {
+                            endless = true;
+                            (0, Duration::ZERO)
+                        }
+                    },
                     Kind::From | Kind::Since => (0, SHORT),
                     Kind::Stats => (self.stats(&namespace)?.len() as u64, Duration::ZERO),
                     Kind::Count => (count_text(state.count).len() as u64, Duration::ZERO),
                 };
                 let direction = file.direction;
                 let modified = state.last_time.unwrap_or(self.started);
-                namespace.file_attr(node, direction, size, modified, attr_ttl, FOREVER)
+                Ok(Attr {
+                    endless: endless && size == 0,
+                    ..namespace.file_attr(node, direction, size, modified, attr_ttl, FOREVER)?
+                })
             }
             Node::Start(id, number) => {
                 let namespace = self.namespace(id)?;
@@ -210,14 +244,11 @@ impl<T: Transport> Fs<T> {
                 let base = start.offset(View::Text, log)?;
                 let size = base.map_or(0, |base| state.text_end.saturating_sub(base));
                 let modified = state.last_time.unwrap_or(self.started);
-                namespace.file_attr(
-                    node,
-                    Direction::Out,
-                    size,
-                    modified,
-                    Duration::ZERO,
-                    FOREVER,
-                )
+                let out = Direction::Out;
+                Ok(Attr {
+                    endless: size == 0,
+                    ..namespace.file_attr(node, out, size, modified, Duration::ZERO, FOREVER)?
+                })
             }
             Node::Record(id, n) => {
                 let namespace = self.namespace(id)?;
@@ -231,7 +262,10 @@ impl<T: Transport> Fs<T> {
                     // The next record: a name that can be opened and waited on, and has no size yet.
                     let modified = state.last_time.unwrap_or(self.started);
                     let unkept = Duration::ZERO;
-                    namespace.file_attr(node, direction, 0, modified, unkept, unkept)
+                    Ok(Attr {
+                        endless: true,
+                        ..namespace.file_attr(node, direction, 0, modified, unkept, unkept)?
+                    })
                 } else {
                     Err(Errno::ENOENT)
                 }
@@ -244,7 +278,7 @@ impl<T: Transport> Fs<T> {
             .namespaces
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        2 + namespaces.len() as u32
+        3 + namespaces.len() as u32
     }
 
     /// Changes attributes, as far as the tree allows: rights of the root and of namespaces, and an append file
@@ -323,7 +357,14 @@ impl<T: Transport> Fs<T> {
                 return Err(self.refusal());
             }
             Node::Namespace(_) => return Err(Errno::ENOTDIR),
-            Node::File(..) | Node::Record(..) | Node::Start(..) => return Err(self.refusal()),
+            Node::About
+            | Node::AboutFile(_)
+            | Node::File(..)
+            | Node::Record(..)
+            | Node::Start(..) => return Err(self.refusal()),
+        }
+        if name == tree::ABOUT {
+            return Err(self.refusal());
         }
         let namespace = self.namespace_named(name)?;
         let turn = namespace.turn().ok_or(Errno::ENOTEMPTY)?;
@@ -379,6 +420,7 @@ impl Namespace {
             uid: rights.owner,
             gid: rights.group,
             size,
+            endless: false,
             blocks: size.div_ceil(BLOCK_BYTES),
             links: 1,
             modified,
@@ -403,6 +445,7 @@ fn directory_attr(
         uid: rights.owner,
         gid: rights.group,
         size: 0,
+        endless: false,
         blocks: 0,
         links,
         modified,
@@ -429,6 +472,12 @@ pub struct DiskSpace {
     pub files_free: u64,
     /// Longest name, in bytes.
     pub name_bytes: u32,
+}
+
+/// How long the lines are that a file of a namespace shows.
+fn lines_size(namespace: &Namespace, file: &str) -> Size {
+    let followed = namespace.end_askers.has(file);
+    namespace.offsets.size(&namespace.log, followed)
 }
 
 pub(super) fn count_text(count: u64) -> String {

@@ -3,19 +3,29 @@
 //!
 //! [`tree`] says which files there are; `meta` answers what is asked about them, `directory` lists them, `opening` says
 //! who may open what, and `handle` is what an open file remembers. `reading` and `writing` move the bytes: records as a
-//! [`view`], from a `start` on; [`lines`] and [`frames`] out of writes, and `receipts` for them; a `spool` between an open and
+//! [`view`], from a `start` on, or as `json_lines`, whose `offsets` are known as far as somebody has come, and which a
+//! thread goes on to `measure`; [`lines`] and [`frames`] out of writes, and `receipts` for them; a `spool` between an open and
 //! its close, and the `storing` of it. `rights` says who may use a namespace, `rights_files` keeps it, `changes` makes and
 //! answers changes of it. [`parked`] holds the reads that wait for a record, `overdue` ends those that have waited as long
 //! as they may; `durable` holds the answers that wait for the disk, `turn` the writes that wait for a large one.
+//!
+//! `about` looks at the whole mount, and `status` and `metrics` write down what it sees; `stats` do so for one namespace,
+//! `xattr` for one file. `json` is how they, and the lines, are written.
 
+mod about;
 mod changes;
 mod directory;
 mod durable;
 pub mod errno;
 pub mod frames;
 mod handle;
+mod json;
+mod json_lines;
 pub mod lines;
+mod measure;
 mod meta;
+mod metrics;
+mod offsets;
 mod opener;
 mod opening;
 mod overdue;
@@ -27,12 +37,14 @@ mod rights_files;
 mod spool;
 mod start;
 mod stats;
+mod status;
 mod storing;
 mod sync;
 pub mod tree;
 mod turn;
 pub mod view;
 mod writing;
+mod xattr;
 
 use std::collections::HashMap;
 use std::io;
@@ -42,10 +54,13 @@ use std::thread;
 use std::time::{Instant, SystemTime};
 
 use crate::log::{Log, Storage};
+use about::Snapshots;
 use changes::Changes;
 use durable::Line;
 use errno::Errno;
 use handle::{Handle, Handles, lock};
+use measure::{FarRead, Measuring};
+use offsets::Offsets;
 use overdue::Overdue;
 use parked::Parked;
 use rights::{Given, Held};
@@ -59,6 +74,7 @@ pub use opening::{Access, Opened};
 pub use reading::{PollState, ReadMode};
 pub use start::parse_time;
 pub use writing::WriteMode;
+pub use xattr::XattrReply;
 
 /// What carries calls to the file system and answers back: FUSE, or a test.
 pub trait Transport: 'static {
@@ -153,6 +169,7 @@ pub struct Fs<T: Transport> {
     settings: Settings,
     namespaces: RwLock<HashMap<u32, Arc<Namespace>>>,
     handles: Handles,
+    snapshots: Snapshots,
     directories: Directories,
     parked: Parked<Waiter<T>>,
     /// How long a read may wait; nothing: for ever.
@@ -164,6 +181,8 @@ pub struct Fs<T: Transport> {
     rights_files: RightsFiles,
     /// The root's.
     rights: Held,
+    far_reads: Parked<FarRead<T>>,
+    measuring: Arc<Measuring>,
     pollers: Mutex<HashMap<u64, Poller<T>>>,
     nudge: RwLock<Option<Arc<dyn Nudge>>>,
     /// The one thread whose change of times is an inotify nudge; 0: none.
@@ -176,6 +195,7 @@ pub struct Fs<T: Transport> {
     started: SystemTime,
     /// When a namespace came or went last.
     names_changed: Mutex<SystemTime>,
+    running_since: Instant,
 }
 
 /// Open directories, by their number: how many records each lists, fixed when it is rewound, so that a
@@ -194,6 +214,10 @@ struct Namespace {
     rights: Held,
     /// Open files that asked for the end, by their path in the namespace.
     end_askers: Askers,
+    /// Where its lines of JSON are.
+    offsets: Offsets,
+    /// How many writes to its files were refused.
+    refused_writes: AtomicU64,
 }
 
 impl Namespace {
@@ -203,11 +227,18 @@ impl Namespace {
             turns: Turns::default(),
             rights: Held::new(given),
             end_askers: Askers::default(),
+            offsets: Offsets::default(),
+            refused_writes: AtomicU64::new(0),
         }
     }
 
     fn id(&self) -> u32 {
         self.log.id()
+    }
+
+    /// Counts a write that was refused.
+    fn refuse_write(&self) {
+        self.refused_writes.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -236,6 +267,10 @@ impl Askers {
         }
     }
 
+    fn has(&self, path: &str) -> bool {
+        self.all.load(Ordering::Relaxed) > 0 && lock(&self.by_path).contains_key(path)
+    }
+
     fn paths(&self) -> Vec<String> {
         match self.all.load(Ordering::Relaxed) {
             0 => Vec::new(),
@@ -253,6 +288,8 @@ struct Poller<T: Transport> {
 /// A read that waits.
 struct Waiter<T: Transport> {
     handle: Arc<Handle>,
+    /// The transport's number of the request.
+    unique: u64,
     offset: u64,
     size: u32,
     /// When it has waited as long as it may.
@@ -261,8 +298,8 @@ struct Waiter<T: Transport> {
 }
 
 impl<T: Transport> Fs<T> {
-    /// A tree over the namespaces that `storage` has open. Starts the thread that syncs, and the one that
-    /// changes rights.
+    /// A tree over the namespaces that `storage` has open. Starts the threads that sync, that measure, and that change
+    /// rights.
     ///
     /// # Errors
     /// When there can be no more threads.
@@ -283,6 +320,7 @@ impl<T: Transport> Fs<T> {
             settings,
             namespaces: RwLock::new(namespaces),
             handles: Handles::default(),
+            snapshots: Snapshots::default(),
             directories: Directories::default(),
             parked: Parked::default(),
             overdue: OnceLock::new(),
@@ -292,6 +330,8 @@ impl<T: Transport> Fs<T> {
             changes: Arc::default(),
             rights: Held::new(rights_files.load(None)),
             rights_files,
+            far_reads: Parked::default(),
+            measuring: Arc::default(),
             pollers: Mutex::default(),
             nudge: RwLock::new(None),
             nudging_thread: AtomicU32::new(0),
@@ -300,6 +340,7 @@ impl<T: Transport> Fs<T> {
             closing: AtomicBool::new(false),
             started: SystemTime::now(),
             names_changed: Mutex::new(names_changed),
+            running_since: Instant::now(),
         });
         let (line, weak) = (fs.durable.clone(), Arc::downgrade(&fs));
         thread::Builder::new()
@@ -309,6 +350,10 @@ impl<T: Transport> Fs<T> {
         thread::Builder::new()
             .name("rights".into())
             .spawn(move || changes.serve(&weak))?;
+        let (measuring, weak) = (fs.measuring.clone(), Arc::downgrade(&fs));
+        thread::Builder::new()
+            .name("measure".into())
+            .spawn(move || measuring.serve(&weak))?;
         Ok(fs)
     }
 
@@ -387,6 +432,7 @@ impl<T: Transport> Fs<T> {
             waiter.reply.data(&[]);
         }
         self.changes.close();
+        self.close_far_reads();
         for (_, poller) in lock(&self.pollers).drain() {
             poller.waker.wake();
         }
@@ -423,5 +469,6 @@ impl<T: Transport> Drop for Fs<T> {
         if let Some(overdue) = self.overdue.get() {
             overdue.close();
         }
+        self.measuring.close();
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Mutex;
 
 use super::errno::Errno;
-use super::handle::{Input, OpenView, Output, lock};
+use super::handle::{Input, OpenLines, OpenView, Output, lock};
 use super::opener::Opener;
 use super::spool::Spool;
 use super::start::Start;
@@ -62,10 +62,10 @@ impl<T: Transport> Fs<T> {
     pub fn open(&self, caller: Caller, ino: u64, access: Access) -> Result<Opened, Errno> {
         let node = Node::from_ino(ino)?;
         let direction = match node {
-            Node::Root | Node::Namespace(_) => return Err(Errno::EISDIR),
+            Node::Root | Node::About | Node::Namespace(_) => return Err(Errno::EISDIR),
             Node::File(_, file) if file.kind.is_directory() => return Err(Errno::EISDIR),
             Node::File(_, file) => file.direction,
-            Node::Start(..) | Node::Record(..) => Direction::Out,
+            Node::Start(..) | Node::Record(..) | Node::AboutFile(_) => Direction::Out,
         };
         match (direction, access) {
             (_, access) if self.settings.read_only && access != Access::Read => {
@@ -78,9 +78,19 @@ impl<T: Transport> Fs<T> {
             (Direction::In, _) | (Direction::Both, Access::Append | Access::ReadAppend) => {}
             (Direction::Both, _) => return Err(Errno::EPERM),
         }
+        if let Some(text) = self.snapshot(node)? {
+            let fh = self.handles.number();
+            self.snapshots.insert(fh, text);
+            return Ok(Opened {
+                fh,
+                cached: false,
+                stream: false,
+                needs_flush: false,
+            });
+        }
         let namespace = self.namespace(node.namespace().ok_or(Errno::EISDIR)?)?;
         let output = match access.reads() {
-            true => self.output(&namespace, node)?,
+            true => self.output(node)?,
             false => Output::Nothing,
         };
         let input = match node {
@@ -97,6 +107,9 @@ impl<T: Transport> Fs<T> {
             }
             cached = n < count;
         }
+        if let Output::Lines(_) = output {
+            namespace.offsets.opened();
+        }
         let needs_flush = input.as_ref().is_some_and(Input::needs_flush);
         let fh = self.handles.insert(Handle::new(namespace, output, input));
         Ok(Opened {
@@ -107,10 +120,23 @@ impl<T: Transport> Fs<T> {
         })
     }
 
+    /// The text of a file that is written when it is opened, and does not change as long as it is open.
+    fn snapshot(&self, node: Node) -> Result<Option<String>, Errno> {
+        match node {
+            Node::AboutFile(about) => Ok(Some(self.about(about))),
+            Node::File(id, file) if file.kind == Kind::Stats => {
+                Ok(Some(self.stats(&*self.namespace(id)?)?))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// What a read of a node gets.
-    fn output(&self, namespace: &Namespace, node: Node) -> Result<Output, Errno> {
+    fn output(&self, node: Node) -> Result<Output, Errno> {
         let file = match node {
-            Node::Root | Node::Namespace(_) => return Err(Errno::EISDIR),
+            Node::Root | Node::About | Node::AboutFile(_) | Node::Namespace(_) => {
+                return Err(Errno::EISDIR);
+            }
             Node::Start(_, number) => {
                 let (start, path) = lock(&self.starts).get(number)?;
                 let view = OpenView::new(View::Text, true, start, path.map(Cow::Owned));
@@ -119,7 +145,8 @@ impl<T: Transport> Fs<T> {
             Node::Record(_, n) => return Ok(Output::record(n)),
             Node::File(_, file) => file,
         };
-        let view = |view, waits| {
+        let waits = file.kind.waits();
+        let view = |view| {
             let path = Some(Cow::Borrowed(file.name));
             Output::View(OpenView::new(view, waits, Start::Record(0), path))
         };
@@ -127,13 +154,15 @@ impl<T: Transport> Fs<T> {
             Kind::Append | Kind::AppendLines | Kind::AppendFrames | Kind::AppendFile => {
                 Output::Receipts(Mutex::default())
             }
-            Kind::Follow => view(View::Text, true),
-            Kind::Log => view(View::Text, false),
-            Kind::FollowFrames => view(View::Frames, true),
-            Kind::Frames => view(View::Frames, false),
+            Kind::Follow | Kind::Log => view(View::Text),
+            Kind::FollowFrames | Kind::Frames => view(View::Frames),
+            Kind::JsonFollow | Kind::JsonLog => Output::Lines(OpenLines {
+                waits,
+                name: file.name,
+                position: Mutex::default(),
+            }),
             Kind::Count => Output::Count,
-            Kind::Stats => Output::Snapshot(self.stats(namespace)?),
-            Kind::From | Kind::Since => return Err(Errno::EISDIR),
+            Kind::From | Kind::Since | Kind::Stats => return Err(Errno::EISDIR),
         })
     }
 
@@ -166,7 +195,9 @@ impl<T: Transport> Fs<T> {
             | Kind::FollowFrames
             | Kind::From
             | Kind::Since
-            | Kind::Stats => None,
+            | Kind::Stats
+            | Kind::JsonLog
+            | Kind::JsonFollow => None,
         })
     }
 
@@ -174,9 +205,12 @@ impl<T: Transport> Fs<T> {
     /// `append-file` and not stored before.
     pub fn release(&self, fh: u64) {
         let Some(handle) = self.handles.remove(fh) else {
-            return;
+            return self.snapshots.remove(fh);
         };
         lock(&self.pollers).remove(&fh);
+        if let Output::Lines(_) = handle.output {
+            handle.namespace.offsets.closed();
+        }
         if handle.has_asked_end()
             && let Some(path) = handle.nudge_path()
         {

@@ -8,8 +8,8 @@ use super::errno::Errno;
 use super::handle::{Handle, OpenView, Output, lock};
 use super::meta::count_text;
 use super::parked::Parking;
-use super::{Fs, PollWaker, Poller, ReadReply, Transport, Waiter, view};
-use crate::log::{Log, RecordNo, Scratch};
+use super::{Fs, PollWaker, Poller, ReadReply, Transport, Waiter, json_lines, view};
+use crate::log::{Log, RecordNo};
 
 thread_local! {
     /// Buffers of the thread, not of the reader: ten thousand readers wait, a handful of threads read.
@@ -18,7 +18,7 @@ thread_local! {
 
 #[derive(Default)]
 struct Buffers {
-    scratch: Scratch,
+    lines: json_lines::Buffers,
     out: Vec<u8>,
 }
 
@@ -69,18 +69,30 @@ impl<T: Transport> Fs<T> {
     ) {
         let handle = match self.handle(fh) {
             Ok(handle) => handle,
-            Err(errno) => return reply.error(errno),
+            Err(errno) => match self.snapshots.get(fh) {
+                Some(text) => return Self::read_snapshot(&text, offset, size, mode, reply),
+                None => return reply.error(errno),
+            },
         };
-        let streams = match &handle.output {
-            Output::View(view) => view.waits,
-            Output::Receipts(_) => true,
-            _ => false,
-        };
-        if mode.for_page_cache && streams {
+        if mode.for_page_cache && !handle.output.has_size(handle.namespace.log.state().count) {
             return reply.error(Errno::EINVAL);
         }
+        self.read_when_near(handle, unique, offset, size, mode, reply);
+    }
+
+    /// Reads at a place that is known, or is soon found.
+    pub(super) fn read_at(
+        &self,
+        handle: Arc<Handle>,
+        unique: u64,
+        offset: u64,
+        size: u32,
+        mode: ReadMode,
+        reply: T::Read,
+    ) {
         let waiter = Waiter {
             handle,
+            unique,
             offset,
             size,
             deadline: None,
@@ -92,16 +104,16 @@ impl<T: Transport> Fs<T> {
             } else if mode.nonblock {
                 waiter.reply.error(Errno::EAGAIN);
             } else {
-                self.park(unique, waiter);
+                self.park(waiter);
             }
         }
     }
 
-    fn park(&self, unique: u64, mut waiter: Waiter<T>) {
+    fn park(&self, mut waiter: Waiter<T>) {
         let overdue = self.overdue.get();
         waiter.deadline = overdue.map(|o| o.deadline());
         loop {
-            let namespace = waiter.handle.namespace.id();
+            let (namespace, unique) = (waiter.handle.namespace.id(), waiter.unique);
             match self.parked.park(namespace, unique, waiter, |w| {
                 would_not_wait(&w.handle, w.offset)
             }) {
@@ -143,8 +155,9 @@ impl<T: Transport> Fs<T> {
 
     /// Ends the wait of the read with this number, with `EINTR`: a signal has come to its caller.
     pub fn interrupt(&self, unique: u64) {
-        if let Some(waiter) = self.parked.interrupt(unique) {
-            waiter.reply.error(Errno::EINTR);
+        match self.parked.interrupt(unique) {
+            Some(waiter) => waiter.reply.error(Errno::EINTR),
+            None => self.interrupt_far_read(unique),
         }
     }
 
@@ -152,6 +165,7 @@ impl<T: Transport> Fs<T> {
     pub(super) fn answer_waiters(&self, namespace: u32) {
         // Followers at the same place get the same bytes: they are rendered once.
         let mut last: Option<Rendered> = None;
+        let mut again = Vec::new();
         let ready = self
             .parked
             .take_ready(namespace, |w| would_not_wait(&w.handle, w.offset));
@@ -182,8 +196,11 @@ impl<T: Transport> Fs<T> {
                         });
                         reply.data(&buffers.out);
                     }
-                    // It was ready under the lock, and what is committed stays: only a removal comes here.
-                    Ok(Found::End) => waiter.reply.data(&[]),
+                    // There are more lines, but not yet so many.
+                    Ok(Found::End) => {
+                        last = None;
+                        again.push(waiter);
+                    }
                     Err(errno) => {
                         last = None;
                         waiter.reply.error(errno);
@@ -191,6 +208,9 @@ impl<T: Transport> Fs<T> {
                 }
             }
         });
+        for waiter in again {
+            self.park(waiter);
+        }
         let ready = |poller: &Poller<T>| {
             poller.handle.namespace.id() == namespace && is_readable(&poller.handle)
         };
@@ -205,7 +225,15 @@ impl<T: Transport> Fs<T> {
     /// # Errors
     /// `EBADF`.
     pub fn poll(&self, fh: u64, waker: Option<T::Poll>) -> Result<PollState, Errno> {
-        let handle = self.handle(fh)?;
+        let handle = match self.handle(fh) {
+            Err(_) if self.snapshots.get(fh).is_some() => {
+                return Ok(PollState {
+                    readable: true,
+                    writable: false,
+                });
+            }
+            handle => handle?,
+        };
         // First the waker, then the look: a commit in between finds the waker.
         if let Some(waker) = waker {
             lock(&self.pollers).insert(
@@ -254,6 +282,15 @@ impl Rendered {
                 }
                 same
             }
+            (Output::Lines(ours), Output::Lines(theirs)) => {
+                let same =
+                    self.offset == offset && Arc::ptr_eq(&self.handle.namespace, &handle.namespace);
+                if same {
+                    let position = *lock(&ours.position);
+                    *lock(&theirs.position) = position;
+                }
+                same
+            }
             (Output::Record { n, .. }, Output::Record { n: m, .. }) => {
                 (n, self.offset) == (m, offset)
             }
@@ -285,10 +322,14 @@ fn would_not_wait(handle: &Handle, offset: u64) -> bool {
             Ok(None) => true,
             Err(_) => false, // The read will say what is wrong.
         },
+        Output::Lines(lines) if lines.waits => {
+            let (offsets, position) = (&handle.namespace.offsets, *lock(&lines.position));
+            offsets.is_end(&position, offset, state.count)
+        }
         Output::Record { n, .. } => *n >= state.count,
         Output::View(_)
+        | Output::Lines(_)
         | Output::Count
-        | Output::Snapshot(_)
         | Output::Receipts(_)
         | Output::Nothing => false,
     };
@@ -297,7 +338,7 @@ fn would_not_wait(handle: &Handle, offset: u64) -> bool {
 
 /// Fills the buffer with what a handle shows at `offset`.
 fn find(handle: &Handle, offset: u64, size: usize, buffers: &mut Buffers) -> Result<Found, Errno> {
-    let Buffers { scratch, out } = buffers;
+    let Buffers { lines, out } = buffers;
     let log = &handle.namespace.log;
     out.clear();
     let at_end = !would_not_wait(handle, offset);
@@ -312,11 +353,18 @@ fn find(handle: &Handle, offset: u64, size: usize, buffers: &mut Buffers) -> Res
             // Without a beginning, and yet not to wait: the namespace was removed.
             if let Some(base) = open.base(log)? {
                 let (mut position, at) = (lock(&open.position), base.saturating_add(offset));
+                let scratch = &mut lines.scratch;
                 view::read(open.view, log, &mut position, at, size, scratch, out)?;
             }
         }
+        Output::Lines(open) => {
+            let offsets = &handle.namespace.offsets;
+            offsets.read(log, &open.position, offset, size, lines, out)?;
+            if out.is_empty() && open.waits && !log.state().closed {
+                return Ok(Found::End);
+            }
+        }
         Output::Count => out.extend_from_slice(piece(&count_text(log.state().count), offset, size)),
-        Output::Snapshot(text) => out.extend_from_slice(piece(text, offset, size)),
         Output::Record { n, verified } => record(log, RecordNo(*n), verified, offset, size, out)?,
     }
     Ok(Found::Bytes)

@@ -215,7 +215,11 @@ impl<T: Transport> Fs<T> {
             Node::Root => None,
             // Looked up under the lock: not one that is being removed.
             Node::Namespace(id) => Some(self.namespace(id)?),
-            Node::File(..) | Node::Record(..) | Node::Start(..) => return Err(Errno::EPERM),
+            Node::About
+            | Node::AboutFile(_)
+            | Node::File(..)
+            | Node::Record(..)
+            | Node::Start(..) => return Err(Errno::EPERM),
         };
         let held = namespace.as_deref().map_or(&self.rights, |ns| &ns.rights);
         let old = held.now().rights;

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! bit 63        0, or 1 for a number that one lookup was given
-//! bits 62..40   id of the namespace, 1 to 2^23 - 1, kept in its index file; 0: the root, whose inode is 1
+//! bits 62..40   id of the namespace, 1 to 2^23 - 1, kept in its index file; 0: what belongs to none, with
+//!               bits 39..0: 1 the root, 2 .immuta, 3 and on the position in ABOUT_FILES + 3
 //! bits 39..0    0: the directory; 1 to 255: position in FILES + 1; 256 + N: record N
 //!               with bit 63: bits 39..32 the position in FILES + 1, or 255 for a file in from/ or since/;
 //!               bits 31..0 a running number
@@ -41,9 +42,18 @@ pub enum Kind {
     AppendFrames,
     /// What is written between open and close is one record.
     AppendFile,
+    /// The whole log as lines of JSON; ends.
+    JsonLog,
+    /// The whole log as lines of JSON; waits at the end.
+    JsonFollow,
 }
 
 impl Kind {
+    /// Whether a read at its end waits for the next record.
+    pub fn waits(self) -> bool {
+        matches!(self, Kind::Follow | Kind::FollowFrames | Kind::JsonFollow)
+    }
+
     /// Whether it is a directory.
     pub fn is_directory(self) -> bool {
         matches!(self, Kind::From | Kind::Since)
@@ -149,7 +159,33 @@ pub const FILES: &[File] = &[
         kind: Kind::AppendFile,
         direction: Direction::In,
     },
+    File {
+        name: "log.jsonl",
+        kind: Kind::JsonLog,
+        direction: Direction::Out,
+    },
+    File {
+        name: "follow.jsonl",
+        kind: Kind::JsonFollow,
+        direction: Direction::Out,
+    },
 ];
+
+/// The directory in the root that tells of the whole mount. No namespace can have this name.
+pub const ABOUT: &str = ".immuta";
+
+/// What a file in [`ABOUT`] tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// Counters and gauges, in the text format of Prometheus.
+    Metrics,
+    /// What is known of the mount and of each namespace, as JSON.
+    Status,
+}
+
+/// The files in [`ABOUT`], in the order in which it lists them. The position is part of the inode number: add
+/// at the end.
+pub const ABOUT_FILES: &[(&str, About)] = &[("metrics", About::Metrics), ("status", About::Status)];
 
 /// Finds a fixed file by its name.
 pub fn file_named(name: &str) -> Option<&'static File> {
@@ -178,6 +214,10 @@ pub enum Node {
     Record(u32, u64),
     /// The text of a namespace from somewhere on, by the number that its lookup was given.
     Start(u32, u32),
+    /// The directory that tells of the whole mount.
+    About,
+    /// A file in it.
+    AboutFile(About),
 }
 
 impl PartialEq for File {
@@ -189,6 +229,8 @@ impl PartialEq for File {
 impl Eq for File {}
 
 const ROOT_INO: u64 = 1;
+const ABOUT_INO: u64 = 2;
+const FIRST_ABOUT_FILE_INO: u64 = 3;
 const LOW_BITS: u32 = 40;
 const RUNNING_BITS: u32 = 32;
 const START: u64 = 255;
@@ -197,10 +239,10 @@ const FIRST_RECORD: u64 = 256;
 const MAX_RECORD: u64 = (1 << LOW_BITS) - 1 - FIRST_RECORD;
 
 impl Node {
-    /// The id of the namespace that it belongs to; `None` for the root.
+    /// The id of the namespace that it belongs to; `None` for the root and for what tells of the mount.
     pub fn namespace(self) -> Option<u32> {
         match self {
-            Node::Root => None,
+            Node::Root | Node::About | Node::AboutFile(_) => None,
             Node::Namespace(id) | Node::File(id, _) | Node::Record(id, _) | Node::Start(id, _) => {
                 Some(id)
             }
@@ -214,6 +256,11 @@ impl Node {
     pub fn ino(self) -> Result<u64, Errno> {
         Ok(match self {
             Node::Root => ROOT_INO,
+            Node::About => ABOUT_INO,
+            Node::AboutFile(about) => {
+                let position = ABOUT_FILES.iter().position(|(_, a)| *a == about);
+                FIRST_ABOUT_FILE_INO + position.unwrap_or_default() as u64
+            }
             Node::Namespace(ns) => u64::from(ns) << LOW_BITS,
             Node::File(ns, file) => {
                 let position = FILES.iter().position(|f| f == file).unwrap_or_default() as u64;
@@ -230,8 +277,10 @@ impl Node {
     /// # Errors
     /// `ESTALE` for a number that no node has.
     pub fn from_ino(ino: u64) -> Result<Node, Errno> {
-        if ino == ROOT_INO {
-            return Ok(Node::Root);
+        match ino {
+            ROOT_INO => return Ok(Node::Root),
+            ABOUT_INO => return Ok(Node::About),
+            _ => {}
         }
         let ns = (ino >> LOW_BITS) as u32;
         let low = ino & ((1 << LOW_BITS) - 1);
@@ -249,7 +298,11 @@ impl Node {
             };
         }
         if ns == 0 {
-            return Err(Errno::ESTALE);
+            let position = low.checked_sub(FIRST_ABOUT_FILE_INO).ok_or(Errno::ESTALE)?;
+            let file = ABOUT_FILES.get(position as usize);
+            return file
+                .map(|(_, about)| Node::AboutFile(*about))
+                .ok_or(Errno::ESTALE);
         }
         match low {
             0 => Ok(Node::Namespace(ns)),
@@ -285,9 +338,11 @@ mod tests {
     fn every_node_comes_back_from_its_inode_number() {
         let mut nodes = vec![
             Node::Root,
+            Node::About,
             Node::Namespace(1),
             Node::Namespace((1 << 23) - 1),
         ];
+        nodes.extend(ABOUT_FILES.iter().map(|(_, about)| Node::AboutFile(*about)));
         nodes.extend(FILES.iter().map(|f| Node::File(77, f)));
         nodes.extend([0, 1, 1 << 39, MAX_RECORD].map(|n| Node::Record(77, n)));
         nodes.extend([0, 1, u32::MAX].map(|n| Node::Start(77, n)));
@@ -333,7 +388,7 @@ mod tests {
         assert_eq!(Node::Record(1, MAX_RECORD + 1).ino(), Err(Errno::EOVERFLOW));
         for ino in [
             0,
-            2,
+            5,
             255,
             (1 << LOW_BITS) | 200,
             1 << 63,

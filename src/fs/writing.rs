@@ -30,7 +30,10 @@ impl<T: Transport> Fs<T> {
         if let Some(Input::File(spool)) = &handle.input {
             return match self.spool(&handle.namespace.log, spool, data, mode.durable) {
                 Ok(()) => reply.written(data.len() as u32),
-                Err(errno) => reply.error(errno),
+                Err(errno) => {
+                    handle.namespace.refuse_write();
+                    reply.error(errno);
+                }
             };
         }
         let namespace = handle.namespace.clone();
@@ -48,7 +51,10 @@ impl<T: Transport> Fs<T> {
     fn write_now(&self, handle: &Handle, data: &[u8], mode: WriteMode, reply: T::Write) {
         let grew = match self.store(handle, data, mode) {
             Ok(grew) => grew,
-            Err(errno) => return reply.error(errno),
+            Err(errno) => {
+                handle.namespace.refuse_write();
+                return reply.error(errno);
+            }
         };
         let bytes = data.len() as u32;
         if grew && (mode.durable || self.settings.sync_always) {
@@ -131,6 +137,7 @@ impl<T: Transport> Fs<T> {
     pub fn flush(&self, caller: Caller, fh: u64, reply: T::Done) {
         let handle = match self.handle(fh) {
             Ok(handle) => handle,
+            Err(_) if self.snapshots.get(fh).is_some() => return reply.done(),
             Err(errno) => return reply.error(errno),
         };
         let is_last = |opener: &Opener, kind| {
@@ -168,11 +175,13 @@ impl<T: Transport> Fs<T> {
             Some(Input::Lines { lines, .. }) => {
                 let mut lines = lock(lines);
                 if lines.has_partial() {
-                    lines.finish(|batch| {
-                        let appended = log.append_batch_quiet(batch)?;
-                        handle.appended(appended.record, batch.len());
-                        Ok(())
-                    })?;
+                    lines
+                        .finish(|batch| {
+                            let appended = log.append_batch_quiet(batch)?;
+                            handle.appended(appended.record, batch.len());
+                            Ok(())
+                        })
+                        .inspect_err(|_| handle.namespace.refuse_write())?;
                     drop(lines);
                     self.grew(&handle.namespace);
                 }
@@ -196,6 +205,7 @@ impl<T: Transport> Fs<T> {
     pub fn fsync(&self, fh: u64, reply: T::Done) {
         let handle = match self.handle(fh) {
             Ok(handle) => handle,
+            Err(_) if self.snapshots.get(fh).is_some() => return reply.done(),
             Err(errno) => return reply.error(errno),
         };
         let has_records = match &handle.input {

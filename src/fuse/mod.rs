@@ -1,5 +1,6 @@
 //! fuser's calls to the file system's, and back. Nothing is decided here: convert, call, reply.
 
+mod endless;
 pub(crate) mod interrupt;
 pub(crate) mod mount;
 pub(crate) mod nudge;
@@ -8,10 +9,12 @@ mod reply;
 pub(crate) mod timeout;
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+pub(crate) use endless::Endless;
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags,
     IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, PollEvents, PollFlags,
@@ -22,7 +25,7 @@ use fuser::{
 pub(crate) use reply::Kernel;
 use reply::{
     KernelAttr, KernelDone, KernelPoll, KernelRead, KernelWrite, file_type, reply_attr,
-    reply_empty, reply_entry, to_fuser,
+    reply_empty, reply_entry, reply_xattr, to_fuser,
 };
 
 use immuta::fs::errno::Errno;
@@ -50,8 +53,8 @@ fn utf8(name: &OsStr) -> Result<&str, Errno> {
     name.to_str().ok_or(Errno::EINVAL)
 }
 
-/// The file system behind a FUSE session.
-pub(crate) struct FuseFs(pub(crate) Arc<Fs<Kernel>>);
+/// The file system behind a FUSE session, and what the kernel is told beside its answers.
+pub(crate) struct FuseFs(pub(crate) Arc<Fs<Kernel>>, pub(crate) Arc<Endless>);
 
 impl Filesystem for FuseFs {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
@@ -84,7 +87,11 @@ impl Filesystem for FuseFs {
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
-        reply_attr(reply, self.0.getattr(ino.0, fh.map(|fh| fh.0)));
+        let attr = self.0.getattr(ino.0, fh.map(|fh| fh.0));
+        if attr.is_ok_and(|attr| attr.endless) {
+            self.1.show(ino);
+        }
+        reply_attr(reply, attr);
     }
 
     fn setattr(
@@ -330,6 +337,14 @@ impl Filesystem for FuseFs {
         }
     }
 
+    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        reply_xattr(reply, self.0.getxattr(ino.0, name.as_bytes(), size));
+    }
+
+    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        reply_xattr(reply, self.0.listxattr(ino.0, size));
+    }
+
     fn lseek(
         &self,
         _req: &Request,
@@ -402,16 +417,6 @@ impl Filesystem for FuseFs {
         reply.error(to_fuser(self.0.refusal()));
     }
 
-    // What the tree does not have. Answered without the warning that fuser's defaults print.
-
-    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
-        reply.error(fuser::Errno::ENOSYS);
-    }
-
-    fn listxattr(&self, _: &Request, _: INodeNo, _: u32, reply: ReplyXattr) {
-        reply.error(fuser::Errno::ENOSYS);
-    }
-
     fn setxattr(
         &self,
         _: &Request,
@@ -422,12 +427,14 @@ impl Filesystem for FuseFs {
         _: u32,
         reply: ReplyEmpty,
     ) {
-        reply.error(fuser::Errno::ENOSYS);
+        reply.error(fuser::Errno::EPERM);
     }
 
     fn removexattr(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
-        reply.error(fuser::Errno::ENOSYS);
+        reply.error(fuser::Errno::EPERM);
     }
+
+    // What the tree does not have. Answered without the warning that fuser's defaults print.
 
     fn ioctl(
         &self,

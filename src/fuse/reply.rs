@@ -2,11 +2,11 @@
 
 use fuser::{
     FileAttr, FileType, Generation, INodeNo, PollNotifier, ReplyAttr, ReplyData, ReplyEmpty,
-    ReplyEntry, ReplyWrite,
+    ReplyEntry, ReplyWrite, ReplyXattr,
 };
 use immuta::fs::errno::Errno;
 use immuta::fs::{
-    Attr, AttrReply, DoneReply, NodeType, PollWaker, ReadReply, Transport, WriteReply,
+    Attr, AttrReply, DoneReply, NodeType, PollWaker, ReadReply, Transport, WriteReply, XattrReply,
 };
 
 /// Unit of `st_blksize`: what `cat` and its like then read at a time.
@@ -130,6 +130,14 @@ pub(super) fn reply_attr(reply: ReplyAttr, result: Result<Attr, Errno>) {
 pub(super) fn reply_empty(reply: ReplyEmpty, result: Result<(), Errno>) {
     match result {
         Ok(()) => reply.ok(),
+        Err(errno) => reply.error(to_fuser(errno)),
+    }
+}
+
+pub(super) fn reply_xattr(reply: ReplyXattr, result: Result<XattrReply, Errno>) {
+    match result {
+        Ok(XattrReply::Size(size)) => reply.size(size),
+        Ok(XattrReply::Data(bytes)) => reply.data(&bytes),
         Err(errno) => reply.error(to_fuser(errno)),
     }
 }

@@ -25,6 +25,13 @@ impl Log {
         self.sync_through(target)
     }
 
+    /// How many records, from the first one on, this process knows to be on the disk, with their index
+    /// entries; `None` for a log opened for reading only, whose writer alone knows. Costs a lock that is held
+    /// for moments, except while the log is closed.
+    pub fn synced(&self) -> Option<u64> {
+        (!self.read_only).then(|| self.group.synced())
+    }
+
     /// Before the first write after opening, the index must say on disk that the log is not closed in order:
     /// else, after a power cut, half-written records would be taken for those of another program that
     /// appended after us.

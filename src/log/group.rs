@@ -29,6 +29,11 @@ impl Group {
         }
     }
 
+    /// How many records are known to be on the disk. Waits only for a close that is under way.
+    pub(crate) fn synced(&self) -> u64 {
+        lock(&self.synced).count
+    }
+
     /// Returns when the first `target` records are on the disk, or with the error of `check`. One caller
     /// calls `sync`, which returns how many are there then, with no lock held; those who come meanwhile wait,
     /// and the first of them that is still not served does the next one, for all of them.

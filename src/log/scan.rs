@@ -170,6 +170,15 @@ impl Log {
     /// # Errors
     /// [`Error::Damaged`] if it is not what was written, [`Error::Io`].
     pub fn verify_record(&self, entry: &Entry) -> Result<()> {
+        self.verify_record_with(entry, |_| {})
+    }
+
+    /// As [`Log::verify_record`], and shows `each` what passes by, in order: who has to know something of the
+    /// whole record reads it once. What it was shown counts only if the record is good.
+    ///
+    /// # Errors
+    /// As [`Log::verify_record`].
+    pub fn verify_record_with(&self, entry: &Entry, mut each: impl FnMut(&[u8])) -> Result<()> {
         let start = entry.index.0;
         let mut field = [0; SIZE_FIELD_BYTES as usize];
         let have =
@@ -191,6 +200,7 @@ impl Log {
         while done < entry.size {
             let n = self.read_part(entry, done, &mut piece)?;
             crc = checksum_append(crc, &piece[..n]);
+            each(&piece[..n]);
             done += n as u64;
         }
         if crc != entry.checksum {

@@ -294,6 +294,11 @@ impl Storage {
         debug_assert!(abandoned.is_ok());
     }
 
+    /// When records reach the disk, as it was chosen.
+    pub fn sync_mode(&self) -> Sync {
+        self.options.sync
+    }
+
     /// The directory.
     pub fn logs_dir(&self) -> &Path {
         &self.options.logs_dir

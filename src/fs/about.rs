@@ -1,0 +1,212 @@
+//! `.immuta/`: what can be told of the whole mount, and of each namespace, at one moment. The files in it are
+//! written when they are opened; [`status`](super::status) and [`metrics`](super::metrics) are how.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use super::errno::Errno;
+use super::handle::Output;
+use super::meta::{BLOCK_BYTES, FOREVER, SHORT};
+use super::tree::{About, Node};
+use super::{Attr, Fs, Namespace, NodeType, ReadMode, ReadReply, Settings, Transport};
+use super::{metrics, status};
+use crate::log::{Format, RecordNo, State, Sync};
+
+const DIRECTORY_MODE: u16 = 0o555;
+/// It tells of every namespace, whoever may read that one: for the owner and the group of the mount.
+const FILE_MODE: u16 = 0o440;
+
+/// The mount at one moment.
+pub(super) struct MountLook {
+    pub(super) logs_dir: String,
+    pub(super) settings: Settings,
+    pub(super) sync: Sync,
+    pub(super) started: SystemTime,
+    pub(super) uptime: Duration,
+    /// Reads that wait for a record.
+    pub(super) blocked_readers: usize,
+    /// By name.
+    pub(super) namespaces: Vec<NamespaceLook>,
+    /// The namespaces that could not be opened, and why.
+    pub(super) unopened: Vec<(String, String)>,
+}
+
+/// A namespace at one moment.
+pub(super) struct NamespaceLook {
+    pub(super) name: String,
+    pub(super) state: State,
+    pub(super) format: Format,
+    pub(super) first_time: Option<SystemTime>,
+    /// How many records have come since the mount began.
+    pub(super) appended: u64,
+    /// How many writes were refused since then.
+    pub(super) refused_writes: u64,
+    pub(super) blocked_readers: usize,
+    pub(super) open: OpenFiles,
+    /// How many records are on the disk; `None`: another process writes, and it alone knows.
+    pub(super) synced: Option<u64>,
+    /// How long the first record that is not on the disk has been waiting for it; `None`: not known.
+    pub(super) sync_lag: Option<Duration>,
+    /// Why the log takes no more records.
+    pub(super) failed: Option<String>,
+}
+
+/// How many open files a namespace has.
+#[derive(Clone, Copy, Default)]
+pub(super) struct OpenFiles {
+    pub(super) readers: u64,
+    pub(super) writers: u64,
+}
+
+/// Texts as they were when they were opened, by the number of the open file.
+#[derive(Debug, Default)]
+pub(super) struct Snapshots {
+    open: RwLock<HashMap<u64, Arc<str>>>,
+}
+
+impl Snapshots {
+    pub(super) fn insert(&self, fh: u64, text: String) {
+        self.open
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(fh, text.into());
+    }
+
+    pub(super) fn get(&self, fh: u64) -> Option<Arc<str>> {
+        self.open
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&fh)
+            .cloned()
+    }
+
+    pub(super) fn remove(&self, fh: u64) {
+        self.open
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&fh);
+    }
+}
+
+impl<T: Transport> Fs<T> {
+    /// What a file of `.immuta` shows now.
+    pub(super) fn about(&self, about: About) -> String {
+        let look = self.look();
+        match about {
+            About::Metrics => metrics::text(&look),
+            About::Status => status::json(&look),
+        }
+    }
+
+    /// The attributes of `.immuta` and what is in it. What the files show changes with each look.
+    pub(super) fn about_attr(&self, node: Node) -> Result<Attr, Errno> {
+        let (node_type, mode, size, attr_ttl) = match node {
+            Node::AboutFile(about) => {
+                let size = self.about(about).len() as u64;
+                (NodeType::File, FILE_MODE, size, Duration::ZERO)
+            }
+            _ => (NodeType::Directory, DIRECTORY_MODE, 0, SHORT),
+        };
+        let (links, modified) = match node_type {
+            NodeType::Directory => (2, self.started),
+            NodeType::File => (1, SystemTime::now()),
+        };
+        Ok(Attr {
+            ino: node.ino()?,
+            node_type,
+            mode,
+            uid: self.settings.uid,
+            gid: self.settings.gid,
+            size,
+            endless: false,
+            blocks: size.div_ceil(BLOCK_BYTES),
+            links,
+            modified,
+            changed: modified,
+            attr_ttl,
+            entry_ttl: FOREVER,
+        })
+    }
+
+    /// A read of an open text. For the page cache it is refused: the kernel would end it at the size that the
+    /// file had when somebody last looked, and programs that are refused read as any other.
+    pub(super) fn read_snapshot(
+        text: &str,
+        offset: u64,
+        size: u32,
+        mode: ReadMode,
+        reply: T::Read,
+    ) {
+        if mode.for_page_cache {
+            return reply.error(Errno::EINVAL);
+        }
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        let rest = text.as_bytes().get(from..).unwrap_or_default();
+        reply.data(&rest[..rest.len().min(size as usize)]);
+    }
+
+    fn look(&self) -> MountLook {
+        let mut open: BTreeMap<u32, OpenFiles> = BTreeMap::new();
+        for handle in self.handles.all() {
+            let open = open.entry(handle.namespace.id()).or_default();
+            open.readers += u64::from(!matches!(handle.output, Output::Nothing));
+            open.writers += u64::from(handle.input.is_some());
+        }
+        let namespaces: Vec<_> = {
+            let namespaces = self
+                .namespaces
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            namespaces.values().cloned().collect()
+        };
+        let mut looks: Vec<_> = namespaces
+            .iter()
+            .map(|namespace| {
+                let open = open.get(&namespace.id()).copied().unwrap_or_default();
+                self.look_at(namespace, open)
+            })
+            .collect();
+        looks.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let unopened = self.storage.failed().into_iter();
+        MountLook {
+            logs_dir: self.storage.logs_dir().display().to_string(),
+            settings: self.settings,
+            sync: self.storage.sync_mode(),
+            started: self.started,
+            uptime: self.running_since.elapsed(),
+            blocked_readers: self.parked.len(),
+            namespaces: looks,
+            unopened: unopened
+                .map(|(name, why)| (name.to_string(), why.to_string()))
+                .collect(),
+        }
+    }
+
+    fn look_at(&self, namespace: &Namespace, open: OpenFiles) -> NamespaceLook {
+        let log = &namespace.log;
+        // In this order: what is on the disk is not older than what is there.
+        let state = log.state();
+        let synced = log.synced().map(|synced| synced.min(state.count));
+        let time_of = |record| log.entry(RecordNo(record)).ok()?.time;
+        let sync_lag = match synced {
+            None => None,
+            Some(synced) if synced == state.count => Some(Duration::ZERO),
+            Some(synced) => time_of(synced).map(|time| time.elapsed().unwrap_or_default()),
+        };
+        NamespaceLook {
+            name: log.namespace().to_string(),
+            state,
+            format: log.format(),
+            first_time: time_of(0),
+            appended: state.count.saturating_sub(log.recovery().records),
+            refused_writes: namespace.refused_writes.load(Ordering::Relaxed),
+            blocked_readers: self.parked.waiting_for(namespace.id()),
+            open,
+            synced,
+            sync_lag,
+            failed: log.failure().map(str::to_owned),
+        }
+    }
+}

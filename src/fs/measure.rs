@@ -1,0 +1,160 @@
+//! Reads of `log.jsonl` far behind what is known of its lines, say by a program that goes on where it was
+//! before the mount began: what lies between has to be read first, which takes as long as it takes.
+//!
+//! The threads that serve the mount are not for that. Such a read is parked, without a thread, and one thread
+//! measures, for each namespace in turn, a piece at a time. A signal ends the read as any other that waits.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+
+use super::errno::Errno;
+use super::handle::{Handle, Output, lock};
+use super::json_lines::Buffers;
+use super::parked::Parking;
+use super::{Fs, Namespace, ReadMode, ReadReply, Transport};
+
+/// How many bytes of lines are measured before the next namespace has its turn.
+const TURN_BYTES: u64 = 16 << 20;
+
+/// A read that is far behind what is known.
+pub(super) struct FarRead<T: Transport> {
+    handle: Arc<Handle>,
+    unique: u64,
+    offset: u64,
+    size: u32,
+    mode: ReadMode,
+    reply: T::Read,
+}
+
+/// The namespaces in which something is to be measured.
+#[derive(Debug, Default)]
+pub(super) struct Measuring {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    closed: bool,
+    wanted: VecDeque<Arc<Namespace>>,
+}
+
+impl Measuring {
+    fn want(&self, namespace: &Arc<Namespace>) {
+        let mut state = lock(&self.state);
+        if !state.wanted.iter().any(|n| n.id() == namespace.id()) {
+            state.wanted.push_back(namespace.clone());
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Lets the thread end.
+    pub(super) fn close(&self) {
+        lock(&self.state).closed = true;
+        self.changed.notify_one();
+    }
+
+    fn next(&self) -> Option<Arc<Namespace>> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some(namespace) = state.wanted.pop_front() {
+                return Some(namespace);
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Serves until [`Measuring::close`].
+    pub(super) fn serve<T: Transport>(&self, fs: &Weak<Fs<T>>) {
+        let mut buffers = Buffers::default();
+        while let Some(namespace) = self.next() {
+            let Some(fs) = fs.upgrade() else { return };
+            let measured = namespace
+                .offsets
+                .measure(&namespace.log, TURN_BYTES, &mut buffers)
+                .map_err(Errno::from);
+            let ready = fs.far_reads.take_ready(namespace.id(), |read| {
+                measured.is_err() || !is_far(&read.handle, read.offset)
+            });
+            for read in ready {
+                match measured {
+                    Ok(()) => fs.read_at(
+                        read.handle,
+                        read.unique,
+                        read.offset,
+                        read.size,
+                        read.mode,
+                        read.reply,
+                    ),
+                    Err(errno) => read.reply.error(errno),
+                }
+            }
+            if fs.far_reads.waiting_for(namespace.id()) > 0 {
+                self.want(&namespace);
+            }
+        }
+    }
+}
+
+/// Whether a read has to wait until more is known of where the lines are.
+fn is_far(handle: &Handle, offset: u64) -> bool {
+    let Output::Lines(lines) = &handle.output else {
+        return false;
+    };
+    let (namespace, position) = (&handle.namespace, *lock(&lines.position));
+    namespace.offsets.is_far(&namespace.log, &position, offset)
+}
+
+impl<T: Transport> Fs<T> {
+    /// Reads at once, or as soon as it is known where that is.
+    pub(super) fn read_when_near(
+        &self,
+        handle: Arc<Handle>,
+        unique: u64,
+        offset: u64,
+        size: u32,
+        mode: ReadMode,
+        reply: T::Read,
+    ) {
+        if !is_far(&handle, offset) {
+            return self.read_at(handle, unique, offset, size, mode, reply);
+        }
+        let namespace = handle.namespace.clone();
+        let read = FarRead {
+            handle,
+            unique,
+            offset,
+            size,
+            mode,
+            reply,
+        };
+        let ready = |read: &FarRead<T>| !is_far(&read.handle, read.offset);
+        match self.far_reads.park(namespace.id(), unique, read, ready) {
+            Parking::Parked => self.measuring.want(&namespace),
+            Parking::Ready(r) => self.read_at(r.handle, unique, offset, size, mode, r.reply),
+            Parking::Interrupted(read) => read.reply.error(Errno::EINTR),
+            Parking::Closed(read) => read.reply.error(Errno::EIO),
+        }
+    }
+
+    /// Ends a read that waits until more is known, with `EINTR`.
+    pub(super) fn interrupt_far_read(&self, unique: u64) {
+        if let Some(read) = self.far_reads.interrupt(unique) {
+            read.reply.error(Errno::EINTR);
+        }
+    }
+
+    /// Refuses each read that waits until more is known: where it reads is not the end of the file.
+    pub(super) fn close_far_reads(&self) {
+        for read in self.far_reads.close() {
+            read.reply.error(Errno::EIO);
+        }
+    }
+}
