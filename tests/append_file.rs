@@ -8,6 +8,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -219,20 +220,49 @@ fn twenty_at_once_are_twenty_whole_records_from_processes_and_from_threads() {
     is_whole(mount);
 }
 
+/// A program, killed when the test ends before it, with its group if it leads one.
+struct Program(Child);
+
+impl Deref for Program {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Program {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Not when it has been waited for: its number may be another one's.
+        if let Ok(None) = self.0.try_wait() {
+            let _ = kill(Pid::from_raw(-(self.0.id() as i32)), Signal::SIGKILL);
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+}
+
 /// A Python program with `fd` open on an `append-file`, and `os`, `signal`, `sys`, `threading` imported.
-fn python(mount: &Mount, script: &str) -> Child {
+fn python(mount: &Mount, script: &str) -> Program {
     let script = format!(
         "import os, signal, socket, sys, threading, time\nfd = os.open(sys.argv[1], os.O_WRONLY)\n\
          def write_all(data):\n    while data: data = data[os.write(fd, data):]\n{script}"
     );
-    Command::new("python3")
+    let program = Command::new("python3")
         .args(["-c", &script])
         .arg(mount.file("append-file"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap()
+        .unwrap();
+    Program(program)
 }
 
 fn line(child: &mut Child) -> String {
@@ -299,23 +329,26 @@ fn nothing_is_stored_of_a_writer_that_is_killed() {
     is_whole(mount);
 }
 
-/// Ctrl-C: the shell and what it runs get the signal, and end by it.
+/// Ctrl-C: the shell and what it runs get the signal, and end by it. What it runs says when it is there: a shell
+/// that is about to start it would wait for it.
 #[test]
 fn an_interrupted_shell_stores_nothing() {
     let mount = Mount::new();
     for shell in [&["bash"][..], &["dash"], &["busybox", "sh"]] {
         for script in [
-            r#"(echo half; echo ready >&2; sleep 1000; echo more) > "$1""#,
-            r#"{ echo half; echo ready >&2; sleep 1000; echo more; } > "$1""#,
-            r#"exec 3> "$1"; echo half >&3; echo ready >&2; sleep 1000; echo more >&3"#,
+            r#"(echo half; sh -c "$2"; echo more) > "$1""#,
+            r#"{ echo half; sh -c "$2"; echo more; } > "$1""#,
+            r#"exec 3> "$1"; echo half >&3; sh -c "$2"; echo more >&3"#,
         ] {
             let mut writer = Command::new("setsid")
                 .args(shell)
                 .args(["-c", script, "sh"])
                 .arg(mount.file("append-file"))
+                .arg("echo ready >&2; exec sleep 1000")
                 .stdin(Stdio::null())
                 .stderr(Stdio::piped())
                 .spawn()
+                .map(Program)
                 .unwrap();
             let mut ready = String::new();
             let mut stderr = BufReader::new(writer.stderr.take().unwrap());
