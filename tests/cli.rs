@@ -240,7 +240,7 @@ fn the_namespace_default_is_made_only_where_there_is_none() {
         .unwrap()
         .map(|e| e.unwrap().file_name())
         .collect();
-    assert_eq!(names, ["other"]);
+    assert_eq!(names, [".immuta", "other"]);
 }
 
 /// Takes the time off the lines of the daemon's log.

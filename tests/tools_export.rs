@@ -278,6 +278,11 @@ fn large_records_go_out_and_come_in_at_constant_memory() {
         RECORD_BYTES + 5
     );
     fs::remove_file(dir.file("raw")).unwrap();
+    limited("export \"$1\" a --format jsonl > \"$1/json\"");
+    let json = fs::read(dir.file("json")).unwrap();
+    assert!(json.len() as u64 > RECORD_BYTES && json.ends_with(b"\"text\":\"small\"}\n"));
+    drop(json);
+    fs::remove_file(dir.file("json")).unwrap();
     limited("export \"$1\" a --format frames -o \"$1/b.frames\"");
     limited("import \"$1/b.frames\" \"$1\"");
     limited("import \"$1/b.frames\" \"$1\"");

@@ -315,6 +315,10 @@ fn a_damaged_record_is_told_and_those_behind_it_are_printed() {
         said(&["tail", dir.str(), "a"]),
         (Some(1), "one\nthree\n".into(), why.into())
     );
+    let (status, json, err) = said(&["tail", dir.str(), "a", "--format", "jsonl"]);
+    assert_eq!((status, err.as_str()), (Some(1), why));
+    let numbers: Vec<&str> = json.lines().map(|line| &line[..12]).collect();
+    assert_eq!(numbers, ["{\"record\":0,", "{\"record\":2,"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
 mod immuta_cli;
 
 use std::fs;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::{Mount, Reader, append};
 use immuta_cli::{Dir, immuta, prints, refuses};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -378,4 +380,40 @@ fn colours_are_for_terminals_that_have_them_and_users_who_want_them() {
         assert!(!refused.contains("38;5;") && !none.contains("38;5;"));
         assert!(ascii.is_ascii() && ascii.contains(CYAN));
     });
+}
+
+#[test]
+fn it_reads_what_a_mount_says_of_itself() {
+    let mut mount = Mount::new();
+    fs::create_dir(mount.path().join("orders")).unwrap();
+    for n in 0..3 {
+        append(&mount.path().join("orders/append"), format!("{n}\n")).unwrap();
+    }
+    let waiting = Reader::start("cat", &[&mount.path().join("orders/3")]);
+    waiting.wait_until_blocked();
+    let path = mount.path();
+    let top = [
+        "top",
+        path.to_str().unwrap(),
+        "--once",
+        "--interval",
+        "100ms",
+    ];
+    let table = prints(&top);
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map(|l| l.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows.len(), 3, "{table}");
+    assert_eq!(
+        rows[1][..6],
+        ["default", "0", "0", "0", "B", "0"],
+        "{table}"
+    );
+    assert_eq!(rows[2][..6], ["orders", "3", "0", "0", "B", "1"], "{table}");
+    assert_eq!(rows[1].last(), Some(&"-"), "{table}");
+    assert_ne!(rows[2].last(), Some(&"-"), "{table}");
+    mount.kill();
+    let why = refuses(&top);
+    assert!(why.contains("(os error 107)"), "{why}");
 }

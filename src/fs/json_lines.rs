@@ -33,6 +33,14 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// The beginning of a record's line, if that is the first.
+    pub(super) fn of_record(record: u64) -> Place {
+        Place {
+            record,
+            ..Place::default()
+        }
+    }
+
     /// How many bytes of the record's payload are before it.
     pub(super) fn within(self) -> u64 {
         self.within
@@ -77,6 +85,8 @@ pub(super) struct Buffers {
 pub(super) struct Window<'a> {
     from: u64,
     until: u64,
+    /// Of the records from this one on nothing is wanted.
+    end: u64,
     /// Nothing is wanted, only places: a line that is in memory is not parted.
     measures: bool,
     /// Where the next byte stands.
@@ -91,11 +101,17 @@ impl<'a> Window<'a> {
         Window {
             from,
             until,
+            end: u64::MAX,
             measures: false,
             at: 0,
             cut: false,
             out,
         }
+    }
+
+    /// Leaves the records from `end` on away.
+    pub(super) fn before(self, end: u64) -> Window<'a> {
+        Window { end, ..self }
     }
 
     /// For who wants to know a place at `until` or soon after it. Nothing is put into `out`.
@@ -150,7 +166,7 @@ impl<'a> Window<'a> {
     }
 }
 
-/// Makes lines from `place` on until the window is full or the log ends, and moves `place` along: to the last
+/// Makes lines from `place` on until the window is full or the log, or what is wanted of it, ends, and moves `place` along: to the last
 /// one before the window's end.
 ///
 /// # Errors
@@ -164,8 +180,9 @@ pub(super) fn make(
     buffers: &mut Buffers,
 ) -> Result<()> {
     let state = log.state();
+    let end = state.count.min(window.end);
     window.at = place.offset;
-    while !window.is_full() && place.record < state.count {
+    while !window.is_full() && place.record < end {
         // So much of the log fills the window, if the records here are like all of them.
         let average = (state.log_end / state.count).max(1);
         let wanted = u128::from(window.until - window.at) * u128::from(average)
@@ -190,7 +207,8 @@ pub(super) fn make(
         }
         match log.read_run(RecordNo(record), wanted, scratch)? {
             Run::Records(records) => {
-                for (entry, payload) in records {
+                let left = usize::try_from(end - record).unwrap_or(usize::MAX);
+                for (entry, payload) in records.take(left) {
                     let shown = match std::str::from_utf8(payload) {
                         Ok(_) => Shown::Text,
                         Err(_) => Shown::Base64,

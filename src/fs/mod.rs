@@ -10,7 +10,8 @@
 //! as they may; `durable` holds the answers that wait for the disk, `turn` the writes that wait for a large one.
 //!
 //! `about` looks at the whole mount, and `status` and `metrics` write down what it sees; `stats` do so for one namespace,
-//! `xattr` for one file. `json` is how they, and the lines, are written.
+//! `xattr` for one file. `json` is how they, and the lines, are written; `json_range` makes the
+//! lines for who has no mount.
 
 mod about;
 mod changes;
@@ -21,6 +22,7 @@ pub mod frames;
 mod handle;
 mod json;
 mod json_lines;
+mod json_range;
 pub mod lines;
 mod measure;
 mod meta;
@@ -69,6 +71,9 @@ use start::Starts;
 use turn::{Behind, Turns};
 
 pub use directory::DirEntry;
+// For the program `immuta`.
+#[doc(hidden)]
+pub use json_range::JsonLines;
 pub use meta::{Attr, DiskSpace, NodeType, SetAttr};
 pub use opening::{Access, Opened};
 pub use reading::{PollState, ReadMode};

@@ -7,7 +7,6 @@ use clap::{Args, ValueHint};
 use immuta::{Namespace, Options, Report, Storage};
 
 use crate::Failure;
-use crate::jsonl;
 use crate::logs::{Assume, progress_bar};
 
 /// Read every byte of the logs and say what is damaged; exit status 1 if anything is
@@ -170,9 +169,7 @@ fn write_json(out: &mut impl Write, report: &Report, format: &str, rebuilt: u64)
 
 /// A JSON string.
 fn quoted(text: &str) -> String {
-    let mut json = Vec::new();
-    jsonl::string(text, &mut json);
-    String::from_utf8_lossy(&json).into_owned()
+    serde_json::Value::from(text).to_string()
 }
 
 /// Mends a log, or says what that would be.

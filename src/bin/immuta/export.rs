@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clap::{Args, ValueHint};
-use immuta::{Entry, Log, RecordNo};
+use immuta::{Log, RecordNo};
 use tempfile::NamedTempFile;
 
 use crate::Failure;
@@ -93,8 +93,10 @@ impl Export {
                 true => progress_bar(&self.namespace, place(end - 1).saturating_sub(begin)),
                 false => indicatif::ProgressBar::hidden(),
             };
-            let shown = |entry: &Entry| bar.set_position(entry.index.0.saturating_sub(begin));
-            let printed = printer.print(self.from, end, shown);
+            let shown =
+                |next: u64| bar.set_position(place(next.saturating_sub(1)).saturating_sub(begin));
+            let mut next = self.from;
+            let printed = printer.print(&mut next, end, shown);
             bar.finish_and_clear();
             printed?;
         }

@@ -12,7 +12,6 @@ mod ending;
 mod export;
 mod failure;
 mod import;
-mod jsonl;
 mod logs;
 mod render;
 mod show;

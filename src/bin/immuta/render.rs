@@ -3,9 +3,10 @@
 use std::io::{self, BufWriter, Write};
 
 use clap::ValueEnum;
+use immuta::fs::JsonLines;
 use immuta::{Entry, Log, MAX_RUN_BYTES, RecordNo, Run, Scratch};
 
-use crate::{Failure, jsonl};
+use crate::Failure;
 
 /// How much is written at a time.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -31,6 +32,8 @@ pub(crate) struct Printer<'a, W: Write> {
     form: Form,
     out: BufWriter<W>,
     scratch: Scratch,
+    json: JsonLines,
+    text: Vec<u8>,
 }
 
 impl<'a, W: Write> Printer<'a, W> {
@@ -40,57 +43,68 @@ impl<'a, W: Write> Printer<'a, W> {
             form,
             out: BufWriter::with_capacity(BUFFER_BYTES, out),
             scratch: Scratch::default(),
+            json: JsonLines::default(),
+            text: Vec::new(),
         }
     }
 
-    /// Shows the records from `first` up to before `end`, calling `shown` behind each. Each is checked before
-    /// a byte of it is shown.
+    /// Shows the records from `next` up to before `end`, and moves `next` behind those that were shown, calling
+    /// `shown` now and then. Each is checked before a byte of it is shown.
     ///
     /// # Errors
-    /// That of the first record that cannot be read, with those before it shown.
+    /// That of the record `next`, which cannot be read.
     pub(crate) fn print(
         &mut self,
-        first: u64,
+        next: &mut u64,
         end: u64,
-        mut shown: impl FnMut(&Entry),
+        mut shown: impl FnMut(u64),
     ) -> Result<(), Failure> {
+        if self.form == Form::Jsonl {
+            return self.print_json(next, end, shown);
+        }
         let (log, form) = (self.log, self.form);
-        let mut next = first;
-        while next < end {
-            match log.read_run(RecordNo(next), MAX_RUN_BYTES, &mut self.scratch)? {
+        while *next < end {
+            match log.read_run(RecordNo(*next), MAX_RUN_BYTES, &mut self.scratch)? {
                 Run::Records(records) => {
-                    let left = usize::try_from(end - next).unwrap_or(usize::MAX);
+                    let left = usize::try_from(end - *next).unwrap_or(usize::MAX);
                     for (entry, payload) in records.take(left) {
-                        if form == Form::Jsonl {
-                            self.out.write_all(&jsonl::line(&entry, payload))?;
-                        } else {
-                            begin(&mut self.out, form, &entry)?;
-                            self.out.write_all(payload)?;
-                            finish(&mut self.out, form, &entry)?;
-                        }
-                        shown(&entry);
-                        next += 1;
+                        begin(&mut self.out, form, &entry)?;
+                        self.out.write_all(payload)?;
+                        finish(&mut self.out, form, &entry)?;
+                        *next += 1;
                     }
                 }
                 Run::Large(entry) => {
                     log.verify_record(&entry)?;
-                    if form == Form::Jsonl {
-                        // Whether it is text only its end tells.
-                        let size = usize::try_from(entry.size).unwrap_or(usize::MAX);
-                        let mut payload = vec![0; size];
-                        log.read_part(&entry, 0, &mut payload)?;
-                        self.out.write_all(&jsonl::line(&entry, &payload))?;
-                    } else {
-                        begin(&mut self.out, form, &entry)?;
-                        copy(log, &entry, &mut self.out)?;
-                        finish(&mut self.out, form, &entry)?;
-                    }
-                    shown(&entry);
-                    next += 1;
+                    begin(&mut self.out, form, &entry)?;
+                    copy(log, &entry, &mut self.out)?;
+                    finish(&mut self.out, form, &entry)?;
+                    *next += 1;
                 }
             }
+            shown(*next);
         }
         Ok(())
+    }
+
+    fn print_json(
+        &mut self,
+        next: &mut u64,
+        end: u64,
+        mut shown: impl FnMut(u64),
+    ) -> Result<(), Failure> {
+        self.json.start(*next);
+        loop {
+            self.text.clear();
+            let made = self.json.make(self.log, end, BUFFER_BYTES, &mut self.text);
+            self.out.write_all(&self.text)?;
+            *next = self.json.record();
+            made?;
+            if self.text.is_empty() {
+                return Ok(());
+            }
+            shown(*next);
+        }
     }
 
     /// Has everything shown reach its reader.

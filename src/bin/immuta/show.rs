@@ -91,7 +91,8 @@ impl Cat {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let log = self.assume.read(&self.dir, &self.namespace)?;
         let mut printer = Printer::new(&log, Form::Lines, io::stdout().lock());
-        printer.print(self.from, log.state().count, |_| ())?;
+        let mut next = self.from;
+        printer.print(&mut next, log.state().count, |_| ())?;
         Ok(printer.flush()?)
     }
 }

@@ -179,11 +179,7 @@ impl<W: Write> Shown<'_, W> {
             }
         }
         while self.next < end {
-            let next = &mut self.next;
-            match self
-                .printer
-                .print(*next, end, |entry| *next = entry.record.0 + 1)
-            {
+            match self.printer.print(&mut self.next, end, |_| ()) {
                 Err(Failure::Engine(e @ Error::Damaged { .. })) => {
                     self.printer.flush()?;
                     eprintln!("immuta: {e}");

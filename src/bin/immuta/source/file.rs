@@ -29,7 +29,7 @@ const MAX_BATCH_RECORDS: usize = 4096;
 pub(crate) enum Input {
     /// [8-byte little-endian size][payload], as `immuta export --format frames` writes it
     Frames,
-    /// JSON lines with text or base64, as `immuta export --format jsonl` writes them
+    /// JSON lines with text or base64, as log.jsonl has them and `immuta export --format jsonl` writes them
     Jsonl,
     /// Each line is a record, with its newline
     Lines,
