@@ -104,20 +104,24 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
         Ok(()) => wait_for_the_end(cli, &fs, mountpoint.as_ref(), &signals, &ended)?,
         Err(e) => {
             log::warn!("nobody waits for the mount of this daemon any more ({e}): ending");
-            End::Wanted
+            End::Asked
         }
     };
     manager.stopping();
     fs.close();
     drop(nudger);
-    let unmounted = mountpoint.as_ref().map_or(Ok(()), MountPoint::unmount);
+    let unmounted = match (&end, &mountpoint) {
+        // What is there now, under the same number, may be the next daemon's.
+        (End::Unmounted, _) | (_, None) => Ok(()),
+        (End::Asked | End::CutOff, Some(mountpoint)) => mountpoint.unmount(),
+    };
     // A mount of somebody else's stays until that one unmounts it: without this program it is dead.
     let in_time = wait_readable(&ended, if is_ours { GRACE } else { Duration::ZERO });
     interrupt::unwatch();
     fs.end_spools();
     storage.close()?;
     unmounted?;
-    if let End::Aborted = end {
+    if let End::CutOff = end {
         return Err(format!(
             "the kernel has cut off the mount on '{}': by umount -f, or because a request was not answered in time",
             place.display()
@@ -139,10 +143,12 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
 
 /// How it has come to its end.
 enum End {
-    /// A signal has asked for it, or the mount was unmounted.
-    Wanted,
-    /// The kernel does not answer, though it is mounted.
-    Aborted,
+    /// By a signal.
+    Asked,
+    /// Somebody has unmounted it.
+    Unmounted,
+    /// The kernel has ended the session, and not the mount.
+    CutOff,
 }
 
 fn settings(cli: &Cli) -> Settings {
@@ -288,14 +294,12 @@ fn wait_for_the_end(
                 continue;
             }
             log::info!("{name}: ending");
-            return Ok(End::Wanted);
+            return Ok(End::Asked);
         }
         if came(1) {
-            let is_mounted = mountpoint.is_some_and(MountPoint::is_mounted);
-            return Ok(if is_mounted {
-                End::Aborted
-            } else {
-                End::Wanted
+            return Ok(match mountpoint.is_some_and(MountPoint::is_dead) {
+                true => End::CutOff,
+                false => End::Unmounted,
             });
         }
         // `umount -l`: the name is gone, and nobody could end the reads that wait. Open files go on.

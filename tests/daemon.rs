@@ -9,7 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use common::{Mount, Reader, eventually, has_ended, read, shell_ok, wait};
+use common::{Mount, Reader, eventually, has_ended, read, shell_ok, umount, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, geteuid, mkfifo};
@@ -311,12 +311,26 @@ fn logs_are_mounted_again_at_once_after_umount() {
         assert!(output.status.success(), "{output:?}");
         mount.append(format!("round {round}"));
         // An end that takes its time: it has a log to sync.
-        let umount = Command::new("umount").arg(mount.path()).status().unwrap();
-        assert!(umount.success());
+        umount(&mount.path());
     }
     assert!(start(&mount).status.success());
     assert_eq!(mount.count(), 20);
     mount.unmount();
+}
+
+#[test]
+fn a_daemon_that_was_unmounted_does_not_unmount_the_next_one() {
+    // Neither takes the lock, and the kernel gives the second mount the device number of the first one.
+    let mut mount = Mount::new();
+    mount.append("first");
+    assert!(mount.stop().success());
+    mount.options(&["--read-only"]);
+    for _ in 0..100 {
+        let output = start(&mount);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(read(&mount.file("log")), b"first\n");
+        umount(&mount.path());
+    }
 }
 
 /// In a `/dev` of its own, where only this listens to syslog: prints what comes there.

@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use common::{Mount, Reader, append, read, refused, shell_ok};
+use common::{Mount, Reader, append, read, refused, shell, shell_ok};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
@@ -105,12 +105,11 @@ fn a_line_of_fstab_mounts() {
         mount -T fstab "$mountpoint" || echo "not empty: $?"
     "#;
     let scratch = mount.path().parent().unwrap().to_owned();
-    let said = shell_ok(
-        &format!(
-            "unshare -m --propagation private bash -c '{}' bash \"$@\" 2>&1",
-            script.replace('\'', r"'\''")
-        ),
+    let output = shell(
+        r#"exec unshare -m --propagation private bash -c "$@" 2>&1"#,
         &[
+            &script,
+            &"bash",
             &mount.logs(),
             &mount.path(),
             &helper,
@@ -118,6 +117,7 @@ fn a_line_of_fstab_mounts() {
             &log_file(&mount),
         ],
     );
+    let said = String::from_utf8(output.stdout).unwrap();
     let expected = format!(
         "{logs} fuse.immuta-fs\n\
          immuta-fs: a mount of logs is not remounted: unmount it and mount it again (immuta-fs --help tells how)\n\
@@ -128,6 +128,7 @@ fn a_line_of_fstab_mounts() {
         mountpoint = mount.path().display()
     );
     assert_eq!(said, expected);
+    assert!(output.status.success());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 
-use common::{Mount, Reader, installed_tool, read};
+use common::{Mount, Reader, installed_tool, read, umount};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 
@@ -30,16 +30,6 @@ fn start(mount: &mut Mount, with: &str, user: u32) {
     mount
         .start_under(&["bash", "-c", MOUNTED_BY_ANOTHER, "bash", with, &user])
         .unwrap();
-}
-
-fn unmount(mount: &Mount) {
-    assert!(
-        Command::new("umount")
-            .arg(mount.path())
-            .status()
-            .unwrap()
-            .success()
-    );
 }
 
 // > With `/dev/fd/N` as its mount point the daemon serves what somebody else has mounted with that open `/dev/fuse`; it needs no rights, does not unmount, and ends when it is unmounted.
@@ -87,7 +77,7 @@ fn a_daemon_without_rights_serves_what_root_has_mounted() {
     tail.expect("tail", "third");
     cat.expect("cat", "third");
     drop((cat, tail));
-    unmount(&mount);
+    umount(&mount.path());
     assert_eq!(mount.wait().code(), Some(0), "{}", mount.messages());
 }
 
@@ -106,7 +96,7 @@ fn a_signal_ends_the_daemon_and_leaves_the_mount_to_who_made_it() {
     assert_eq!(mount.wait().code(), Some(0), "{}", mount.messages());
     assert!(cat.end("cat").success(), "it got no end of file");
     assert!(mount.is_mounted());
-    unmount(&mount);
+    umount(&mount.path());
     start(&mut mount, "", 0);
     assert_eq!(read(&mount.file("log")), b"first\n");
     let lazily = Command::new("umount")

@@ -76,6 +76,11 @@ impl MountPoint {
             .any(|m| m.device == self.device && m.mountpoint == self.path)
     }
 
+    /// Whether it is there and answers no more. Not only by its device number: the kernel gives that to the next mount.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.is_mounted() && statvfs(&self.path) == Err(Errno::ENOTCONN)
+    }
+
     /// Takes it out of the tree of names, if this program has put it there. Files that are still open go on until the
     /// program ends.
     ///

@@ -115,7 +115,9 @@ pub struct Cli {
 
 /// Why a command line is none.
 pub enum UsageError {
+    /// What clap says; or that the help or the version was asked for.
     Arguments(clap::Error),
+    /// What is wrong with `-o`.
     Options(String),
 }
 

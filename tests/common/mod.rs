@@ -193,8 +193,7 @@ impl Mount {
     /// Unmounts, and waits until a daemon in the background has ended.
     pub fn unmount(&self) {
         let daemon = self.holder();
-        let umount = Command::new("umount").arg(self.path()).status().unwrap();
-        assert!(umount.success());
+        umount(&self.path());
         eventually("the daemon has ended", || has_ended(daemon));
     }
 
@@ -267,6 +266,15 @@ impl Drop for Mount {
             eprintln!("what the daemon said:\n{}", self.messages());
         }
     }
+}
+
+/// Unmounts with umount(8) what nobody uses any more. What another test starts has, for a moment, what this one has open.
+#[track_caller]
+pub fn umount(path: &Path) {
+    eventually("it is unmounted", || {
+        let umount = Command::new("umount").arg(path).output().unwrap();
+        umount.status.success()
+    });
 }
 
 /// Appends with one `open`, one `write` and one `close`, as `echo` does.
