@@ -29,9 +29,12 @@ use crate::log::Namespace;
 
 /// How long the kernel may believe attributes with which it decides who may open a file.
 pub(super) const LEASE: Duration = Duration::from_millis(100);
-/// How long after an answer was begun its lease is counted as running: the lease itself, the kernel's rounding
-/// to ticks of its clock (10 ms at most, twice), and what daemon and caller may be kept from the CPU meanwhile.
+/// How long after a change no lease of what was before runs any more: the lease, the kernel's rounding to ticks
+/// of its clock (10 ms at most, twice), and the rest for who asked before the change, and has been kept from the
+/// CPU since. For who had its answer when the change was asked for, it is no matter of luck.
 const LEASE_OVER: Duration = Duration::from_millis(200);
+/// So long after the last lease was given, nobody is about to see it for the first time.
+const UNUSED: Duration = Duration::from_secs(10);
 
 /// The permission bits that `chmod` sets.
 const MODE_BITS: u16 = 0o7777;
@@ -171,12 +174,13 @@ impl Held {
         state.given
     }
 
-    /// Replaces them. Returns when the last lease is over, if it is not.
+    /// Replaces them. Returns when the last lease of the old ones is over; `None`: there is none.
     fn set(&self, given: Given) -> Option<Instant> {
         let mut state = lock(&self.0);
         state.given = given;
-        let over = state.leased? + LEASE_OVER;
-        (over > Instant::now()).then_some(over)
+        let now = Instant::now();
+        let leased = state.leased?;
+        (now - leased < UNUSED).then_some(now + LEASE_OVER)
     }
 }
 
@@ -354,11 +358,12 @@ mod tests {
         let held = Held::new(given);
         held.now();
         assert_eq!(held.set(given), None);
-        let before = Instant::now();
+        let begun = Instant::now();
         held.lease();
-        // None on a machine so slow that it is over.
+        let asked = Instant::now();
         let over = held.set(given);
-        assert!(over.is_none_or(|over| over >= before + LEASE_OVER));
-        assert!(over.is_some() || before.elapsed() >= LEASE_OVER);
+        // None on a machine so slow that it is over.
+        assert!(over.is_none_or(|over| over >= asked + LEASE_OVER));
+        assert!(over.is_some() || begun.elapsed() >= UNUSED);
     }
 }
