@@ -340,7 +340,9 @@ fn an_interrupted_shell_stores_nothing() {
             r#"{ echo half; sh -c "$2"; echo more; } > "$1""#,
             r#"exec 3> "$1"; echo half >&3; sh -c "$2"; echo more >&3"#,
         ] {
+            // Whatever runs the tests may ignore SIGINT.
             let mut writer = Command::new("setsid")
+                .args(["env", "--default-signal=INT"])
                 .args(shell)
                 .args(["-c", script, "sh"])
                 .arg(mount.file("append-file"))

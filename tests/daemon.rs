@@ -119,7 +119,8 @@ fn a_daemon_answers_when_its_start_returns_and_has_nothing_of_its_callers() {
 
 /// A terminal of its own, whose Ctrl-C comes to everything that was started there.
 const IN_A_TERMINAL: &str = r#"
-import os, pty, sys
+import os, pty, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Whatever runs the tests may ignore it.
 pid, terminal = pty.fork()
 if pid == 0:
     os.execvp("bash", ["bash", "-c", '"$@"; echo "status $?"; read -r', "bash"] + sys.argv[1:])

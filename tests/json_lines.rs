@@ -329,7 +329,7 @@ print(os.pread(file, 1, int(sys.argv[2])) == b'\\')
         reader.expect("a far reader", "open");
         // More of them than the daemon has threads, and yet it answers.
         mount.append("meanwhile");
-        kill(reader.pid(), Signal::SIGINT).unwrap();
+        kill(reader.pid(), Signal::SIGTERM).unwrap();
         common::wait(&mut reader.child);
     }
     mount.restart();
