@@ -348,7 +348,7 @@ fn a_mount_for_reading_does_not_know_what_the_writer_has_on_the_disk() {
     }
 }
 
-// > `.immuta/metrics` and `.immuta/status` can be read by the owner and the group of the mount.
+// > `.immuta/metrics` and `.immuta/status` can be read by the owner and the group of the mount's root.
 #[test]
 fn the_directory_is_hidden_and_its_files_are_for_the_owner_and_the_group() {
     let mount = Mount::new();
@@ -369,6 +369,10 @@ fn the_directory_is_hidden_and_its_files_are_for_the_owner_and_the_group() {
         assert!(m.len() > 100 && m.modified().unwrap().elapsed().unwrap().as_secs() < 60);
     }
     assert_eq!(fs::metadata(mount.path()).unwrap().nlink(), 4);
+    if geteuid().is_root() {
+        std::os::unix::fs::chown(mount.path(), Some(4321), Some(1234)).unwrap();
+        assert_eq!((of("status").uid(), of("status").gid()), (4321, 1234));
+    }
     refused(fs::create_dir(&about), Errno::EEXIST);
     refused(fs::create_dir(about.join("x")), Errno::EPERM);
     refused(fs::remove_dir(&about), Errno::EPERM);

@@ -5,6 +5,7 @@
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -1201,15 +1202,46 @@ fn a_read_far_behind_what_is_known_of_the_lines_waits_without_holding_up_others(
     tree.fs.read(file, 2, FAR, 100, WAIT, tree.reply("far"));
     assert_eq!(tree.wait(), ("far", Answer::Refused(Errno::EIO)));
 
-    // A signal that was faster than its read, and the end of the mount.
+    // While it waits, which here is as long as the gate is closed.
+    let disk = GatedDisk::default();
+    let gate = disk.0.clone();
+    let tree = Tree::on(Arc::new(disk), Sync::Never);
+    let lines = append_json(&tree, &[1; 50_000], FAR as usize + 2_000_000);
+    let (file, append) = (tree.open("log.jsonl"), tree.open("append"));
+    gate.before_reads.store(true, Ordering::SeqCst);
+    let interrupted = ("far", Answer::Refused(Errno::EINTR));
+    tree.fs.interrupt(2);
+    tree.fs.read(file, 2, FAR, 100, WAIT, tree.reply("far"));
+    assert_eq!(
+        tree.next(),
+        Some(interrupted.clone()),
+        "a signal was faster"
+    );
+    tree.fs.read(file, 4, FAR, 100, WAIT, tree.reply("far"));
+    gate.wait_until_reached();
+    assert_eq!(tree.write(append, b"meanwhile", PLAIN), Answer::Written(9));
+    tree.fs.interrupt(4);
+    assert_eq!(tree.next(), Some(interrupted.clone()));
+    tree.fs.limit_waits(Duration::from_millis(20)).unwrap();
+    tree.fs.read(file, 6, FAR, 100, WAIT, tree.reply("far"));
+    assert_eq!(tree.wait(), interrupted, "as long as a read may wait");
+    gate.before_reads.store(false, Ordering::SeqCst);
+    gate.open();
+    let far = std::iter::from_fn(|| {
+        tree.fs.read(file, 8, FAR, 100, WAIT, tree.reply("far"));
+        Some(tree.wait())
+    });
+    let expected = data(&lines[at..at + 100]);
+    let mut far = far.filter(|answer| *answer != interrupted);
+    assert_eq!(
+        far.next(),
+        Some(("far", expected)),
+        "however often it has to ask"
+    );
+
     let tree = Tree::new();
     append_json(&tree, &[1; 100_000], FAR as usize + 2_000_000);
     let file = tree.open("log.jsonl");
-    tree.fs.interrupt(2);
-    tree.fs
-        .read(file, 2, FAR, 100, WAIT, tree.reply("interrupted"));
-    let interrupted = ("interrupted", Answer::Refused(Errno::EINTR));
-    assert_eq!(tree.wait(), interrupted);
     tree.fs.close();
     tree.fs.read(file, 4, FAR, 100, WAIT, tree.reply("late"));
     assert_eq!(tree.wait(), ("late", Answer::Refused(Errno::EIO)));
@@ -1701,7 +1733,8 @@ fn the_end_stores_what_was_closed_and_nothing_else() {
     assert_eq!(tree.count(), 1);
 }
 
-/// The machine's disk, with a gate before each write of more than [`LARGE`] - 1 bytes.
+/// The machine's disk, with a gate before each write of more than [`LARGE`] - 1 bytes, and when it is asked for,
+/// before each read that is more than a look.
 #[derive(Debug, Default)]
 struct GatedDisk(Arc<Gate>);
 
@@ -1710,6 +1743,7 @@ struct Gate {
     /// Whether somebody waits at it, and whether it is open.
     state: Mutex<(bool, bool)>,
     changed: Condvar,
+    before_reads: AtomicBool,
 }
 
 impl Gate {
@@ -1765,6 +1799,9 @@ impl Disk for GatedDisk {
 
 impl DiskFile for GatedFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        if buf.len() >= 10_000 && self.1.before_reads.load(Ordering::SeqCst) {
+            self.1.pass();
+        }
         self.0.read_at(buf, offset)
     }
 

@@ -92,7 +92,7 @@ for name in ('0', 'log', '.', 'append', '..', '../.immuta/status'):
 // > first.
 #[test]
 fn no_attribute_is_set_or_removed() {
-    let mount = Mount::new();
+    let mut mount = Mount::new();
     mount.append("abc");
     let script = r#"
 def refused(call, *arguments):
@@ -113,6 +113,15 @@ print(os.listxattr('0'), os.getxattr('0', 'user.immuta.record'), os.listxattr('a
         python(&mount, script),
         "['user.immuta.record', 'user.immuta.index'] b'0' []\n"
     );
+    assert!(mount.stop().success());
+    mount.options(&["--read-only"]);
+    mount.start();
+    let script = r#"
+try: os.setxattr('log', 'user.other', b'1')
+except OSError as e: print(errno.errorcode[e.errno])
+print(os.getxattr('log', 'user.immuta.count'))
+"#;
+    assert_eq!(python(&mount, script), "EROFS\nb'1'\n");
 }
 
 #[test]

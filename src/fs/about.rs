@@ -113,12 +113,13 @@ impl<T: Transport> Fs<T> {
             NodeType::Directory => (2, self.started),
             NodeType::File => (1, SystemTime::now()),
         };
+        let rights = self.rights.now().rights;
         Ok(Attr {
             ino: node.ino()?,
             node_type,
             mode,
-            uid: self.settings.uid,
-            gid: self.settings.gid,
+            uid: rights.owner,
+            gid: rights.group,
             size,
             endless: false,
             blocks: size.div_ceil(BLOCK_BYTES),

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
 use super::errno::Errno;
 use super::handle::{Handle, Output, lock};
@@ -23,7 +24,9 @@ pub(super) struct FarRead<T: Transport> {
     offset: u64,
     size: u32,
     mode: ReadMode,
-    reply: T::Read,
+    /// When it has waited as long as it may.
+    pub(super) deadline: Option<Instant>,
+    pub(super) reply: T::Read,
 }
 
 /// The namespaces in which something is to be measured.
@@ -127,17 +130,24 @@ impl<T: Transport> Fs<T> {
             return self.read_at(handle, unique, offset, size, mode, reply);
         }
         let namespace = handle.namespace.clone();
+        let overdue = self.overdue.get();
         let read = FarRead {
             handle,
             unique,
             offset,
             size,
             mode,
+            deadline: overdue.map(|overdue| overdue.deadline()),
             reply,
         };
         let ready = |read: &FarRead<T>| !is_far(&read.handle, read.offset);
         match self.far_reads.park(namespace.id(), unique, read, ready) {
-            Parking::Parked => self.measuring.want(&namespace),
+            Parking::Parked => {
+                self.measuring.want(&namespace);
+                if let Some(overdue) = overdue {
+                    overdue.came();
+                }
+            }
             Parking::Ready(r) => self.read_at(r.handle, unique, offset, size, mode, r.reply),
             Parking::Interrupted(read) => read.reply.error(Errno::EINTR),
             Parking::Closed(read) => read.reply.error(Errno::EIO),

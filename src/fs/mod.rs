@@ -44,6 +44,7 @@ mod storing;
 mod sync;
 pub mod tree;
 mod turn;
+mod utf8;
 pub mod view;
 mod writing;
 mod xattr;

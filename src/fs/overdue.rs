@@ -116,17 +116,20 @@ impl<T: Transport> Fs<T> {
     /// Returns the deadline of the read, of those that go on waiting, whose turn is next.
     fn end_overdue_reads(&self, now: Instant) -> Option<Instant> {
         let mut next: Option<Instant> = None;
-        let overdue = self.parked.take_any(|waiter| {
-            let Some(deadline) = waiter.deadline else {
+        let mut is_over = |deadline: Option<Instant>| {
+            let Some(deadline) = deadline else {
                 return false;
             };
             if deadline > now {
                 next = Some(next.map_or(deadline, |next| next.min(deadline)));
             }
             deadline <= now
-        });
-        for waiter in overdue {
+        };
+        for waiter in self.parked.take_any(|waiter| is_over(waiter.deadline)) {
             waiter.reply.error(Errno::EINTR);
+        }
+        for read in self.far_reads.take_any(|read| is_over(read.deadline)) {
+            read.reply.error(Errno::EINTR);
         }
         next
     }

@@ -111,7 +111,8 @@ impl<T: Transport> Fs<T> {
 
     fn park(&self, mut waiter: Waiter<T>) {
         let overdue = self.overdue.get();
-        waiter.deadline = overdue.map(|o| o.deadline());
+        // Of one that is parked again, that of the first time.
+        waiter.deadline = waiter.deadline.or(overdue.map(|o| o.deadline()));
         loop {
             let (namespace, unique) = (waiter.handle.namespace.id(), waiter.unique);
             match self.parked.park(namespace, unique, waiter, |w| {

@@ -427,11 +427,11 @@ impl Filesystem for FuseFs {
         _: u32,
         reply: ReplyEmpty,
     ) {
-        reply.error(fuser::Errno::EPERM);
+        reply.error(to_fuser(self.0.refusal()));
     }
 
     fn removexattr(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
-        reply.error(fuser::Errno::EPERM);
+        reply.error(to_fuser(self.0.refusal()));
     }
 
     // What the tree does not have. Answered without the warning that fuser's defaults print.
