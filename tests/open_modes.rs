@@ -1,0 +1,60 @@
+//! The table of docs/semantics.md, "Every file, in one table": each way of opening that it names is tried.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::Mount;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+/// What opening has to give with these flags, and with O_APPEND beside them, by the words of the table.
+fn expected(cell: &str) -> (Result<(), Errno>, Result<(), Errno>) {
+    match cell {
+        "yes" => (Ok(()), Ok(())),
+        "-" => (Err(Errno::EACCES), Err(Errno::EACCES)),
+        "with O_APPEND; else EPERM" => (Err(Errno::EPERM), Ok(())),
+        other => panic!("the table says {other:?}"),
+    }
+}
+
+#[test]
+fn every_file_opens_as_the_table_says() {
+    let semantics = include_str!("../docs/semantics.md");
+    let (_, table) = semantics.split_once("## Every file, in one table").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let mount = Mount::new();
+    mount.append("a record");
+    let mut seen = Vec::new();
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        // Names in code quotes; `...` and what stands for any name are told by an example.
+        for name in cells[1].split('`').skip(1).step_by(2) {
+            let name = match name {
+                "from/N" => "from/0",
+                "since/TIME" => "since/1d",
+                "2" => continue, // Not written, nor next.
+                ".immuta/*" => "../.immuta/status",
+                name => name,
+            };
+            let ways = [OFlag::O_RDONLY, OFlag::O_WRONLY, OFlag::O_RDWR];
+            for (way, cell) in ways.into_iter().zip(&cells[2..5]) {
+                let (plain, appending) = expected(cell);
+                for (flags, expected) in [(way, plain), (way | OFlag::O_APPEND, appending)] {
+                    let opened = open(&mount.file(name), flags, Mode::empty()).map(drop);
+                    assert_eq!(opened, expected, "{name}, {flags:?}");
+                }
+            }
+            seen.push(name);
+        }
+    }
+    for entry in std::fs::read_dir(mount.path().join("default")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let directory = ["from", "since"].contains(&name.as_str());
+        assert!(
+            directory || seen.contains(&name.as_str()),
+            "{name} is not in the table"
+        );
+    }
+}
