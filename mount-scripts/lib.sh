@@ -69,6 +69,8 @@ packages_of() {
     certificates:*) say ca-certificates ;;
     fusermount3:*) say fuse3 ;;
     setpriv:*) say util-linux ;;
+    pkill:pacman | pkill:dnf) say procps-ng ;;
+    pkill:*) say procps ;;
     python3:pacman) say python ;;
     shellcheck:dnf | shellcheck:zypper) say ShellCheck ;;
     *) say "$1" ;;

@@ -2,7 +2,7 @@
 # Runs every test there is: mount-scripts/test.sh [CARGO_TEST_ARGUMENTS]
 #
 # Needs: what mount.sh needs; root, or sudo where something is missing.
-# Does:  installs what the tests use and is missing (a C linker, fusermount3, BusyBox, Python 3, shellcheck, and the
+# Does:  installs what the tests use and is missing (a C linker, fusermount3, BusyBox, Python 3, rsync, strace, shellcheck ..., and the
 #        Rust coreutils' tail into <target>/tools), then runs shellcheck, cargo test, and the README's session.
 # The last line is 'N passed, M failed': cargo's counts, where a step without counts that failed adds one to M.
 # Exit status 0 only if nothing failed. Tests find the Rust tail as $IMMUTA_TEST_TOOLS/bin/tail.
@@ -26,6 +26,8 @@ want_fusermount
 want busybox 'its tail and cat are among the programs that have to work on a mount'
 want setpriv 'and unshare, nsenter and mount(8) beside it: tests run as another user, and mount where nobody else sees it'
 want python3 'tests ask the kernel from it what no shell command asks'
+want rsync 'a recipe backs up with it'
+want pkill 'ends what a recipe leaves running'
 want strace 'makes one system call fail at a time, as a bad disk would'
 want shellcheck 'checks these scripts'
 install_wanted
