@@ -420,6 +420,35 @@ fn the_owner_changes_the_mode_and_root_the_owner() {
     assert_eq!(all_rights(&mount, &mut me), before);
 }
 
+// > `.immuta/metrics` and `.immuta/status` can be read by the owner and the group of the mount.
+#[test]
+fn what_tells_of_all_namespaces_is_for_those_to_whom_the_mount_belongs() {
+    let mount = mount();
+    let about = ["status", "metrics"].map(|name| mount.path().join(".immuta").join(name));
+    let mut me = User::me();
+    let readable = |user: &mut User, allowed: bool| {
+        for path in &about {
+            let read = user.call("open", &[path, &libc::O_RDONLY]).map(drop);
+            let expected = if allowed { Ok(()) } else { Err(Errno::EACCES) };
+            assert_eq!(read, expected, "{} {}", user.name, path.display());
+        }
+    };
+    readable(&mut me, true);
+    if others_can_be_tried() {
+        let [mut owner, mut member, mut other] = three();
+        for user in [&mut owner, &mut member, &mut other] {
+            readable(user, false);
+        }
+        chown(mount.path(), Some(OWNER), Some(GROUP)).unwrap();
+        readable(&mut owner, true);
+        readable(&mut member, true);
+        readable(&mut other, false);
+        chown(mount.path(), None, Some(OTHER)).unwrap();
+        readable(&mut member, false);
+        readable(&mut other, true);
+    }
+}
+
 // > Who may write to the mount's root makes and removes namespaces; in a root with the sticky bit (`chmod 1777`) each
 // > removes only their own.
 #[test]
