@@ -109,7 +109,6 @@ impl<T: Transport> Fs<T> {
             }
             _ => (NodeType::Directory, DIRECTORY_MODE, 0, SHORT),
         };
-        let rights = self.rights.now().rights;
         let (links, modified) = match node_type {
             NodeType::Directory => (2, self.started),
             NodeType::File => (1, SystemTime::now()),
