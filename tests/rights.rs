@@ -420,7 +420,7 @@ fn the_owner_changes_the_mode_and_root_the_owner() {
     assert_eq!(all_rights(&mount, &mut me), before);
 }
 
-// > `.immuta/metrics` and `.immuta/status` can be read by the owner and the group of the mount.
+// > `.immuta/metrics` and `.immuta/status` can be read by the owner and the group of the mount's root.
 #[test]
 fn what_tells_of_all_namespaces_is_for_those_to_whom_the_mount_belongs() {
     let mount = mount();
