@@ -354,6 +354,25 @@ fn a_change_of_rights_is_answered_when_nobody_believes_the_old_ones() {
     assert_eq!(tree.next().unwrap().0, "late");
 }
 
+/// It was put together from two numbers, `9` and the end of `10`.
+#[test]
+fn regression_a_count_that_grows_while_it_is_read_is_one_number() {
+    let tree = Tree::new();
+    for _ in 0..9 {
+        tree.append(b"x");
+    }
+    let count = tree.open("count");
+    let read = |offset| {
+        tree.fs
+            .read(count, 2, offset, 100, WAIT, tree.reply("count"));
+        tree.next().unwrap().1
+    };
+    assert_eq!(read(0), Answer::Data(b"9\n".to_vec()));
+    tree.append(b"x");
+    assert_eq!(read(2), Answer::Data(Vec::new()));
+    assert_eq!(read(0), Answer::Data(b"10\n".to_vec()));
+}
+
 #[test]
 fn a_read_that_has_waited_as_long_as_it_may_is_interrupted_and_nobody_else() {
     use std::time::{Duration, Instant};

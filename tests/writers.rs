@@ -510,7 +510,7 @@ fn fsync_and_fdatasync_succeed_on_append_files() {
 }
 
 // > When a write has returned, the record is there: any read that begins afterwards finds it.
-// > `count` is the number of records and a newline.
+// > `count` is the number of records and a newline, as of the read that begins at its beginning.
 #[test]
 fn another_process_finds_a_record_as_soon_as_its_write_has_returned() {
     let mount = Mount::new();

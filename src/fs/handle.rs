@@ -88,7 +88,9 @@ pub(super) enum Output {
     Receipts(Mutex<Receipts>),
     View(OpenView),
     Lines(OpenLines),
-    Count,
+    /// The number that was given last to a read from the beginning, which one that reads on gets the rest of; 0:
+    /// none yet.
+    Count(AtomicU64),
     /// A record, and whether this handle has verified its checksum.
     Record {
         n: u64,
@@ -158,7 +160,7 @@ impl Output {
             Output::View(view) => !view.waits,
             Output::Lines(_) | Output::Receipts(_) => false,
             Output::Record { n, .. } => *n < count,
-            Output::Nothing | Output::Count => true,
+            Output::Nothing | Output::Count(_) => true,
         }
     }
 
@@ -186,7 +188,9 @@ impl Handle {
         match &self.output {
             Output::View(view) => view.path.as_deref(),
             Output::Lines(lines) => Some(lines.name),
-            Output::Nothing | Output::Receipts(_) | Output::Count | Output::Record { .. } => None,
+            Output::Nothing | Output::Receipts(_) | Output::Count(_) | Output::Record { .. } => {
+                None
+            }
         }
     }
 

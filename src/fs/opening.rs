@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 
 use super::errno::Errno;
 use super::handle::{Input, OpenLines, OpenView, Output, lock};
@@ -161,7 +162,7 @@ impl<T: Transport> Fs<T> {
                 name: file.name,
                 position: Mutex::default(),
             }),
-            Kind::Count => Output::Count,
+            Kind::Count => Output::Count(AtomicU64::default()),
             Kind::From | Kind::Since | Kind::Stats => return Err(Errno::EISDIR),
         })
     }

@@ -330,7 +330,7 @@ fn would_not_wait(handle: &Handle, offset: u64) -> bool {
         Output::Record { n, .. } => *n >= state.count,
         Output::View(_)
         | Output::Lines(_)
-        | Output::Count
+        | Output::Count(_)
         | Output::Receipts(_)
         | Output::Nothing => false,
     };
@@ -365,7 +365,13 @@ fn find(handle: &Handle, offset: u64, size: usize, buffers: &mut Buffers) -> Res
                 return Ok(Found::End);
             }
         }
-        Output::Count => out.extend_from_slice(piece(&count_text(log.state().count), offset, size)),
+        Output::Count(shown) => {
+            if offset == 0 || shown.load(Ordering::Relaxed) == 0 {
+                shown.store(log.state().count, Ordering::Relaxed);
+            }
+            let text = count_text(shown.load(Ordering::Relaxed));
+            out.extend_from_slice(piece(&text, offset, size));
+        }
         Output::Record { n, verified } => record(log, RecordNo(*n), verified, offset, size, out)?,
     }
     Ok(Found::Bytes)
