@@ -25,6 +25,7 @@ want_build_tools
 want_fusermount
 want busybox 'its tail and cat are among the programs that have to work on a mount'
 want setpriv 'and unshare, nsenter and mount(8) beside it: tests run as another user, and mount where nobody else sees it'
+want curl 'it is among the programs that write a file'
 want python3 'tests ask the kernel from it what no shell command asks'
 want rsync 'a recipe backs up with it'
 want pkill 'ends what a recipe leaves running'
