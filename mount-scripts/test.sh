@@ -32,6 +32,15 @@ want pkill 'ends what a recipe leaves running'
 want strace 'makes one system call fail at a time, as a bad disk would'
 want shellcheck 'checks these scripts'
 install_wanted
+if [ ! -e /etc/mtab ]; then
+    say "${0##*/}: '/etc/mtab' is missing, where fusermount3 looks when it unmounts: linking it"
+    as_root ln -s /proc/self/mounts /etc/mtab || say "${0##*/}: it could not be linked: tests of users' mounts will fail"
+fi
+# Whoever started this in the background has it ignore SIGINT, and with it all that it starts.
+with_interrupts=
+if env --default-signal=INT true 2>/dev/null; then
+    with_interrupts='env --default-signal=INT'
+fi
 
 IMMUTA_TEST_TOOLS=$(target_dir)/tools
 export IMMUTA_TEST_TOOLS
@@ -66,7 +75,9 @@ say "${0##*/}: cargo test --locked --no-fail-fast${*:+ $*}"
 # POSIX sh has no status of a pipe's first command: it goes through a file.
 {
     cargo_status=0
-    cargo test --locked --no-fail-fast "$@" || cargo_status=$?
+    # Split on purpose: a command and its option, or nothing.
+    # shellcheck disable=SC2086
+    $with_interrupts cargo test --locked --no-fail-fast "$@" || cargo_status=$?
     printf '%s\n' "$cargo_status" >"$work/status"
 } 2>&1 | tee "$work/output"
 # Lines such as 'test result: ok. 12 passed; 0 failed; 1 ignored; ...', one a test program.
