@@ -92,7 +92,8 @@ fn a_user_mounts_appends_follows_and_unmounts() {
             mountpoint=$3
             "$1" --daemon --log-file messages "$2" "$3"
             echo first >"$mountpoint/default/append"
-            cat "$mountpoint/default/follow" >followed &
+            : >followed
+            cat "$mountpoint/default/follow" >>followed &
             until [ "$(cat followed)" = first ]; do :; done
             echo second >"$mountpoint/default/append"
             until [ "$(cat followed)" = "first
