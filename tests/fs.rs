@@ -358,6 +358,19 @@ fn a_change_of_rights_is_answered_when_nobody_believes_the_old_ones() {
 #[test]
 fn regression_a_count_that_grows_while_it_is_read_is_one_number() {
     let tree = Tree::new();
+    let count = tree.open("count");
+    let read = |offset| {
+        tree.fs
+            .read(count, 2, offset, 100, WAIT, tree.reply("count"));
+        tree.next().unwrap().1
+    };
+    assert_eq!(read(0), Answer::Data(b"0\n".to_vec()));
+    for _ in 0..10 {
+        tree.append(b"x");
+    }
+    assert_eq!(read(2), Answer::Data(Vec::new()));
+
+    let tree = Tree::new();
     for _ in 0..9 {
         tree.append(b"x");
     }

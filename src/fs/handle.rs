@@ -79,6 +79,9 @@ impl Input {
     }
 }
 
+/// No log has so many records.
+pub(super) const NOT_READ: u64 = u64::MAX;
+
 /// What is read from an open file, with the state that only it needs.
 #[derive(Debug)]
 pub(super) enum Output {
@@ -88,8 +91,8 @@ pub(super) enum Output {
     Receipts(Mutex<Receipts>),
     View(OpenView),
     Lines(OpenLines),
-    /// The number that was given last to a read from the beginning, which one that reads on gets the rest of; 0:
-    /// none yet.
+    /// The number that was given last to a read from the beginning, which one that reads on gets the rest of;
+    /// [`NOT_READ`]: none yet.
     Count(AtomicU64),
     /// A record, and whether this handle has verified its checksum.
     Record {

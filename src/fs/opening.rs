@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
 use super::errno::Errno;
-use super::handle::{Input, OpenLines, OpenView, Output, lock};
+use super::handle::{Input, NOT_READ, OpenLines, OpenView, Output, lock};
 use super::opener::Opener;
 use super::spool::Spool;
 use super::start::Start;
@@ -162,7 +162,7 @@ impl<T: Transport> Fs<T> {
                 name: file.name,
                 position: Mutex::default(),
             }),
-            Kind::Count => Output::Count(AtomicU64::default()),
+            Kind::Count => Output::Count(AtomicU64::new(NOT_READ)),
             Kind::From | Kind::Since | Kind::Stats => return Err(Errno::EISDIR),
         })
     }

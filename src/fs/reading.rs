@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::errno::Errno;
-use super::handle::{Handle, OpenView, Output, lock};
+use super::handle::{Handle, NOT_READ, OpenView, Output, lock};
 use super::meta::count_text;
 use super::parked::Parking;
 use super::{Fs, PollWaker, Poller, ReadReply, Transport, Waiter, json_lines, view};
@@ -366,7 +366,7 @@ fn find(handle: &Handle, offset: u64, size: usize, buffers: &mut Buffers) -> Res
             }
         }
         Output::Count(shown) => {
-            if offset == 0 || shown.load(Ordering::Relaxed) == 0 {
+            if offset == 0 || shown.load(Ordering::Relaxed) == NOT_READ {
                 shown.store(log.state().count, Ordering::Relaxed);
             }
             let text = count_text(shown.load(Ordering::Relaxed));
