@@ -1,13 +1,16 @@
 //! Who opened a file, told from the processes that inherited it; and whether who closes it was killed.
+//!
+//! All of it is read in `/proc` of a process that waits for the answer. If that is an `execve(2)`, which closes
+//! what is marked close-on-exec, then the process holds the kernel's lock on who it is (`exec_update_lock`),
+//! and whatever is shown only to those who may trace it waits for that lock: on Linux 6.18.44 `stat`, `wchan`,
+//! and each link, those in `fd` too. To read one of them is a wait without end, which no signal ends. `status`,
+//! `fdinfo` and the names in it take no such lock.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Flags of a task in `/proc/PID/stat` (kernel `include/linux/sched.h`).
 const PF_EXITING: u64 = 0x4;
 const PF_SIGNALED: u64 = 0x400;
-/// What the kernel shows behind the name of a file whose inode it looks up anew each time.
-const DELETED: &str = " (deleted)";
 
 /// The process that opened a file, told from the ones that inherited it. The kernel names threads, so another
 /// thread of the same process has to be recognised; that is looked up only when a line has been left open.
@@ -63,25 +66,15 @@ impl Opener {
 
     /// Whether the process of a thread that closes a descriptor of the file has another one of it to write to:
     /// a shell that runs `echo done >&2` closes its standard output for as long as that takes, after it has
-    /// kept a duplicate. `path` is the end of the file's path. Another open of the same inode counts as well.
-    /// `None`: its descriptors cannot be seen.
-    pub(super) fn holds_another(&self, thread: u32, path: &Path) -> Option<bool> {
-        let descriptors = std::fs::read_dir(format!("/proc/{thread}/fd")).ok()?;
+    /// kept a duplicate. Another open of the same inode counts as well. `None`: its descriptors cannot be seen.
+    pub(super) fn holds_another(&self, thread: u32) -> Option<bool> {
+        let descriptors = std::fs::read_dir(format!("/proc/{thread}/fdinfo")).ok()?;
         let is_ours = |descriptor: &std::fs::DirEntry| {
-            let named = std::fs::read_link(descriptor.path()).is_ok_and(|target| {
-                target.ends_with(path)
-                    || (target.to_str())
-                        .and_then(|target| target.strip_suffix(DELETED))
-                        .is_some_and(|target| Path::new(target).ends_with(path))
-            });
-            named && {
-                let info = Path::new("/proc").join(format!("{thread}/fdinfo"));
-                let info = std::fs::read_to_string(info.join(descriptor.file_name()));
-                // An old kernel does not tell the inode: then the name has to do.
-                info.is_ok_and(|info| {
-                    is_open_for_writing(&info) && inode_in(&info).is_none_or(|ino| ino == self.ino)
-                })
-            }
+            // Before Linux 5.14 the inode is not told, and every file that is written to may be it: then the
+            // last close tells.
+            std::fs::read_to_string(descriptor.path()).is_ok_and(|info| {
+                is_open_for_writing(&info) && inode_in(&info).is_none_or(|ino| ino == self.ino)
+            })
         };
         Some(descriptors.flatten().any(|descriptor| is_ours(&descriptor)))
     }
@@ -89,6 +82,12 @@ impl Opener {
 
 /// Looks at the process of a thread that closes a descriptor just now, and so waits for the answer.
 pub(super) fn closer(thread: u32) -> Closer {
+    match has_descriptors(thread) {
+        Some(true) => return Closer::Lives,
+        // It ends, and executes nothing any more: `stat` and links can be read.
+        Some(false) => {}
+        None => return Closer::Hidden,
+    }
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{thread}/stat")) else {
         return Closer::Hidden;
     };
@@ -134,13 +133,20 @@ fn inode_in(info: &str) -> Option<u64> {
 
 /// The process (thread group) of a thread, from `/proc`.
 fn process_of(thread: u32) -> Option<u32> {
+    status(thread, "Tgid:")
+}
+
+/// Whether a thread has a table of descriptors, also an empty one: one that ends gives up its table first, and
+/// the kernel then closes what is in it.
+fn has_descriptors(thread: u32) -> Option<bool> {
+    Some(status(thread, "FDSize:")? > 0)
+}
+
+/// A number in `/proc/PID/status`.
+fn status(thread: u32, field: &str) -> Option<u32> {
     let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
-    status
-        .lines()
-        .find_map(|l| l.strip_prefix("Tgid:"))?
-        .trim()
-        .parse()
-        .ok()
+    let value = status.lines().find_map(|l| l.strip_prefix(field))?;
+    value.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -193,17 +199,17 @@ mod tests {
     fn another_descriptor_is_known_by_its_inode() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("append-file");
-        let end = Path::new(directory.path().file_name().unwrap()).join("append-file");
         let file = File::create(&path).unwrap();
         let opener = Opener::new(me(), file.metadata().unwrap().ino());
-        assert_eq!(opener.holds_another(me(), &end), Some(true));
-        std::fs::remove_file(&path).unwrap();
-        assert_eq!(opener.holds_another(me(), &end), Some(true));
-        let _one_of_the_same_name = File::create(&path).unwrap();
-        assert_eq!(opener.holds_another(me(), &end), Some(true));
+        assert_eq!(opener.holds_another(me()), Some(true));
+        let _one_of_the_same_name = {
+            std::fs::rename(&path, directory.path().join("moved")).unwrap();
+            File::create(&path).unwrap()
+        };
+        assert_eq!(opener.holds_another(me()), Some(true));
         drop(file);
-        assert_eq!(opener.holds_another(me(), &end), Some(false));
-        assert_eq!(opener.holds_another(0, &end), None);
+        assert_eq!(opener.holds_another(me()), Some(false));
+        assert_eq!(opener.holds_another(0), None);
     }
 
     #[test]

@@ -22,8 +22,6 @@ use tempfile::{SpooledTempFile, spooled_tempfile_in};
 use super::errno::Errno;
 use super::handle::{Handle, Input, lock};
 use super::opener::{Closer, Opener, closer};
-use super::tree::Kind;
-use super::writing::path_in_mount;
 use super::{Caller, DoneReply, Fs, SetAttr, Transport};
 use crate::log::Log;
 
@@ -125,8 +123,8 @@ impl Spool {
         }
     }
 
-    /// A thread closes a descriptor of the file. `path` is the end of the file's path.
-    fn closed_by(&self, thread: u32, path: &Path, namespace: &Log) -> Verdict {
+    /// A thread closes a descriptor of the file.
+    fn closed_by(&self, thread: u32, namespace: &Log) -> Verdict {
         let is_opener = self.opener.is(thread);
         let mut state = lock(&self.state);
         let unclosed = match &mut *state {
@@ -141,7 +139,7 @@ impl Spool {
         }
         let is_last = match closer(thread) {
             // Where nobody can tell, the record is whole at the last close, at the latest.
-            Closer::Lives => self.opener.holds_another(thread, path) == Some(false),
+            Closer::Lives => self.opener.holds_another(thread) == Some(false),
             Closer::Exits => true,
             killed @ (Closer::Killed(_) | Closer::Hidden) => {
                 tell_abandoned(namespace, killed, unclosed.bytes);
@@ -305,9 +303,7 @@ impl<T: Transport> Fs<T> {
         spool: &Spool,
         reply: T::Done,
     ) {
-        let namespace = &handle.namespace;
-        let path = path_in_mount(namespace, Kind::AppendFile);
-        match spool.closed_by(caller.thread, &path, &namespace.log) {
+        match spool.closed_by(caller.thread, &handle.namespace.log) {
             Verdict::Wait => reply.done(),
             Verdict::Refuse(errno) => reply.error(errno),
             Verdict::Store(unclosed) => self.store_spooled(handle, unclosed, Some(reply)),

@@ -1,6 +1,5 @@
 //! Writes: bytes into records, and the news of them.
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use super::durable::Pending;
@@ -8,7 +7,7 @@ use super::errno::Errno;
 use super::frames::Refused;
 use super::handle::{Handle, Input, lock};
 use super::opener::Opener;
-use super::tree::{FILES, Kind};
+use super::tree::Kind;
 use super::{Caller, DoneReply, Fs, Namespace, PoisonError, Transport, WriteReply};
 
 /// How a write comes.
@@ -140,16 +139,13 @@ impl<T: Transport> Fs<T> {
             Err(_) if self.snapshots.get(fh).is_some() => return reply.done(),
             Err(errno) => return reply.error(errno),
         };
-        let is_last = |opener: &Opener, kind| {
-            let path = path_in_mount(&handle.namespace, kind);
-            opener.is(caller.thread) && opener.holds_another(caller.thread, &path) != Some(true)
+        let is_last = |opener: &Opener| {
+            opener.is(caller.thread) && opener.holds_another(caller.thread) != Some(true)
         };
         match &handle.input {
-            Some(Input::Lines {
-                lines,
-                opener,
-                kind,
-            }) if lock(lines).has_partial() && is_last(opener, *kind) => {
+            Some(Input::Lines { lines, opener, .. })
+                if lock(lines).has_partial() && is_last(opener) =>
+            {
                 let finished = handle.clone();
                 self.in_turn(&handle.namespace, move |fs| match fs.finish(&finished) {
                     Ok(()) => reply.done(),
@@ -158,7 +154,7 @@ impl<T: Transport> Fs<T> {
             }
             // It waits on: a process that inherited the file may have its end.
             Some(Input::Frames { frames, opener })
-                if lock(frames).unfinished().is_some() && is_last(opener, Kind::AppendFrames) =>
+                if lock(frames).unfinished().is_some() && is_last(opener) =>
             {
                 reply.error(Errno::EINVAL);
             }
@@ -233,10 +229,4 @@ impl<T: Transport> Fs<T> {
             }
         }
     }
-}
-
-/// Where a fixed file of a namespace is, from the mount point on.
-pub(super) fn path_in_mount(namespace: &Namespace, kind: Kind) -> PathBuf {
-    let name = FILES.iter().find(|f| f.kind == kind);
-    Path::new(namespace.log.namespace().as_str()).join(name.map_or("", |f| f.name))
 }

@@ -255,8 +255,11 @@ impl Drop for Mount {
             // SIGTERM first: it frees whatever still waits in a read.
             let _ = kill(Pid::from_raw(daemon.id() as i32), Signal::SIGTERM);
             if wait_for(&mut daemon, Duration::from_secs(10)).is_none() {
+                // A thread that waits in the kernel for a process that waits for its answer is ended by no
+                // signal: with `-f` the kernel ends all that waits.
+                let _ = Command::new("umount").arg("-f").arg(self.path()).status();
                 let _ = daemon.kill();
-                let _ = daemon.wait();
+                let _ = wait_for(&mut daemon, Duration::from_secs(10));
             }
         }
         if self.is_mounted() {
@@ -416,7 +419,8 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        // One that waits for a close does not end before the mount, which may be dropped after this.
+        let _ = wait_for(&mut self.child, Duration::from_secs(10));
     }
 }
 
@@ -433,10 +437,11 @@ pub fn has_ended(pid: Pid) -> bool {
 
 /// The state letter of a process, as in `ps`.
 pub fn state(pid: Pid) -> char {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(") ")
-        .next()
-        .and_then(|rest| rest.chars().next())
+    // `stat` waits for a process that is being executed.
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let state = status.lines().find_map(|l| l.strip_prefix("State:"));
+    state
+        .and_then(|state| state.trim_start().chars().next())
         .unwrap_or('?')
 }
 
