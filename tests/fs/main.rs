@@ -1,0 +1,18 @@
+//! The file system without a kernel: each call on it, and what is answered in which order.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod append_file;
+mod durability;
+mod gate;
+mod json_lines;
+mod made;
+mod pieces;
+mod properties;
+mod receipts;
+mod records;
+mod rights;
+mod starts;
+mod storing;
+mod transport;
+mod waiting;
