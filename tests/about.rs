@@ -150,15 +150,9 @@ fn metrics_count_what_happens_in_each_namespace() {
     mount.restart();
     fs::create_dir(mount.path().join("b.2-x_")).unwrap();
     mount.append("abc");
-    let mut lines = File::options()
-        .append(true)
-        .open(mount.file("append-lines"))
-        .unwrap();
+    let mut lines = mount.appender("append-lines");
     lines.write_all(b"one\ntwo\n").unwrap();
-    let refuse = File::options()
-        .append(true)
-        .open(mount.file("append"))
-        .unwrap();
+    let refuse = mount.appender("append");
     refused((&refuse).write(&vec![0; 2 << 20]), Errno::EMSGSIZE);
     drop(refuse);
     let reader = Reader::start("cat", &[&mount.file("from/end")]);

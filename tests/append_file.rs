@@ -10,10 +10,11 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use common::{DEADLINE, Mount, Random, Reader, append, eventually, read, refused, shell_ok, wait};
+use common::{
+    DEADLINE, Mount, Random, Reader, append, eventually, names, read, refused, shell_ok, wait,
+};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -35,14 +36,6 @@ fn close(file: File) -> Result<(), Errno> {
 
 fn record(mount: &Mount, n: u64) -> Vec<u8> {
     read(&mount.file(&n.to_string()))
-}
-
-/// What lies in the directory of the logs.
-fn names(directory: &Path) -> BTreeSet<String> {
-    let names = fs::read_dir(directory).unwrap();
-    names
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect()
 }
 
 /// Ends the daemon. Its records are whole, and beside them is nothing.

@@ -199,10 +199,7 @@ fn interrupts_that_race_with_appends_lose_and_repeat_nothing() {
         })
         .collect();
     readers.iter().for_each(Reader::wait_until_blocked);
-    let mut file = File::options()
-        .append(true)
-        .open(mount.file("append"))
-        .unwrap();
+    let mut file = mount.appender("append");
     for n in 0..LINES {
         io::Write::write_all(&mut file, format!("line {n}\n").as_bytes()).unwrap();
     }

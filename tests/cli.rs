@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{DEADLINE, Mount, read};
+use common::{DEADLINE, Mount, names, outcome, read};
 use nix::unistd::geteuid;
 
 /// A directory to call the program in, with an empty one to mount on, `mnt`. Dropped: unmounted and removed.
@@ -39,11 +39,7 @@ impl Place {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        (
-            output.status.code().unwrap(),
-            String::from_utf8(output.stdout).unwrap(),
-            String::from_utf8(output.stderr).unwrap(),
-        )
+        outcome(output)
     }
 
     /// Expects a failure with this status, and exactly this one line.
@@ -236,11 +232,8 @@ fn the_namespace_default_is_made_only_where_there_is_none() {
     fs::create_dir(mount.path().join("other")).unwrap();
     fs::remove_dir(mount.file("")).unwrap();
     mount.restart();
-    let names: Vec<_> = fs::read_dir(mount.path())
-        .unwrap()
-        .map(|e| e.unwrap().file_name())
-        .collect();
-    assert_eq!(names, [".immuta", "other"]);
+    let expected = [".immuta", "other"].map(str::to_owned);
+    assert_eq!(names(&mount.path()), expected.into());
 }
 
 /// Takes the time off the lines of the daemon's log.

@@ -9,27 +9,15 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use common::{Mount, Reader, eventually, has_ended, read, shell_ok, umount, wait};
+use common::{Mount, Reader, eventually, has_ended, outcome, read, shell_ok, umount, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, geteuid, mkfifo};
 
-/// The file for the messages of a mount's daemon.
-fn log_file(mount: &Mount) -> PathBuf {
-    mount.path().with_file_name("messages")
-}
-
 fn start(mount: &Mount) -> Output {
     mount.start_in_background(|command| {
-        command.arg("--log-file").arg(log_file(mount));
+        command.arg("--log-file").arg(mount.log_file());
     })
-}
-
-/// How it ended, and what it said.
-fn outcome(output: Output) -> (Option<i32>, String, String) {
-    let [stdout, stderr] =
-        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
-    (output.status.code(), stdout, stderr)
 }
 
 fn announcement(mount: &Mount) -> String {
@@ -83,13 +71,13 @@ fn a_daemon_answers_when_its_start_returns_and_has_nothing_of_its_callers() {
         .arg(mount.command().get_program())
         .args(mount.command().get_args())
         .args(["--daemon", "--log-file"])
-        .arg(log_file(&mount));
+        .arg(mount.log_file());
     let output = outcome(command.stdin(Stdio::null()).output().unwrap());
     mount.append("first");
     assert_eq!(mount.count(), 1);
     assert_eq!(
         output,
-        (Some(0), announcement(&mount) + "status 0\n", String::new())
+        (0, announcement(&mount) + "status 0\n", String::new())
     );
 
     let daemon = mount.holder();
@@ -111,7 +99,7 @@ fn a_daemon_answers_when_its_start_returns_and_has_nothing_of_its_callers() {
     kill(daemon, Signal::SIGTERM).unwrap();
     eventually("the daemon has ended", || has_ended(daemon));
     assert!(!mount.is_mounted());
-    let said = fs::read_to_string(log_file(&mount)).unwrap();
+    let said = fs::read_to_string(mount.log_file()).unwrap();
     for message in ["mounted '", "SIGTERM: ending", "unmounted '"] {
         assert!(said.contains(message), "{said}");
     }
@@ -142,7 +130,7 @@ fn ctrl_c_and_the_end_of_the_terminal_leave_the_daemon_alone() {
         .arg(command.get_program())
         .args(command.get_args())
         .args(["--daemon", "--log-file"])
-        .arg(log_file(&mount));
+        .arg(mount.log_file());
     let mut terminal = Reader::from(terminal);
     terminal.expect("the terminal", "the shell was ended by signal 2");
     assert!(terminal.end("the terminal").success());
@@ -150,7 +138,7 @@ fn ctrl_c_and_the_end_of_the_terminal_leave_the_daemon_alone() {
     // Nor does a hang-up end it, which is how daemons are told to read their settings again.
     kill(mount.holder(), Signal::SIGHUP).unwrap();
     eventually("the daemon has said so", || {
-        fs::read_to_string(log_file(&mount))
+        fs::read_to_string(mount.log_file())
             .unwrap()
             .contains("SIGHUP: there is nothing to read again")
     });
@@ -165,7 +153,7 @@ fn what_keeps_a_daemon_from_beginning_is_said_as_in_the_foreground() {
         |mount: &Mount| outcome(mount.command().stdin(Stdio::null()).output().unwrap());
     let same = |mount: &Mount, status: i32, what: &str| {
         let (code, stdout, stderr) = foreground(mount);
-        assert_eq!((code, stdout.as_str()), (Some(status), ""));
+        assert_eq!((code, stdout.as_str()), (status, ""));
         assert!(
             stderr.contains(what) && stderr.lines().count() == 1,
             "{stderr}"
@@ -177,7 +165,7 @@ fn what_keeps_a_daemon_from_beginning_is_said_as_in_the_foreground() {
     same(&mount, 2, "unexpected argument '--frobnicate'");
     mount.options(&["-o", "frobnicate", "--foreground"]);
     let (code, _, stderr) = foreground(&mount);
-    assert_eq!(code, Some(2), "{stderr}");
+    assert_eq!(code, 2, "{stderr}");
     mount.options(&["--log-file", "/proc/no/such/file"]);
     same(
         &mount,
@@ -198,7 +186,7 @@ fn what_keeps_a_daemon_from_beginning_is_said_as_in_the_foreground() {
     // The message is in the log, too, where somebody looks who has not seen the start.
     fs::write(mount.logs(), "").unwrap();
     assert_eq!(start(&mount).status.code(), Some(1));
-    let said = fs::read_to_string(log_file(&mount)).unwrap();
+    let said = fs::read_to_string(mount.log_file()).unwrap();
     assert!(
         said.contains("ERROR") && said.contains("not a directory"),
         "{said}"
@@ -223,7 +211,7 @@ fn relative_paths_begin_where_the_daemon_was_started() {
     assert!(output.status.success(), "{output:?}");
     fs::create_dir(mount.path().join("made-later")).unwrap();
     assert!(mount.logs().join("made-later.log").exists());
-    assert!(log_file(&mount).exists());
+    assert!(mount.log_file().exists());
     // The scripts know the daemon of a mount by its command line.
     let script = r#"
         repository=$1 mountpoint=$2
@@ -279,7 +267,7 @@ fn a_daemon_that_is_killed_before_its_mount_answers_is_an_error() {
             format!("immuta-fs: the daemon was ended by {signal} before its mount answered\n");
         assert_eq!(
             outcome(starter.wait_with_output().unwrap()),
-            (Some(1), String::new(), message)
+            (1, String::new(), message)
         );
         assert!(!mount.is_mounted());
     }

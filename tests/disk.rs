@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use common::files::frames_of;
 use common::{Mount, Reader, eventually, refused, shell, shell_ok};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -50,12 +51,6 @@ impl Drop for Disk {
     }
 }
 
-/// Each line as a frame.
-fn frames_of(lines: &str) -> Vec<u8> {
-    let frame = |line: &str| [&(line.len() as u64).to_le_bytes()[..], line.as_bytes()].concat();
-    lines.split_inclusive('\n').flat_map(frame).collect()
-}
-
 fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap())
 }
@@ -68,22 +63,10 @@ fn a_full_disk_refuses_records_whole_and_takes_them_again_when_there_is_room() {
         let disk = Disk::new(&mount.logs(), "256k");
         mount.start();
         let mut follow = Reader::start("cat", &[&mount.file("follow")]);
-        let mut append = File::options()
-            .append(true)
-            .open(mount.file("append"))
-            .unwrap();
-        let mut lines = File::options()
-            .append(true)
-            .open(mount.file("append-lines"))
-            .unwrap();
-        let mut frames = File::options()
-            .append(true)
-            .open(mount.file("append-frames"))
-            .unwrap();
-        let mut log = File::options()
-            .append(true)
-            .open(mount.file("log"))
-            .unwrap();
+        let mut append = mount.appender("append");
+        let mut lines = mount.appender("append-lines");
+        let mut frames = mount.appender("append-frames");
+        let mut log = mount.appender("log");
         let mut expected = Vec::new();
         // Fill it, then refuse a while: small records and large ones, single ones and batches.
         for (round, room) in ["256k", "512k", "1m"].into_iter().enumerate() {
@@ -98,7 +81,10 @@ fn a_full_disk_refuses_records_whole_and_takes_them_again_when_there_is_room() {
                 let (written, records) = match n % 4 {
                     0 => (append.write(line.as_bytes()), vec![line]),
                     1 => (lines.write(batch.as_bytes()), lines_of(&batch)),
-                    2 => (frames.write(&frames_of(&batch)), lines_of(&batch)),
+                    2 => (
+                        frames.write(&frames_of(batch.split_inclusive('\n'))),
+                        lines_of(&batch),
+                    ),
                     _ => (log.write(batch.as_bytes()), lines_of(&batch)),
                 };
                 if written.is_ok() {

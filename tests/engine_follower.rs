@@ -5,12 +5,8 @@ mod engine_support;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use engine_support::{Bench, contents};
+use engine_support::{Bench, contents, owned};
 use immuta::{Error, Format, Storage};
-
-fn owned(payloads: &[&[u8]]) -> Vec<Vec<u8>> {
-    payloads.iter().map(|p| p.to_vec()).collect()
-}
 
 /// The header as the Go library writes it, behind `count` records.
 fn set_header(bench: &Bench, count: u64, last_index: u64) {

@@ -3,7 +3,7 @@
 
 mod engine_support;
 
-use engine_support::{Bench, contents};
+use engine_support::{Bench, contents, owned};
 use immuta::{Error, Format, Options, RecordNo, Storage};
 
 const RECORDS: [&[u8]; 6] = [
@@ -14,10 +14,6 @@ const RECORDS: [&[u8]; 6] = [
     b"the last but one",
     b"the last",
 ];
-
-fn owned(records: &[&[u8]]) -> Vec<Vec<u8>> {
-    records.iter().map(|record| record.to_vec()).collect()
-}
 
 /// A log with `RECORDS`, whose writer was killed, and the bytes of both of its files.
 fn killed() -> (Bench, Vec<u8>, Vec<u8>) {

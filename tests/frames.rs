@@ -4,29 +4,16 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use common::files::{frame, frames_of};
 use common::{Mount, Random, eventually, read, refused, shell, shell_ok};
 use nix::errno::Errno;
-
-fn frame(payload: impl AsRef<[u8]>) -> Vec<u8> {
-    let payload = payload.as_ref();
-    [&(payload.len() as u64).to_le_bytes()[..], payload].concat()
-}
-
-fn frames_of<P: AsRef<[u8]>>(payloads: &[P]) -> Vec<u8> {
-    payloads.iter().flat_map(frame).collect()
-}
-
-fn open(path: &Path) -> File {
-    File::options().append(true).open(path).unwrap()
-}
 
 /// A namespace of its own.
 fn namespace(mount: &Mount, name: &str) -> PathBuf {
@@ -54,13 +41,11 @@ fn wild_records(random: &mut Random) -> Vec<Vec<u8>> {
 fn a_log_is_copied_record_by_record_whatever_program_does_it() {
     let mut mount = Mount::new();
     let records = wild_records(&mut Random(5));
-    open(&mount.file("append-frames"))
+    mount
+        .appender("append-frames")
         .write_all(&frames_of(&records))
         .unwrap();
-    assert_eq!(mount.count(), records.len() as u64);
-    for (n, record) in records.iter().enumerate() {
-        assert!(&read(&mount.file(&n.to_string())) == record, "record {n}");
-    }
+    mount.has_records(&records);
     for (n, copy) in [
         "cat frames > $to",
         "cat < frames | cat > $to",
@@ -140,7 +125,7 @@ fn the_frames_of_a_write_are_seen_together() {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut file = open(&mount.file("append-frames"));
+            let mut file = mount.appender("append-frames");
             for n in 0..2000 {
                 let batch: Vec<String> = (0..BATCH).map(|i| format!("{n} {i}")).collect();
                 file.write_all(&frames_of(&batch)).unwrap();
@@ -164,7 +149,7 @@ fn a_kill_of_the_daemon_leaves_whole_batches_and_all_that_were_acknowledged() {
             let path = mount.file("append-frames");
             let acknowledged = &acknowledged;
             scope.spawn(move || {
-                let mut file = open(&path);
+                let mut file = File::options().append(true).open(path).unwrap();
                 loop {
                     let batch = acknowledged.load(Ordering::SeqCst);
                     let records: Vec<String> = (0..BATCH)
@@ -203,8 +188,8 @@ fn a_kill_of_the_daemon_leaves_whole_batches_and_all_that_were_acknowledged() {
 #[test]
 fn a_bad_size_is_refused_with_its_whole_write() {
     let mount = Mount::with(&["--max-record", "1KiB"]);
-    let mut file = open(&mount.file("append-frames"));
-    let text = frames_of(&["one", "two"]);
+    let mut file = mount.appender("append-frames");
+    let text = frames_of(["one", "two"]);
     assert_eq!(file.write(&text[..15]).unwrap(), 15);
     assert_eq!(mount.count(), 1);
     for (size, errno) in [
@@ -256,7 +241,7 @@ fn a_frame_without_its_end_makes_close_fail_and_is_not_stored() {
     let mut mount = Mount::new();
     let mut whole = tempfile::NamedTempFile::new().unwrap();
     whole
-        .write_all(&frames_of(&["first", "second", "third"]))
+        .write_all(&frames_of(["first", "second", "third"]))
         .unwrap();
     let script = r#"
         head -c -1 "$2" > "$2.cut"
@@ -293,7 +278,7 @@ fn a_frame_without_its_end_makes_close_fail_and_is_not_stored() {
     assert!(!shell(script, &[&mount.file("")]).status.success());
     let header = "ends in the middle of a frame: 5 of the 8 bytes of its size are missing";
     eventually("it is said", || mount.messages()[before..].contains(header));
-    let mut file = open(&mount.file("append-frames"));
+    let mut file = mount.appender("append-frames");
     file.write_all(&frame("unfinished")[..9]).unwrap();
     assert!(mount.stop().success());
     drop(file);
@@ -312,7 +297,7 @@ fn append_frames_is_as_the_other_append_files_in_all_else() {
     for sync in ["always", "1h", "never"] {
         let mut mount = Mount::with(&["--sync", sync]);
         let path = mount.file("append-frames");
-        let bytes = frames_of(&["one", "two"]);
+        let bytes = frames_of(["one", "two"]);
         for options in [
             File::options().write(true),
             File::options().append(true),
@@ -377,25 +362,6 @@ END
     let records = RECORDS.to_string();
     shell_ok(script, &[&mount.file(""), &records, &program.path()]);
 
-    let mut next = BTreeMap::new();
-    let text = String::from_utf8(read(&mount.file("log"))).unwrap();
-    for line in text.lines() {
-        let mut fields = line.split(' ');
-        let writer = fields.next().unwrap().to_owned();
-        let number: usize = fields.next().unwrap().parse().unwrap();
-        assert_eq!(
-            fields.next().map(str::len),
-            Some(number % 300),
-            "torn: {line:?}"
-        );
-        assert_eq!(fields.next(), None, "mixed: {line:?}");
-        let expected = next.entry(writer).or_insert(0);
-        assert_eq!(number, *expected, "lost, twice or out of order: {line:?}");
-        *expected += 1;
-    }
-    assert_eq!(next.len(), 8);
-    assert!(next.values().all(|&n| n == RECORDS), "{next:?}");
-    // As many records as lines, and each line whole: so each record is one line.
-    assert_eq!(mount.count(), 8 * RECORDS as u64);
+    mount.has_each_writers_lines(8, RECORDS);
     mount.stop_and_verify();
 }

@@ -5,15 +5,14 @@
 
 mod common;
 
-use std::ffi::CString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use common::{Mount, append, read, refused, shell};
+use common::files::APPEND_FILES;
+use common::{Mount, append, c_path, read, refused, shell};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat};
 use nix::sys::time::TimeSpec;
@@ -37,7 +36,6 @@ const READ_FILES: &[&str] = &[
     "../.immuta/metrics",
     "../.immuta/status",
 ];
-const APPEND_FILES: &[&str] = &["append", "append-lines", "append-frames", "append-file"];
 
 /// A mount with records that, when it is dropped, are found unchanged.
 struct Unchanged {
@@ -104,10 +102,6 @@ fn not_permitted(name: &str) -> Errno {
 
 fn call(result: nix::Result<()>) -> io::Result<()> {
     Ok(result?)
-}
-
-fn c_path(path: &Path) -> CString {
-    CString::new(path.as_os_str().as_bytes()).unwrap()
 }
 
 // > `unlink`, `rename`, `link`, `symlink`, `mknod`, and the creation of any file are EPERM, for root too, unless the

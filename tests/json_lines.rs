@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Mount, Reader, append, eventually, read, refused, shell_ok, waits_in_mount};
+use common::{Mount, Reader, append, eventually, read, refused, shell_ok, tails, waits_in_mount};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 
@@ -74,20 +74,10 @@ fn a_json_parser_gets_every_record_as_it_is() {
     assert_eq!(printed(&mount), expected.join("\n") + "\n");
     // Without the index the times are not known.
     drop(follow);
-    assert!(mount.stop().success());
-    fs::remove_file(mount.logs().join("default.idx")).unwrap();
-    mount.start();
+    mount.restart_without_index();
     for line in printed(&mount).lines() {
         assert_eq!(line.split(' ').nth(2), Some("None"));
     }
-}
-
-fn tails() -> Vec<(PathBuf, Vec<&'static str>)> {
-    vec![
-        ("tail".into(), vec![]),
-        ("busybox".into(), vec!["tail"]),
-        (common::installed_tool("tail"), vec![]),
-    ]
 }
 
 /// The last line of so many, as `jq` would show what matters of it.
@@ -186,10 +176,7 @@ const PROGRAMS: &[(&str, Expected)] = &[
 fn programs_read_all_lines_whether_or_not_their_length_is_known() {
     let mut mount = Mount::new();
     let record = "a record with \"quoted\" text, ".repeat(4000) + "\n";
-    let mut lines = File::options()
-        .append(true)
-        .open(mount.file("append-lines"))
-        .unwrap();
+    let mut lines = mount.appender("append-lines");
     for _ in 0..18 * MIB / record.len() {
         lines.write_all(record.as_bytes()).unwrap();
     }
@@ -310,10 +297,7 @@ print(os.pread(file, 1, int(sys.argv[2])) == b'\\')
     let mut mount = Mount::new();
     // Each byte is six in a line.
     let record = vec![1; 4 * MIB];
-    let mut file = File::options()
-        .append(true)
-        .open(mount.file("append-file"))
-        .unwrap();
+    let mut file = mount.appender("append-file");
     for _ in 0..16 {
         file.write_all(&record).unwrap();
     }
@@ -354,10 +338,7 @@ fn a_record_of_any_size_is_shown_at_constant_memory() {
     const SIZE: usize = 64 * MIB;
     let mut mount = Mount::new();
     for last in [&b"text"[..], b"\xff"] {
-        let mut file = File::options()
-            .append(true)
-            .open(mount.file("append-file"))
-            .unwrap();
+        let mut file = mount.appender("append-file");
         let piece = "some text, with \"quotes\"\n".repeat(40_000);
         let mut left = SIZE - last.len();
         while left > 0 {
@@ -400,10 +381,7 @@ fn whoever_follows_lines_of_json_while_others_write_gets_each_once() {
     let mut reader = Reader::python(PARSE, &[&mount.file("follow.jsonl")]);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut file = File::options()
-                .append(true)
-                .open(mount.file("append-lines"))
-                .unwrap();
+            let mut file = mount.appender("append-lines");
             for n in 0..RECORDS {
                 let line = format!("{n:-<width$}\n", width = n % 97 + 5);
                 file.write_all(line.as_bytes()).unwrap();

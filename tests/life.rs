@@ -206,10 +206,7 @@ fn a_lazy_umount_ends_the_reads_that_wait_and_then_the_daemon() {
 #[test]
 fn a_lazy_umount_lets_a_writer_that_has_the_file_open_go_on() {
     let mut mount = Mount::new();
-    let mut file = File::options()
-        .append(true)
-        .open(mount.file("append"))
-        .unwrap();
+    let mut file = mount.appender("append");
     file.write_all(b"before").unwrap();
     let status = Command::new("umount")
         .arg("-l")

@@ -19,13 +19,6 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-fn open(mount: &Mount) -> File {
-    File::options()
-        .append(true)
-        .open(mount.file("log"))
-        .unwrap()
-}
-
 fn open_to_read_too(mount: &Mount) -> File {
     let mut options = File::options();
     options.read(true).append(true);
@@ -271,7 +264,7 @@ fn its_size_is_true_while_others_write() {
         let writers: Vec<_> = (0..2)
             .map(|_| {
                 scope.spawn(|| {
-                    let mut log = open(&mount);
+                    let mut log = mount.appender("log");
                     for n in 0..LINES {
                         let (start, end) = LINE.split_at(1 + n % 29);
                         log.write_all(start).unwrap();
@@ -342,7 +335,7 @@ fn who_watches_or_tails_it_learns_of_what_is_written_to_it() {
         ),
         Reader::start("cat", &[&mount.file("follow")]),
     ];
-    let mut log = open(&mount);
+    let mut log = mount.appender("log");
     for n in 0..5 {
         let line = format!("line {n} with a tail");
         log.write_all(&line.as_bytes()[..6]).unwrap();
@@ -383,7 +376,7 @@ fn a_line_without_its_end_becomes_a_record_at_its_openers_close() {
 #[test]
 fn a_line_in_it_is_as_long_as_a_record_may_be_and_a_file_limit_holds_as_on_any_file() {
     let mount = Mount::with(&["--max-record", "1KiB"]);
-    let mut log = open(&mount);
+    let mut log = mount.appender("log");
     refused(log.write(&[b'x'; 1025]), Errno::EMSGSIZE);
     log.write_all(&[b'x'; 1023]).unwrap();
     log.write_all(b"\n").unwrap();
@@ -422,7 +415,7 @@ fn a_disk_is_waited_for_as_on_an_append_file() {
 #[test]
 fn a_daemon_of_ones_own_may_have_it_as_standard_output() {
     let mount = Mount::new();
-    let log = open(&mount);
+    let log = mount.appender("log");
     let mut child = std::process::Command::new("bash")
         .args([
             "-c",

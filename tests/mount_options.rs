@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use common::{Mount, Reader, append, read, refused, shell, shell_ok};
+use common::{Mount, Reader, append, outcome, read, refused, shell, shell_ok};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
@@ -34,15 +34,8 @@ impl Helped {
             .arg(self.mount.logs())
             .arg(self.mount.path())
             .args(options);
-        outcome(command)
+        outcome(command.stdin(Stdio::null()).output().unwrap())
     }
-}
-
-fn outcome(mut command: Command) -> (i32, String, String) {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    let [stdout, stderr] =
-        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
-    (output.status.code().unwrap(), stdout, stderr)
 }
 
 /// The options with which the kernel has mounted.
@@ -57,10 +50,7 @@ fn kernel_options(mount: &Mount) -> Vec<String> {
 
 /// A file for messages, so that a machine without syslog says nothing of that.
 fn log_file(mount: &Mount) -> String {
-    format!(
-        "log_file={}",
-        mount.path().with_file_name("messages").display()
-    )
+    format!("log_file={}", mount.log_file().display())
 }
 
 // > Called `mount.fuse.immuta-fs` the program is mount(8)'s helper, so that a line of `/etc/fstab` mounts; `-o` takes its options by their long names, and an option that nobody knows is an error that names it.
@@ -155,7 +145,7 @@ fn the_helper_ends_with_the_statuses_of_mount() {
         said.starts_with("immuta-fs: invalid value 'soon' for '--sync <WHEN>'"),
         "{said}"
     );
-    let (status, _, said) = outcome(Command::new(&helped.helper));
+    let (status, _, said) = outcome(Command::new(&helped.helper).output().unwrap());
     assert_eq!((status, said.lines().count()), (1, 1), "{said}");
 
     fs::write(mount.path().join("file"), "").unwrap();
@@ -374,7 +364,7 @@ fn with_options_of_a_mount_it_goes_into_the_background() {
         .arg(mount.path())
         .arg("-o")
         .arg(format!("rw,dev,suid,{}", log_file(&mount)));
-    let (status, stdout, said) = outcome(command);
+    let (status, stdout, said) = outcome(command.output().unwrap());
     assert_eq!((status, said.as_str()), (0, ""));
     assert!(stdout.starts_with("immuta-fs: mounted '"), "{stdout}");
     mount.append("first");
@@ -382,5 +372,6 @@ fn with_options_of_a_mount_it_goes_into_the_background() {
     let mut command = mount.command();
     command.args(["-o", "rw,frobnicate"]);
     let what = "immuta-fs: unknown mount option 'frobnicate' (immuta-fs --help tells how)\n";
-    assert_eq!(outcome(command), (2, String::new(), what.to_owned()));
+    let refused = outcome(command.output().unwrap());
+    assert_eq!(refused, (2, String::new(), what.to_owned()));
 }

@@ -14,6 +14,7 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 
+use common::files::APPEND_FILES;
 use common::{DEADLINE, Mount, eventually, waits_in_mount};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -195,14 +196,8 @@ fn what_does_not_wait_is_always_readable_and_the_next_number_once_it_is_there() 
 #[test]
 fn append_files_are_always_writable() {
     let mount = Mount::new();
-    for name in [
-        "append",
-        "append-lines",
-        "append-frames",
-        "append-file",
-        "log",
-    ] {
-        let file = File::options().append(true).open(mount.file(name)).unwrap();
+    for name in APPEND_FILES.iter().chain(&["log"]) {
+        let file = mount.appender(name);
         let flags = PollFlags::POLLIN | PollFlags::POLLOUT;
         assert_eq!(events(&file, flags, PollTimeout::ZERO), PollFlags::POLLOUT);
     }

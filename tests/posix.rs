@@ -5,11 +5,9 @@
 
 mod common;
 
-use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -17,7 +15,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use common::users::{OTHER, chmod, mount, others_can_be_tried};
-use common::{Mount, append, read, refused, shell_ok};
+use common::{Mount, append, c_path, names, read, refused, shell_ok};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat};
 use nix::sys::time::TimeSpec;
@@ -84,12 +82,8 @@ impl Drop for Tree {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             assert_eq!(read(&self.file("log")), b"zero\none\ntwo\n");
-            let mut names: Vec<_> = fs::read_dir(self.mount.path())
-                .unwrap()
-                .map(|e| e.unwrap().file_name())
-                .collect();
-            names.sort();
-            assert_eq!(names, [".immuta", "default", "empty"]);
+            let expected = [".immuta", "default", "empty"].map(str::to_owned);
+            assert_eq!(names(&self.mount.path()), expected.into());
         }
     }
 }
@@ -101,10 +95,6 @@ type Call = (&'static str, fn(&Path) -> Result);
 
 fn errno(result: std::io::Result<()>) -> Result {
     result.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap()))
-}
-
-fn c_path(path: &Path) -> CString {
-    CString::new(path.as_os_str().as_bytes()).unwrap()
 }
 
 fn open(path: &Path, flags: i32) -> Result {
@@ -792,7 +782,7 @@ fn a_namespace_for_which_the_disk_has_no_inode_is_enospc_and_leaves_nothing() {
         let mut mount = Mount::idle(&[]);
         let _disk = SmallDisk::new(&mount.logs(), inodes);
         mount.start();
-        let names = |mount: &Mount| fs::read_dir(mount.logs()).unwrap().count();
+        let names = |mount: &Mount| names(&mount.logs()).len();
         let mut made = 0;
         let mut before;
         loop {

@@ -10,6 +10,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::time::SystemTime;
 
 use common::{Mount, Reader, append, refused};
+use common::{files::APPEND_FILES, names};
 use immuta::{Format, Namespace, Options, Storage};
 use nix::errno::Errno;
 
@@ -78,11 +79,7 @@ fn a_go_program_is_followed_while_it_writes() {
     let before = fs::read(mount.logs().join("default.log")).unwrap();
     assert!(mount.stop().success(), "{}", mount.messages());
     assert!(fs::read(mount.logs().join("default.log")).unwrap() == before);
-    let names: Vec<_> = fs::read_dir(mount.logs())
-        .unwrap()
-        .map(|e| e.unwrap().file_name())
-        .collect();
-    assert_eq!(names, ["default.log"]);
+    assert_eq!(names(&mount.logs()), ["default.log".to_owned()].into());
     drop(input);
     common::wait(&mut writer);
 }
@@ -123,13 +120,7 @@ fn nothing_is_written_through_a_mount_that_only_reads() {
     assert!(mount.stop().success());
     mount.options(&["--read-only"]);
     mount.start();
-    for name in [
-        "append",
-        "append-lines",
-        "append-frames",
-        "append-file",
-        "log",
-    ] {
+    for name in APPEND_FILES.iter().chain(&["log"]) {
         let file = mount.file(name);
         refused(File::options().append(true).open(&file), Errno::EROFS);
         refused(

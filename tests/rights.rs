@@ -60,12 +60,9 @@ struct Way {
 /// Every path of a namespace: what it lists, a start in each directory of starts, and the next record.
 fn every_path(mount: &Mount) -> Vec<Way> {
     let open = owned(mount, "open-to-all", 0o777);
-    let mut names: Vec<String> = fs::read_dir(&open)
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
-    assert!(names.len() >= 12 && names.contains(&"1".to_owned()));
-    names.push("2".into());
+    let mut names = common::names(&open);
+    assert!(names.len() >= 12 && names.contains("1"));
+    names.insert("2".into());
     names.extend(["from/1", "from/-1", "from/end", "since/1h"].map(str::to_owned));
     let mode = |name: &String| mode_of(&open.join(name)) >> 6 & (R | W);
     let all: Vec<u32> = names.iter().map(mode).collect();

@@ -5,19 +5,9 @@
 mod common;
 
 use std::fs;
-use std::path::PathBuf;
 
-use common::{Mount, Reader, append, eventually};
-
-fn tails() -> Vec<(PathBuf, Vec<&'static str>)> {
-    let tools = std::env::var_os("IMMUTA_TEST_TOOLS")
-        .expect("mount-scripts/test.sh sets IMMUTA_TEST_TOOLS");
-    vec![
-        ("tail".into(), vec![]),
-        ("busybox".into(), vec!["tail"]),
-        (PathBuf::from(tools).join("bin/tail"), vec![]),
-    ]
-}
+use common::files::frame;
+use common::{Mount, Reader, append, eventually, tails};
 
 fn ten(mount: &Mount) {
     for n in 0..10 {
@@ -152,8 +142,7 @@ with open(sys.argv[1], 'rb', buffering=0) as frames:
         append(&mount.file("append"), record).unwrap();
         let hex: String = record.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(reader.line(), Some(hex));
-        expected.extend((record.len() as u64).to_le_bytes());
-        expected.extend(record);
+        expected.extend(frame(record));
     }
     assert!(fs::read(mount.file("frames")).unwrap() == expected);
     // Behind its header the log is the same bytes.

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::{Random, eventually};
+use common::{files::frame, names};
 use immuta::{Format, Options, RecordNo, Storage};
 use immuta_cli::{Dir, immuta, misused, prints, refuses, said};
 use nix::sys::signal::{Signal, kill};
@@ -205,10 +206,7 @@ fn a_file_has_its_name_when_it_is_whole_and_another_one_is_not_replaced_unasked(
         refuses(&["export", d, "a", "-o", "/nowhere/out"]),
         "immuta: cannot write '/nowhere/out': No such file or directory (os error 2)\n"
     );
-    let names: Vec<_> = fs::read_dir(there.path())
-        .unwrap()
-        .map(|e| e.unwrap().file_name())
-        .collect();
+    let names = names(there.path());
     assert_eq!(names.len(), 3, "{names:?}");
 }
 
@@ -333,7 +331,6 @@ fn what_is_no_record_is_said_where_it_is_and_what_came_before_it_is_kept() {
         assert!(err.contains(&shown), "{err}");
         err.replace(&shown, "FILE")
     };
-    let frame = |payload: &[u8]| [&(payload.len() as u64).to_le_bytes(), payload].concat();
     let after = "(those before it are appended)\n";
     assert_eq!(
         import("cut.frames", &[frame(b"good"), vec![5, 0, 0]].concat()),

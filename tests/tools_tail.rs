@@ -10,6 +10,7 @@ use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use common::files::frames_of;
 use common::{Mount, Reader, append, eventually};
 use immuta::{Format, Options, Storage, Sync};
 use immuta_cli::{Dir, immuta, misused, prints, refuses, said};
@@ -91,9 +92,8 @@ fn records_are_printed_in_four_forms() {
     );
     let text = [b"line\nnone\n\n\xff\x00\n", last.as_bytes(), b"\n"].concat();
     assert_eq!(tail("lines"), text);
-    let frame = |payload: &[u8]| [&(payload.len() as u64).to_le_bytes(), payload].concat();
-    let frames = [b"line\n", &b"none"[..], b"", b"\xff\x00", last.as_bytes()].map(frame);
-    assert_eq!(tail("frames"), frames.concat());
+    let frames = [b"line\n", &b"none"[..], b"", b"\xff\x00", last.as_bytes()];
+    assert_eq!(tail("frames"), frames_of(frames));
     let json = [
         r#"{"record":0,"index":8,"time":"2026-11-21T10:00:00.000000005Z","size":5,"text":"line\n"}"#,
         r#"{"record":1,"index":21,"time":null,"size":4,"text":"none"}"#,

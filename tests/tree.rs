@@ -5,7 +5,7 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, OsStr};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -15,33 +15,13 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use common::{Mount, Reader, append, read, refused, shell_ok};
+use common::{c_path, files::FIXED};
 use nix::errno::Errno;
 use nix::sys::statvfs::statvfs;
 
-/// The files that every namespace has.
-const FIXED: &[&str] = &[
-    "append",
-    "append-lines",
-    "follow",
-    "log",
-    "count",
-    "frames",
-    "follow-frames",
-    "from",
-    "since",
-    "stats",
-    "append-frames",
-    "append-file",
-    "log.jsonl",
-    "follow.jsonl",
-];
-
 /// Appends the numbers from `from` up to below `to`, a line each.
 fn append_numbers(mount: &Mount, from: usize, to: usize) {
-    let mut file = File::options()
-        .append(true)
-        .open(mount.file("append-lines"))
-        .unwrap();
+    let mut file = mount.appender("append-lines");
     let text: String = (from..to).map(|n| format!("{n}\n")).collect();
     file.write_all(text.as_bytes()).unwrap();
 }
@@ -51,7 +31,7 @@ struct Listing(*mut libc::DIR);
 
 impl Listing {
     fn open(path: &Path) -> Listing {
-        let path = CString::new(path.as_os_str().as_bytes()).unwrap();
+        let path = c_path(path);
         // SAFETY: a string that ends in NUL.
         let stream = unsafe { libc::opendir(path.as_ptr()) };
         assert!(!stream.is_null(), "{}", Errno::last());
@@ -338,9 +318,8 @@ fn a_listing_of_the_root_misses_none_while_others_are_removed() {
     let once: BTreeSet<String> = seen.iter().cloned().collect();
     assert_eq!(once.len(), seen.len(), "a name came twice");
     assert!(once.is_superset(&stay));
-    let left = fs::read_dir(mount.path()).unwrap();
-    let left = left.map(|e| e.unwrap().file_name().into_string().unwrap());
-    assert!(!left.into_iter().any(|n| n.starts_with("go-")));
+    let left = common::names(&mount.path());
+    assert!(!left.iter().any(|n| n.starts_with("go-")));
 }
 
 // > Inode numbers are the same after a remount, and a removed namespace's are not used again; that of `append-file` is another one at each look.

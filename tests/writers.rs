@@ -56,26 +56,7 @@ fn eight_processes_append_and_every_record_is_there_once_whole_and_in_each_ones_
         for job in "${jobs[@]}"; do wait $job || exit; done"#;
     shell_ok(script, &[&mount.file(""), &RECORDS.to_string()]);
 
-    let mut next = std::collections::BTreeMap::new();
-    let text = String::from_utf8(read(&mount.file("log"))).unwrap();
-    for line in text.lines() {
-        let mut fields = line.split(' ');
-        let writer = fields.next().unwrap().to_owned();
-        let number: usize = fields.next().unwrap().parse().unwrap();
-        assert_eq!(
-            fields.next().map(str::len),
-            Some(number % 300),
-            "torn: {line:?}"
-        );
-        assert_eq!(fields.next(), None, "mixed: {line:?}");
-        let expected = next.entry(writer).or_insert(0);
-        assert_eq!(number, *expected, "lost, twice or out of order: {line:?}");
-        *expected += 1;
-    }
-    assert_eq!(next.len(), 8);
-    assert!(next.values().all(|&n| n == RECORDS), "{next:?}");
-    // As many records as lines, and each line whole: so each record is one line.
-    assert_eq!(mount.count(), 8 * RECORDS as u64);
+    mount.has_each_writers_lines(8, RECORDS);
     mount.stop_and_verify();
 }
 
@@ -158,10 +139,7 @@ fn cat_of_a_large_file_into_append_lines_gives_the_same_file() {
 fn one_write_to_append_is_one_record_whatever_is_in_it() {
     let mut mount = Mount::new();
     let mut random = Random(9);
-    let mut file = File::options()
-        .append(true)
-        .open(mount.file("append"))
-        .unwrap();
+    let mut file = mount.appender("append");
     let mut records: Vec<Vec<u8>> = [&b"\n"[..], b"\0", b"a\nb\n", b"\n\n\0\n", b"no newline"]
         .map(Vec::from)
         .into();
@@ -181,10 +159,7 @@ fn one_write_to_append_is_one_record_whatever_is_in_it() {
     records.push(pieces.concat());
 
     for _ in 0..2 {
-        assert_eq!(mount.count(), records.len() as u64);
-        for (n, record) in records.iter().enumerate() {
-            assert!(&read(&mount.file(&n.to_string())) == record, "record {n}");
-        }
+        mount.has_records(&records);
         let output = shell(
             r#"cd "$1" && for ((n = 0; n < $2; n++)); do cat $n || exit; done"#,
             &[&mount.file(""), &records.len().to_string()],
@@ -207,10 +182,7 @@ fn a_write_that_the_kernel_may_split_is_refused_and_one_byte_less_is_one_record(
     let mount = Mount::new();
     let mut memory = Vec::new();
     let aligned = page_aligned(&mut memory, 4 << 20);
-    let mut file = File::options()
-        .append(true)
-        .open(mount.file("append"))
-        .unwrap();
+    let mut file = mount.appender("append");
     let mut count = 0;
     for start in [aligned, aligned + 1, aligned + PAGE_BYTES - 1] {
         for size in [SPLIT_BYTES, SPLIT_BYTES + 1, 1 << 20, 2 << 20, 3 << 20] {
@@ -355,10 +327,7 @@ fn regression_a_line_does_not_end_because_somebody_has_looked_at_its_file() {
 #[test]
 fn a_line_ends_when_another_thread_of_its_opener_closes_the_file() {
     let mount = Mount::new();
-    let mut file = File::options()
-        .append(true)
-        .open(mount.file("append-lines"))
-        .unwrap();
+    let mut file = mount.appender("append-lines");
     file.write_all(b"half").unwrap();
     assert_eq!(mount.count(), 0);
     std::thread::scope(|s| {
@@ -409,10 +378,7 @@ fn a_writer_that_is_killed_leaves_its_open_line_as_a_record() {
 #[test]
 fn a_line_longer_than_max_record_is_refused_and_what_waited_goes_on_waiting() {
     let mount = Mount::with(&["--max-record", "1KiB"]);
-    let mut file = File::options()
-        .append(true)
-        .open(mount.file("append-lines"))
-        .unwrap();
+    let mut file = mount.appender("append-lines");
     let mut text = Vec::new();
     let mut fits = |file: &mut File, bytes: &[u8]| {
         assert_eq!(file.write(bytes).unwrap(), bytes.len());
@@ -447,10 +413,7 @@ fn a_line_longer_than_max_record_is_refused_and_what_waited_goes_on_waiting() {
 #[test]
 fn max_record_may_be_raised_above_its_default() {
     let mount = Mount::with(&["--max-record", "80MiB"]);
-    let mut file = File::options()
-        .append(true)
-        .open(mount.file("append-lines"))
-        .unwrap();
+    let mut file = mount.appender("append-lines");
     let piece = vec![b'a'; 1 << 20];
     for _ in 0..70 {
         file.write_all(&piece).unwrap();
@@ -463,10 +426,7 @@ fn max_record_may_be_raised_above_its_default() {
 #[test]
 fn an_orderly_end_of_the_daemon_stores_a_line_that_is_open() {
     let mut mount = Mount::new();
-    let mut file = File::options()
-        .append(true)
-        .open(mount.file("append-lines"))
-        .unwrap();
+    let mut file = mount.appender("append-lines");
     file.write_all(b"whole\nopen").unwrap();
     assert!(mount.stop().success());
     drop(file);
@@ -482,7 +442,7 @@ fn fsync_and_fdatasync_succeed_on_append_files() {
     for sync in ["always", "1h", "never"] {
         let mut mount = Mount::with(&["--sync", sync]);
         for name in ["append", "append-lines"] {
-            let mut file = File::options().append(true).open(mount.file(name)).unwrap();
+            let mut file = mount.appender(name);
             file.sync_all().unwrap();
             file.write_all(b"one\n").unwrap();
             file.sync_all().unwrap();

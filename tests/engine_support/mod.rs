@@ -365,6 +365,11 @@ impl Bench {
 /// Several records at once, and then many such runs.
 const RUN_BYTES: usize = 64 << 10;
 
+/// Records, as they are read back.
+pub(crate) fn owned(records: &[&[u8]]) -> Vec<Vec<u8>> {
+    records.iter().map(|record| record.to_vec()).collect()
+}
+
 /// Every payload of a log, read in runs, and each looked at in every other way that there is.
 pub(crate) fn contents(log: &Log) -> Vec<Vec<u8>> {
     let mut all = Vec::new();

@@ -4,6 +4,8 @@
 
 mod append_file;
 mod durability;
+#[path = "../common/files.rs"]
+mod files;
 mod gate;
 mod json_lines;
 mod made;

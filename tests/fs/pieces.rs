@@ -3,12 +3,8 @@
 use immuta::fs::errno::Errno;
 use immuta::fs::{Access, Caller};
 
+use crate::files::frames_of;
 use crate::transport::{Answer, ME, PLAIN, Tree, WITH_O_APPEND, data};
-
-pub(crate) fn frames_of(records: &[Vec<u8>]) -> Vec<u8> {
-    let frame = |r: &Vec<u8>| [&(r.len() as u64).to_le_bytes()[..], r].concat();
-    records.iter().flat_map(frame).collect()
-}
 
 #[test]
 fn a_line_that_waits_is_stored_when_the_mount_ends_and_so_is_what_comes_after() {

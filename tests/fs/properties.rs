@@ -3,8 +3,8 @@
 use immuta::fs::{ReadMode, SetAttr, WriteMode};
 use proptest::prelude::*;
 
+use crate::files::frames_of;
 use crate::json_lines::json_of;
-use crate::pieces::frames_of;
 use crate::transport::{ACCESSES, Answer, ME, ROOT, Tree, data, me, open_start};
 
 fn text_of(records: &[Vec<u8>]) -> Vec<u8> {

@@ -4,7 +4,7 @@ use immuta::Sync;
 use immuta::fs::errno::Errno;
 use immuta::fs::{Access, ReadMode};
 
-use crate::pieces::frames_of;
+use crate::files::frames_of;
 use crate::transport::{Answer, DURABLE, PLAIN, Tree, data};
 
 #[test]
