@@ -9,12 +9,7 @@ set -eu
 # shellcheck source=mount-scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-case ${1:-} in
--h | --help)
-    sed -n '2,/^set -eu/{/^#/s/^# \{0,1\}//p;}' "$0"
-    exit 0
-    ;;
-esac
+help_if_asked "$@"
 destination=${1:-/}
 destination=${destination%/}/usr
 programs=${IMMUTA_PROGRAMS:-}
@@ -24,9 +19,8 @@ if [ -z "$programs" ]; then
     want_build_tools
     want_fusermount
     install_wanted
-    cd "$repository"
-    cargo build --release --locked --bins
-    programs=$(target_dir)/release
+    build_daemon --release --bins
+    programs=$(dirname "$daemon")
 fi
 
 # put MODE SOURCE TARGET, below the destination

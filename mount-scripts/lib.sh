@@ -16,6 +16,16 @@ die() {
     exit 1
 }
 
+# help_if_asked "$@": prints the head of the script, which is its manual, if the first argument asks for help.
+help_if_asked() {
+    case ${1:-} in
+    -h | --help)
+        sed -n '2,/^set -eu/{/^#/s/^# \{0,1\}//p;}' "$0"
+        exit 0
+        ;;
+    esac
+}
+
 is_root() { [ "$(id -u)" -eq 0 ]; }
 
 # until_deadline SECONDS COMMAND...: true as soon as the command is, false when it was not within that time.

@@ -16,11 +16,6 @@ set -eu
 # Opening the index of a very large log may take a while; a daemon that fails ends this wait at once.
 mount_deadline_seconds=60
 
-usage() {
-    sed -n '2,/^set -eu/{/^#/s/^# \{0,1\}//p;}' "$0"
-    exit "$1"
-}
-
 # place DIRECTORY: its absolute path; the directories above it exist afterwards.
 place() {
     if ! { mkdir -p -- "$(dirname -- "$1")" && absolute "$1"; }; then
@@ -90,7 +85,7 @@ logs_dir=
 mountpoint=
 while [ $# -gt 0 ]; do
     case $1 in
-    -h | --help) usage 0 ;;
+    -h | --help) help_if_asked "$1" ;;
     --)
         shift
         break

@@ -10,12 +10,7 @@ set -eu
 # shellcheck source=mount-scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-case ${1:-} in
--h | --help)
-    sed -n '2,/^set -eu/{/^#/s/^# \{0,1\}//p;}' "$0"
-    exit 0
-    ;;
-esac
+help_if_asked "$@"
 machine=$(uname -m)
 
 if [ -z "${IMMUTA_PROGRAMS:-}" ]; then
@@ -23,11 +18,10 @@ if [ -z "${IMMUTA_PROGRAMS:-}" ]; then
     want_build_tools
     install_wanted
     target=$machine-unknown-linux-musl
-    cd "$repository"
     command -v rustup >/dev/null 2>&1 || die "cannot build static programs: no rustup here (https://rustup.rs)"
-    rustup target add "$target"
-    cargo build --release --locked --bins --target "$target"
-    IMMUTA_PROGRAMS=$(target_dir)/$target/release
+    (cd "$repository" && rustup target add "$target")
+    build_daemon --release --bins --target "$target"
+    IMMUTA_PROGRAMS=$(dirname "$daemon")
     export IMMUTA_PROGRAMS
 fi
 

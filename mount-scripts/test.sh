@@ -13,12 +13,7 @@ set -eu
 # The version whose behaviour the tests were written against.
 uu_tail_version=0.12.0
 
-case ${1:-} in
--h | --help)
-    sed -n '2,/^set -eu/{/^#/s/^# \{0,1\}//p;}' "$0"
-    exit 0
-    ;;
-esac
+help_if_asked "$@"
 
 find_cargo
 want_build_tools

@@ -12,11 +12,8 @@ set -eu
 # The daemon syncs its logs before it ends, which a slow disk stretches.
 stop_deadline_seconds=60
 
+help_if_asked "$@"
 case ${1:-} in
--h | --help)
-    sed -n '2,/^set -eu/{/^#/s/^# \{0,1\}//p;}' "$0"
-    exit 0
-    ;;
 -*) die "unknown option '$1' (usage: unmount.sh [MOUNTPOINT])" ;;
 esac
 [ $# -le 1 ] || die "one argument too many: '$2' (usage: unmount.sh [MOUNTPOINT])"
