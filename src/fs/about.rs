@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use super::attr::{BLOCK_BYTES, FOREVER, SHORT};
 use super::errno::Errno;
 use super::handle::Output;
-use super::meta::{BLOCK_BYTES, FOREVER, SHORT};
 use super::tree::{About, Node};
 use super::{Attr, Fs, Namespace, NodeType, ReadMode, ReadReply, Settings, Transport};
 use super::{metrics, status};

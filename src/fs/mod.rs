@@ -1,19 +1,21 @@
 //! The file system: names, open files, text, and reads that wait. It knows nothing of the transport that
 //! brings it calls; [`Transport`] is all that it asks of one.
 //!
-//! [`tree`] says which files there are; `meta` answers what is asked about them, `directory` lists them, `opening` says
-//! who may open what, and `handle` is what an open file remembers. `reading` and `writing` move the bytes: records as a
-//! [`view`], from a `start` on, or as `json_lines`, whose `offsets` are known as far as somebody has come, and which a
-//! thread goes on to `measure`; [`lines`] and [`frames`] out of writes, and `receipts` for them; a `spool` between an open and
-//! its close, and the `storing` of it. `rights` says who may use a namespace, `rights_files` keeps it, `changes` makes and
-//! answers changes of it. [`parked`] holds the reads that wait for a record, `overdue` ends those that have waited as long
-//! as they may; `durable` holds the answers that wait for the disk, `turn` the writes that wait for a large one.
+//! [`tree`] says which files there are, in a `namespace`; `meta` answers what is asked about them, with each one's
+//! `attr`, `directory` lists them, `opening` says who may open what, and `handle` is what an open file remembers.
+//! `reading` and `writing` move the bytes: records as a [`view`], from a `start` on, or as `json_lines`, whose
+//! `offsets` are known as far as somebody has come, and which a thread goes on to `measure`; [`lines`] and [`frames`]
+//! out of writes, and `receipts` for them; a `spool` between an open and its close, and the `storing` of it. `rights`
+//! says who may use a namespace, `rights_files` keeps it, `changes` makes and answers changes of it. [`parked`] holds
+//! the reads that wait for a record, `overdue` ends those that have waited as long as they may; `durable` holds the
+//! answers that wait for the disk, `turn` the writes that wait for a large one.
 //!
 //! `about` looks at the whole mount, and `status` and `metrics` write down what it sees; `stats` do so for one namespace,
 //! `xattr` for one file. `json` is how they, and the lines, are written; `json_range` makes the
 //! lines for who has no mount.
 
 mod about;
+mod attr;
 mod changes;
 mod directory;
 mod durable;
@@ -27,6 +29,7 @@ pub mod lines;
 mod measure;
 mod meta;
 mod metrics;
+mod namespace;
 mod offsets;
 mod opener;
 mod opening;
@@ -42,6 +45,7 @@ mod stats;
 mod status;
 mod storing;
 mod sync;
+mod transport;
 pub mod tree;
 mod turn;
 mod utf8;
@@ -51,105 +55,40 @@ mod xattr;
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::{Instant, SystemTime};
 
-use crate::log::{Log, Storage};
+use crate::log::Storage;
 use about::Snapshots;
 use changes::Changes;
 use durable::Line;
 use errno::Errno;
 use handle::{Handle, Handles, lock};
 use measure::{FarRead, Measuring};
-use offsets::Offsets;
+use namespace::Namespace;
 use overdue::Overdue;
 use parked::Parked;
-use rights::{Given, Held};
+use rights::Held;
 use rights_files::RightsFiles;
 use start::Starts;
-use turn::{Behind, Turns};
+use turn::Behind;
 
+pub use attr::{Attr, NodeType};
 pub use directory::DirEntry;
 // For the program `immuta`.
 #[doc(hidden)]
 pub use json_range::JsonLines;
-pub use meta::{Attr, DiskSpace, NodeType, SetAttr};
+pub use meta::{DiskSpace, SetAttr};
 pub use opening::{Access, Opened};
 pub use reading::{PollState, ReadMode};
 pub use start::parse_time;
+pub use transport::{
+    AttrReply, Caller, DoneReply, Nudge, PollWaker, ReadReply, Transport, WriteReply,
+};
 pub use writing::WriteMode;
 pub use xattr::XattrReply;
-
-/// What carries calls to the file system and answers back: FUSE, or a test.
-pub trait Transport: 'static {
-    /// Answers one read, from any thread, once.
-    type Read: ReadReply;
-    /// Answers one write.
-    type Write: WriteReply;
-    /// Answers one call that gives nothing back.
-    type Done: DoneReply;
-    /// Answers one call that gives attributes back.
-    type Attr: AttrReply;
-    /// Tells a poller once that something changed.
-    type Poll: PollWaker;
-}
-
-/// The answer to a read.
-pub trait ReadReply: Send + 'static {
-    /// Gives the bytes; none is end of file.
-    fn data(self, bytes: &[u8]);
-    /// Refuses.
-    fn error(self, errno: Errno);
-}
-
-/// The answer to a write.
-pub trait WriteReply: Send + 'static {
-    /// All `bytes` bytes were taken.
-    fn written(self, bytes: u32);
-    /// Nothing was taken.
-    fn error(self, errno: Errno);
-}
-
-/// The answer to a call that gives nothing back.
-pub trait DoneReply: Send + 'static {
-    /// It is done.
-    fn done(self);
-    /// Refuses, or says what failed.
-    fn error(self, errno: Errno);
-}
-
-/// The answer to a call that gives attributes back.
-pub trait AttrReply: Send + 'static {
-    /// It is done, and these are the attributes now.
-    fn attr(self, attr: &Attr);
-    /// Refuses.
-    fn error(self, errno: Errno);
-}
-
-/// Wakes a poller, who then asks again.
-pub trait PollWaker: Send + 'static {
-    /// Wakes it.
-    fn wake(self);
-}
-
-/// Who makes a call.
-#[derive(Clone, Copy, Debug)]
-pub struct Caller {
-    /// Its thread's id, as the mount's process would see it.
-    pub thread: u32,
-    /// Its user, to whom a namespace belongs that it makes.
-    pub uid: u32,
-    /// Its group.
-    pub gid: u32,
-}
-
-/// Told that a file has grown which somebody reads who would learn of it only through inotify.
-pub trait Nudge: Send + Sync {
-    /// `file` of `namespace` has grown. Must not block.
-    fn grew(&self, namespace: &str, file: &str);
-}
 
 /// Settings of a file system.
 #[derive(Clone, Copy, Debug)]
@@ -210,79 +149,6 @@ pub struct Fs<T: Transport> {
 struct Directories {
     last: AtomicU64,
     records: Mutex<HashMap<u64, u64>>,
-}
-
-/// A namespace that is mounted.
-#[derive(Debug)]
-struct Namespace {
-    log: Arc<Log>,
-    turns: Turns,
-    rights: Held,
-    /// Open files that asked for the end, by their path in the namespace.
-    end_askers: Askers,
-    /// Where its lines of JSON are.
-    offsets: Offsets,
-    /// How many writes to its files were refused.
-    refused_writes: AtomicU64,
-}
-
-impl Namespace {
-    fn new(log: Arc<Log>, given: Given) -> Namespace {
-        Namespace {
-            log,
-            turns: Turns::default(),
-            rights: Held::new(given),
-            end_askers: Askers::default(),
-            offsets: Offsets::default(),
-            refused_writes: AtomicU64::new(0),
-        }
-    }
-
-    fn id(&self) -> u32 {
-        self.log.id()
-    }
-
-    /// Counts a write that was refused.
-    fn refuse_write(&self) {
-        self.refused_writes.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// How many open files of each path asked for the end.
-#[derive(Debug, Default)]
-struct Askers {
-    /// All of them: most writes find none, and look no further.
-    all: AtomicUsize,
-    by_path: Mutex<HashMap<String, usize>>,
-}
-
-impl Askers {
-    fn add(&self, path: &str) {
-        *lock(&self.by_path).entry(path.to_owned()).or_default() += 1;
-        self.all.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn remove(&self, path: &str) {
-        let mut by_path = lock(&self.by_path);
-        if let Some(count) = by_path.get_mut(path) {
-            *count -= 1;
-            self.all.fetch_sub(1, Ordering::Relaxed);
-            if *count == 0 {
-                by_path.remove(path);
-            }
-        }
-    }
-
-    fn has(&self, path: &str) -> bool {
-        self.all.load(Ordering::Relaxed) > 0 && lock(&self.by_path).contains_key(path)
-    }
-
-    fn paths(&self) -> Vec<String> {
-        match self.all.load(Ordering::Relaxed) {
-            0 => Vec::new(),
-            _ => lock(&self.by_path).keys().cloned().collect(),
-        }
-    }
 }
 
 /// Somebody who polls an open file.

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::errno::Errno;
 use super::handle::{Handle, NOT_READ, OpenView, Output, lock};
-use super::meta::count_text;
 use super::parked::Parking;
 use super::{Fs, PollWaker, Poller, ReadReply, Transport, Waiter, json_lines, view};
 use crate::log::{Log, RecordNo};
@@ -411,4 +410,9 @@ fn record(
     };
     out.truncate(got);
     Ok(())
+}
+
+/// What `count` shows.
+pub(super) fn count_text(count: u64) -> String {
+    format!("{count}\n")
 }
