@@ -9,8 +9,8 @@
 //! a `group` of writers at once, closes the log, and stops it when the disk fails; `syncer` is the thread that
 //! does so at an interval. Readers use `scan` for entries and `run`s of records, `search` to find one by text offset or
 //! time, `stream` to follow; `refresh` is for those in another process. `recovery` opens a log whatever has
-//! happened to it, by a `walk` along it where it must, and says its `outcome`; `detect` tells a log's format
-//! where no index does, once `files` has found them; `repair` is the way out of what they refuse. `verify`
+//! happened to it, and says its `outcome`: a `survey` decides what is kept, by a `walk` along it where it must;
+//! `detect` tells a log's format where no index does, once `files` has found them; `repair` is the way out of what they refuse. `verify`
 //! looks at every byte. `sync` names the locks. `storage` is the directory, with its `lock` and what it takes
 //! to `create` a log.
 
@@ -41,6 +41,7 @@ mod signal;
 mod stamp;
 mod storage;
 mod stream;
+mod survey;
 mod sync;
 mod syncer;
 mod tail;

@@ -10,7 +10,8 @@ use super::disk::{self, DiskFile, OpenMode};
 use super::files::Files;
 use super::index::Overlay;
 use super::lock::take_lock;
-use super::recovery::{self, Survey};
+use super::recovery;
+use super::survey::Survey;
 use super::{Cut, Error, Format, Namespace, Options, Recovery, Result};
 
 /// What is copied at a time.

@@ -5,7 +5,7 @@ use super::format::{
     ENTRY_BYTES, IndexEntry, SIZE_FIELD_BYTES, checksum_append, decode_length, entry_offset,
     text_bytes, u64_at,
 };
-use super::recovery::Survey;
+use super::survey::Survey;
 use super::tail::Tail;
 use super::window::Window;
 use super::{Error, Format, RecordNo, Result};
