@@ -6,10 +6,10 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use common::{DEADLINE, Mount, names, outcome, read};
+use common::{DEADLINE, Mount, names, outcome, read, umount};
 use nix::unistd::geteuid;
 
 /// A directory to call the program in, with an empty one to mount on, `mnt`. Dropped: unmounted and removed.
@@ -297,16 +297,6 @@ fn the_line_that_announces_the_mount_is_exact() {
             "immuta-fs: mounted '{mnt}', logs in './logs' (stop with Ctrl-C or: umount '{mnt}')\n"
         )
     );
-}
-
-fn umount(path: &Path) {
-    let program = if geteuid().is_root() {
-        ("umount", vec![])
-    } else {
-        ("fusermount3", vec!["-u"])
-    };
-    let status = Command::new(program.0).args(program.1).arg(path).status();
-    assert!(status.unwrap().success());
 }
 
 #[test]

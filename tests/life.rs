@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::{DEADLINE, Mount, Reader, append, eventually, read, wait};
+use common::{DEADLINE, Mount, Reader, append, eventually, read, umount, wait};
 use nix::sys::signal::Signal;
 
 /// Appends numbered records until the mount fails, and says after each one that it was acknowledged.
@@ -159,8 +159,7 @@ fn a_signal_ends_the_daemon_whoever_uses_the_mount() {
 fn umount_ends_the_daemon() {
     let mut mount = Mount::new();
     mount.append("first");
-    let status = Command::new("umount").arg(mount.path()).status().unwrap();
-    assert!(status.success());
+    umount(&mount.path());
     assert_eq!(mount.wait().code(), Some(0));
     assert!(!mount.is_mounted());
     mount.start();

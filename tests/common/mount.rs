@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 
 use super::programs::{has_ended, wait, wait_for};
 use super::{append, eventually, read};
@@ -319,11 +319,17 @@ impl Drop for Mount {
     }
 }
 
-/// Unmounts with umount(8) what nobody uses any more. What another test starts has, for a moment, what this one has open.
+/// Unmounts what nobody uses any more, as a user does. What another test starts has, for a moment, what this one has
+/// open.
 #[track_caller]
 pub fn umount(path: &Path) {
+    let (program, options): (_, &[&str]) = match geteuid().is_root() {
+        true => ("umount", &[]),
+        false => ("fusermount3", &["-u"]),
+    };
     eventually("it is unmounted", || {
-        let umount = Command::new("umount").arg(path).output().unwrap();
-        umount.status.success()
+        let mut umount = Command::new(program);
+        let output = umount.args(options).arg(path).output().unwrap();
+        output.status.success()
     });
 }
