@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use env_logger::{Builder, Env, Logger, Target};
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use nix::errno::Errno;
 use nix::syslog::{Facility, LogFlags, Severity, openlog, syslog};
 
 /// Who may read a log file that is made here, less what the umask takes.
@@ -53,11 +54,21 @@ pub(crate) fn begin(sink: Sink<'_>, level: LevelFilter) -> Result<(), String> {
             })?;
             builder.target(Target::Pipe(Box::new(file)));
         }
-        Sink::Syslog => return begin_syslog(builder.build()),
+        Sink::Syslog => {
+            openlog(Some(c"immuta-fs"), LogFlags::LOG_PID, Facility::LOG_DAEMON)
+                .map_err(|e| format!("cannot use syslog: {e}"))?;
+        }
     }
-    builder.init();
+    let logger = builder.build();
+    log::set_max_level(logger.filter());
+    let logger: Box<dyn Log> = match sink {
+        Sink::Syslog => Box::new(LateRepliesAreNoErrors(Syslog(logger))),
+        Sink::Stderr | Sink::File(_) => Box::new(LateRepliesAreNoErrors(logger)),
+    };
+    log::set_boxed_logger(logger).map_err(|e| e.to_string())?;
     if sink != Sink::Stderr {
-        is_elsewhere();
+        LOG_IS_ELSEWHERE.store(true, Ordering::Relaxed);
+        std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
     }
     Ok(())
 }
@@ -72,15 +83,6 @@ fn open(path: &Path) -> std::io::Result<File> {
         .open(path)
 }
 
-fn begin_syslog(filter: Logger) -> Result<(), String> {
-    openlog(Some(c"immuta-fs"), LogFlags::LOG_PID, Facility::LOG_DAEMON)
-        .map_err(|e| format!("cannot use syslog: {e}"))?;
-    log::set_max_level(filter.filter());
-    log::set_boxed_logger(Box::new(Syslog(filter))).map_err(|e| e.to_string())?;
-    is_elsewhere();
-    Ok(())
-}
-
 /// Says on standard error that nobody hears what is said to syslog, if that is so.
 pub(crate) fn miss_syslog() {
     if !Path::new(SYSLOG).exists() {
@@ -88,11 +90,6 @@ pub(crate) fn miss_syslog() {
             "immuta-fs: there is no syslog here ('{SYSLOG}'): messages of the daemon are lost (give --log-file)"
         );
     }
-}
-
-fn is_elsewhere() {
-    LOG_IS_ELSEWHERE.store(true, Ordering::Relaxed);
-    std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
 }
 
 /// The program ends with this error: it is said on standard error, and in the log if that is elsewhere.
@@ -144,4 +141,83 @@ impl Log for Syslog {
     }
 
     fn flush(&self) {}
+}
+
+/// A reply for which nobody waits any more, ENOENT to the kernel, is no error: `close` does not wait until the
+/// kernel has let go of a file, and a mount may end before that is answered.
+struct LateRepliesAreNoErrors<L>(L);
+
+impl<L: Log> Log for LateRepliesAreNoErrors<L> {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        const SENDER: &str = "fuser::reply";
+        let is_late = || {
+            let nobody_waits = std::io::Error::from(Errno::ENOENT).to_string();
+            record.args().to_string().ends_with(&nobody_waits)
+        };
+        if record.target() == SENDER && is_late() {
+            let late = Record::builder()
+                .level(Level::Debug)
+                .target(record.target())
+                .module_path(record.module_path())
+                .args(*record.args())
+                .build();
+            self.0.log(&late);
+        } else {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Levels(Mutex<Vec<Level>>);
+
+    impl Log for &Levels {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &Record<'_>) {
+            self.0.lock().unwrap().push(record.level());
+        }
+
+        fn flush(&self) {}
+    }
+
+    #[test]
+    fn only_a_reply_for_which_nobody_waits_is_no_error() {
+        let levels = Levels::default();
+        let logger = LateRepliesAreNoErrors(&levels);
+        let fails = |target: &str, errno: Errno| {
+            let error = std::io::Error::from(errno);
+            logger.log(
+                &Record::builder()
+                    .target(target)
+                    .level(Level::Error)
+                    .args(format_args!("Failed to send FUSE reply: {error}"))
+                    .build(),
+            );
+        };
+        fails("fuser::reply", Errno::ENOENT);
+        fails("fuser::reply", Errno::EINVAL);
+        fails("immuta::fs", Errno::ENOENT);
+        assert_eq!(
+            *levels.0.lock().unwrap(),
+            [Level::Debug, Level::Error, Level::Error]
+        );
+    }
 }
