@@ -5,8 +5,10 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Duration;
 
+use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
@@ -20,6 +22,29 @@ pub struct Mount {
     daemon: Option<Child>,
     /// The rest of what the daemon prints; kept open so that it can.
     stdout: Option<BufReader<ChildStdout>>,
+    _watch: Sender<()>,
+}
+
+/// A call to a mount that does not answer is ended by no signal, so a test could wait for ever, and a run of all tests
+/// with it. After this long the kernel ends all that waits for the mount, and the test fails. It never makes one pass.
+const LONGEST_TEST: Duration = Duration::from_secs(15 * 60);
+
+/// Has a mount cut off after [`LONGEST_TEST`], unless what is returned is dropped before.
+fn watch(path: PathBuf) -> Sender<()> {
+    let (alive, watch) = mpsc::channel();
+    std::thread::spawn(move || {
+        if watch.recv_timeout(LONGEST_TEST) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("'{}' does not answer: cutting it off", path.display());
+            cut_off(&path);
+        }
+    });
+    alive
+}
+
+/// Has the kernel end every call that waits for a mount, and the mount with it; only root may.
+fn cut_off(path: &Path) {
+    // It says EBUSY, and has done it.
+    let _ = umount2(path, MntFlags::MNT_FORCE);
 }
 
 impl Default for Mount {
@@ -50,10 +75,11 @@ impl Mount {
         fs::create_dir(directory.path().join("mount")).unwrap();
         let arguments = options.iter().map(|&o| o.to_owned()).collect();
         Mount {
-            directory,
             arguments,
             daemon: None,
             stdout: None,
+            _watch: watch(directory.path().join("mount")),
+            directory,
         }
     }
 
@@ -304,8 +330,8 @@ impl Drop for Mount {
             let _ = kill(Pid::from_raw(daemon.id() as i32), Signal::SIGTERM);
             if wait_for(&mut daemon, Duration::from_secs(10)).is_none() {
                 // A thread that waits in the kernel for a process that waits for its answer is ended by no
-                // signal: with `-f` the kernel ends all that waits.
-                let _ = Command::new("umount").arg("-f").arg(self.path()).status();
+                // signal.
+                cut_off(&self.path());
                 let _ = daemon.kill();
                 let _ = wait_for(&mut daemon, Duration::from_secs(10));
             }
