@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use env_logger::{Builder, Env, Logger, Target};
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use nix::errno::Errno;
 use nix::syslog::{Facility, LogFlags, Severity, openlog, syslog};
+
+use crate::late_replies::LateRepliesAreNoErrors;
 
 /// Who may read a log file that is made here, less what the umask takes.
 const LOG_FILE_MODE: u32 = 0o640;
@@ -141,83 +142,4 @@ impl Log for Syslog {
     }
 
     fn flush(&self) {}
-}
-
-/// A reply for which nobody waits any more, ENOENT to the kernel, is no error: `close` does not wait until the
-/// kernel has let go of a file, and a mount may end before that is answered.
-struct LateRepliesAreNoErrors<L>(L);
-
-impl<L: Log> Log for LateRepliesAreNoErrors<L> {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.0.enabled(metadata)
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        const SENDER: &str = "fuser::reply";
-        let is_late = || {
-            let nobody_waits = std::io::Error::from(Errno::ENOENT).to_string();
-            record.args().to_string().ends_with(&nobody_waits)
-        };
-        if record.target() == SENDER && is_late() {
-            let late = Record::builder()
-                .level(Level::Debug)
-                .target(record.target())
-                .module_path(record.module_path())
-                .args(*record.args())
-                .build();
-            self.0.log(&late);
-        } else {
-            self.0.log(record);
-        }
-    }
-
-    fn flush(&self) {
-        self.0.flush();
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-
-    #[derive(Default)]
-    struct Levels(Mutex<Vec<Level>>);
-
-    impl Log for &Levels {
-        fn enabled(&self, _: &Metadata<'_>) -> bool {
-            true
-        }
-
-        fn log(&self, record: &Record<'_>) {
-            self.0.lock().unwrap().push(record.level());
-        }
-
-        fn flush(&self) {}
-    }
-
-    #[test]
-    fn only_a_reply_for_which_nobody_waits_is_no_error() {
-        let levels = Levels::default();
-        let logger = LateRepliesAreNoErrors(&levels);
-        let fails = |target: &str, errno: Errno| {
-            let error = std::io::Error::from(errno);
-            logger.log(
-                &Record::builder()
-                    .target(target)
-                    .level(Level::Error)
-                    .args(format_args!("Failed to send FUSE reply: {error}"))
-                    .build(),
-            );
-        };
-        fails("fuser::reply", Errno::ENOENT);
-        fails("fuser::reply", Errno::EINVAL);
-        fails("immuta::fs", Errno::ENOENT);
-        assert_eq!(
-            *levels.0.lock().unwrap(),
-            [Level::Debug, Level::Error, Level::Error]
-        );
-    }
 }

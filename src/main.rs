@@ -4,6 +4,7 @@ mod announce;
 mod daemon;
 mod fuse;
 mod helper;
+mod late_replies;
 mod logging;
 mod notify;
 mod open;
