@@ -22,6 +22,7 @@ pub struct Mount {
     daemon: Option<Child>,
     /// The rest of what the daemon prints; kept open so that it can.
     stdout: Option<BufReader<ChildStdout>>,
+    /// Held as long as the mount is there: see [`watch`].
     _watch: Sender<()>,
 }
 

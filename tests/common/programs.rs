@@ -59,8 +59,7 @@ impl Reader {
     }
 
     /// The next line that it prints, without its newline; `None` when it has printed all and ended. Panics
-    /// after
-    /// [`DEADLINE`].
+    /// after [`DEADLINE`].
     #[track_caller]
     pub fn line(&mut self) -> Option<String> {
         match self.lines.recv_timeout(DEADLINE) {
