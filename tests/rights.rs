@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::users::{
-    AsArgument, GROUP, MEMBER, OTHER, OWNER, User, all_rights, chmod, mode_of, mount,
-    others_can_be_tried, owned, three,
+    AsArgument, EVERYBODY_MAY_OPEN_THE_DEVICE, GROUP, MEMBER, OTHER, OWNER, User, all_rights,
+    chmod, mode_of, mount, others_can_be_tried, owned, three,
 };
 use common::{Mount, Reader, append, refused, shell};
 use nix::errno::Errno;
@@ -765,8 +765,8 @@ fn a_users_mount_lets_others_in_where_the_machine_allows_it() {
             chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
         }
         let script = format!(
-            "exec unshare --mount bash -c '{}' bash \"$@\"",
-            USERS_MOUNT.replace('\'', r"'\''")
+            "exec unshare --mount --propagation private bash -c '{}' bash \"$@\"",
+            format!("{EVERYBODY_MAY_OPEN_THE_DEVICE}{USERS_MOUNT}").replace('\'', r"'\''")
         );
         let output = shell(&script, &[&home.path(), &option, &conf]);
         let said = fs::read_to_string(home.path().join("stderr")).unwrap();

@@ -9,8 +9,10 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use common::users::EVERYBODY_MAY_OPEN_THE_DEVICE;
 use common::{DEADLINE, Mount, eventually, has_ended};
-use nix::unistd::geteuid;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
 
 /// A user whom every system has.
 const NOBODY: u32 = 65534;
@@ -38,20 +40,21 @@ impl Place {
     }
 
     /// Has the user run a script, whose arguments are the program, the logs and the mount point, in a directory of his
-    /// own. `before` is a command of root's that prepares the machine as the script alone sees it. Returns the status,
-    /// and all that is printed.
+    /// own. `before` is a script of root's with the same arguments, in which `as_user` is what the user does; it prepares
+    /// the machine as the two alone see it. Returns the status, and all that is printed.
     fn runs(&self, before: &str, script: &str) -> (Option<i32>, String) {
-        let user = format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups");
-        let as_user = if geteuid().is_root() {
-            user.as_str()
-        } else {
-            ""
+        let (namespace, device, as_user): (&[&str], _, _) = match geteuid().is_root() {
+            true => (
+                &["unshare", "-m", "--propagation", "private"],
+                EVERYBODY_MAY_OPEN_THE_DEVICE,
+                format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups"),
+            ),
+            false => (&[], "", String::new()),
         };
-        let whole = format!("set -e\n{before}\nexec {as_user} bash -c \"$0\" bash \"$@\" 2>&1");
-        let namespace: &[&str] = match before {
-            "" => &[],
-            _ => &["unshare", "-m", "--propagation", "private"],
-        };
+        let whole = format!(
+            "set -e\nexec 2>&1\n{device}\nas_user() {{ {as_user} \"$@\"; }}\n{before}\n\
+             exec {as_user} bash -c \"$0\" bash \"$@\""
+        );
         let output = Command::new("timeout")
             .arg(DEADLINE.as_secs().to_string())
             .args(namespace)
@@ -78,6 +81,19 @@ impl Place {
             format!("immuta-fs: cannot mount on '{}': {why}\n", path.display())
         );
         assert_eq!(status, Some(1));
+    }
+}
+
+impl Drop for Place {
+    /// Ends the daemon that a script which failed has left: nobody else sees its mount.
+    fn drop(&mut self) {
+        let lock = fs::read_to_string(self.mount.logs().join(".immuta.lock")).unwrap_or_default();
+        let Some(Ok(pid)) = lock.split(' ').nth(1).map(str::parse) else {
+            return;
+        };
+        if fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program == self.program) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 }
 
@@ -149,15 +165,11 @@ fn a_dead_mount_that_the_user_cannot_clear_away_is_named_with_the_way_out() {
         return; // Only root hides fusermount3.
     }
     let place = Place::new();
-    let (status, said) = place.runs(
-        "",
-        r#"set -e; "$1" --daemon --log-file messages "$2" "$3" >/dev/null; kill -9 $(cut -d' ' -f2 "$2/.immuta.lock")
-            until ! stat -f "$3" >/dev/null 2>&1; do :; done"#,
-    );
-    assert_eq!((status, said.as_str()), (Some(0), ""));
-    let hide =
-        "for program in $(type -ap fusermount3); do mount --bind /dev/null \"$program\"; done";
-    let (status, said) = place.runs(hide, r#""$1" --log-level error "$2" "$3""#);
+    let before = r#"
+        as_user bash -c 'set -e; "$1" --daemon --log-file messages "$2" "$3" >/dev/null; kill -9 $(cut -d" " -f2 "$2/.immuta.lock")
+            until ! stat -f "$3" >/dev/null 2>&1; do :; done' bash "$@"
+        for program in $(type -ap fusermount3); do mount --bind /dev/null "$program"; done"#;
+    let (status, said) = place.runs(before, r#""$1" --log-level error "$2" "$3""#);
     let path = place.mount.path();
     let expected = format!(
         "immuta-fs: cannot mount on '{0}': a dead mount is in the way: fusermount3 is missing (install the package fuse3) \

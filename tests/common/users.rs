@@ -21,6 +21,24 @@ pub const MEMBER: u32 = 61002;
 pub const OTHER: u32 = 61003;
 pub const GROUP: u32 = 61010;
 
+/// For a shell script of root's, in a mount namespace of its own: every user may open `/dev/fuse` there, which on a new
+/// machine root alone may. Nobody else sees it, and nothing of it stays.
+pub const EVERYBODY_MAY_OPEN_THE_DEVICE: &str = r#"
+    case $(stat -c %a /dev/fuse) in
+    *[67]) ;;
+    *)
+        place=$(mktemp -d)
+        mount -t tmpfs -o mode=755 none "$place"
+        mknod "$place/fuse" c 10 229 && chmod 666 "$place/fuse" && mount --bind "$place/fuse" /dev/fuse || {
+            echo 'users cannot open /dev/fuse, and no other can be made (chmod 666 /dev/fuse)'
+            exit 9
+        }
+        umount "$place"
+        rmdir "$place"
+        ;;
+    esac
+"#;
+
 /// A mount that the users of the test can reach. Without root there is one.
 pub fn mount() -> Mount {
     let mount = match geteuid().is_root() {
