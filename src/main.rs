@@ -9,6 +9,7 @@ mod logging;
 mod notify;
 mod open;
 mod serve;
+mod signals;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

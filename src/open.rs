@@ -94,12 +94,24 @@ pub(crate) fn warn_of_open_directory(logs_dir: &Path) {
 
 /// What the system said about the directory, with the way out.
 fn cannot_keep_logs(logs_dir: &Path, error: immuta::Error) -> Box<dyn Error> {
-    if !matches!(error, immuta::Error::Io { .. }) {
-        return error.into();
-    }
+    let error = match error {
+        immuta::Error::Io { source, .. } if source.raw_os_error() == Some(libc::EAGAIN) => {
+            return cannot_start_thread(source).into();
+        }
+        immuta::Error::Io { .. } => error,
+        _ => return error.into(),
+    };
     let logs = logs_dir.display();
     if logs_dir.exists() && !logs_dir.is_dir() {
         return format!("cannot keep logs in '{logs}': not a directory (give a directory)").into();
     }
     format!("cannot keep logs in '{logs}': {error} (give a directory that you may write to)").into()
+}
+
+/// Says what keeps a thread from starting, with the way out.
+pub(crate) fn cannot_start_thread(error: std::io::Error) -> String {
+    format!(
+        "cannot start a thread: {error} (raise the limit of threads: TasksMax= of the service, or ulimit -u; or the limit \
+         of memory)"
+    )
 }

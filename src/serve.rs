@@ -1,9 +1,11 @@
 //! The life of a mount: opened, mounted, served, and ended by a signal or by an unmount.
 
 use std::error::Error;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fuser::{Session, SessionACL};
@@ -13,8 +15,6 @@ use immuta::programs::watch::Watch;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::announce::{Mounted, announce};
 use crate::fuse::mount::{self, How, MountPoint};
@@ -22,7 +22,8 @@ use crate::fuse::nudge::Nudger;
 use crate::fuse::timeout::RequestTimeout;
 use crate::fuse::{Endless, FuseFs, Kernel, interrupt};
 use crate::notify::ServiceManager;
-use crate::open::{open_storage, warn_of_open_directory};
+use crate::open::{cannot_start_thread, open_storage, warn_of_open_directory};
+use crate::signals::Signals;
 
 /// How long files that are still open may keep a daemon that was told to end.
 const GRACE: Duration = Duration::from_millis(500);
@@ -36,7 +37,7 @@ const MIN_THREADS: usize = 4;
 pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Error>> {
     // Before the first thread: every one of them inherits the mask, and the signals come to the descriptor
     // only.
-    let signals = take_signals()?;
+    let signals = Signals::take(cli.detached.is_some())?;
     raise_open_files();
     // What is in a daemon's environment is for whoever has started it.
     let manager = match cli.detached {
@@ -58,17 +59,19 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
         warn_of_open_directory(&logs_dir);
     }
     let storage = Arc::new(open_storage(cli, &logs_dir)?);
-    let fs = Fs::<Kernel>::new(storage.clone(), settings(cli))?;
+    let fs = Fs::<Kernel>::new(storage.clone(), settings(cli)).map_err(cannot_start_thread)?;
     if let Some(limit) = max_block(cli) {
-        fs.limit_waits(limit)?;
+        fs.limit_waits(limit).map_err(cannot_start_thread)?;
     }
     let (session, mountpoint) = mount(cli, target, &logs_dir, &fs)?;
+    // From here on a mount is there: whatever fails takes it away again.
+    let mut unserved = Unserved(mountpoint.as_ref());
 
     let interrupted = fs.clone();
     interrupt::watch(session.as_fd(), move |unique| interrupted.interrupt(unique));
     let nudger = match &mountpoint {
         Some(mountpoint) => {
-            let nudger = Nudger::start(mountpoint.path())?;
+            let nudger = Nudger::start(mountpoint.path()).map_err(cannot_start_thread)?;
             fs.set_nudge(nudger.pending(), nudger.thread_id());
             Some(nudger)
         }
@@ -82,9 +85,10 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
             let result = session.run();
             drop(session_lives);
             result
-        })?;
+        })
+        .map_err(cannot_start_thread)?;
     if let Some(watch) = watch {
-        watch.serve(fs.clone())?;
+        watch.serve(fs.clone()).map_err(cannot_start_thread)?;
     }
     let place = match &mountpoint {
         Some(mountpoint) => mountpoint.path().to_owned(),
@@ -93,19 +97,30 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
     let is_ours = mountpoint.as_ref().is_some_and(MountPoint::is_ours);
     if is_ours {
         // The mount answers before it is announced.
-        std::fs::metadata(&place)?;
+        if let Err(e) = std::fs::metadata(&place) {
+            return Err(match wait_readable(&ended, GRACE) {
+                true => broke_off(outcome(session).err().unwrap_or(e)),
+                false => format!("the mount on '{}' does not answer: {e}", place.display()),
+            }
+            .into());
+        }
     }
     let mounted = Mounted {
         place: &place,
         logs_dir: &logs_dir,
         is_ours,
     };
-    let end = match announce(cli, &manager, &mounted) {
-        Ok(()) => wait_for_the_end(cli, &fs, mountpoint.as_ref(), &signals, &ended)?,
+    let is_asked = match announce(cli, &manager, &mounted) {
+        Ok(()) => wait_for_the_end(&fs, mountpoint.as_ref(), &signals, &ended)?,
         Err(e) => {
             log::warn!("nobody waits for the mount of this daemon any more ({e}): ending");
-            End::Asked
+            true
         }
+    };
+    unserved.0 = None;
+    let (end, session) = match is_asked {
+        true => (End::Asked, Some(session)),
+        false => (how_it_ended(outcome(session), mountpoint.as_ref()), None),
     };
     manager.stopping();
     fs.close();
@@ -113,7 +128,7 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
     let unmounted = match (&end, &mountpoint) {
         // What is there now, under the same number, may be the next daemon's.
         (End::Unmounted, _) | (_, None) => Ok(()),
-        (End::Asked | End::CutOff, Some(mountpoint)) => mountpoint.unmount(),
+        (End::Asked | End::CutOff | End::Broken(_), Some(mountpoint)) => mountpoint.unmount(),
     };
     // A mount of somebody else's stays until that one unmounts it: without this program it is dead.
     let in_time = wait_readable(&ended, if is_ours { GRACE } else { Duration::ZERO });
@@ -121,24 +136,64 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
     fs.end_spools();
     storage.close()?;
     unmounted?;
-    if let End::CutOff = end {
-        return Err(format!(
-            "the kernel has cut off the mount on '{}': by umount -f, or because a request was not answered in time",
-            place.display()
-        )
-        .into());
+    match end {
+        End::CutOff => {
+            return Err(format!(
+                "the kernel has cut off the mount on '{}': by umount -f, or because a request was not answered in time",
+                place.display()
+            )
+            .into());
+        }
+        End::Broken(e) => return Err(broke_off(e).into()),
+        End::Asked | End::Unmounted => {}
     }
-    if in_time
-        && let Ok(Err(e)) = session.join()
-        // What a thread gets, instead of ENODEV, that was about to take a request when the mount ended.
-        && e.raw_os_error() != Some(libc::ECONNABORTED)
-    {
-        return Err(format!("the session with the kernel broke off: {e}").into());
+    if in_time && let Some(session) = session {
+        outcome(session).map_err(broke_off)?;
     }
     if is_ours {
         log::info!("unmounted '{}'", place.display());
     }
     Ok(())
+}
+
+/// A mount that nobody serves yet. Dropped, it is taken away: every call there would fail with ENOTCONN until somebody
+/// unmounts it.
+struct Unserved<'a>(Option<&'a MountPoint>);
+
+impl Drop for Unserved<'_> {
+    fn drop(&mut self) {
+        if let Some(mountpoint) = self.0
+            && let Err(e) = mountpoint.unmount()
+        {
+            log::error!("{e}");
+        }
+    }
+}
+
+fn broke_off(error: io::Error) -> String {
+    match error.raw_os_error() {
+        // The session starts its threads when it begins.
+        Some(libc::EAGAIN) => cannot_start_thread(error),
+        _ => format!("the session with the kernel broke off: {error}"),
+    }
+}
+
+/// How a session went whose end has been seen.
+fn outcome(session: JoinHandle<io::Result<()>>) -> io::Result<()> {
+    match session.join() {
+        // What a thread gets, instead of ENODEV, that was about to take a request when the mount ended.
+        Ok(Err(e)) if e.raw_os_error() == Some(libc::ECONNABORTED) => Ok(()),
+        Ok(result) => result,
+        Err(_) => Err(io::Error::other("its thread has panicked")),
+    }
+}
+
+fn how_it_ended(session: io::Result<()>, mountpoint: Option<&MountPoint>) -> End {
+    match session {
+        Err(e) => End::Broken(e),
+        Ok(()) if mountpoint.is_some_and(MountPoint::is_dead) => End::CutOff,
+        Ok(()) => End::Unmounted,
+    }
 }
 
 /// How it has come to its end.
@@ -149,6 +204,8 @@ enum End {
     Unmounted,
     /// The kernel has ended the session, and not the mount.
     CutOff,
+    /// The session has ended by itself, and the mount is there.
+    Broken(io::Error),
 }
 
 fn settings(cli: &Cli) -> Settings {
@@ -231,15 +288,6 @@ fn max_block(cli: &Cli) -> Option<Duration> {
     shorter.map(RequestTimeout::max_block).or(cli.max_block)
 }
 
-fn take_signals() -> Result<SignalFd, Errno> {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        signals.add(signal);
-    }
-    signals.thread_block()?;
-    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC)
-}
-
 /// Every namespace holds two files open, and the default limit of 1024 is soon reached.
 fn raise_open_files() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
@@ -262,14 +310,13 @@ fn split_write_bytes() -> usize {
     (pages.min(DEFAULT_MAX_PAGES) - 1) * PAGE_BYTES
 }
 
-/// Returns when a signal has come, the mount has gone from the tree of names, or the session has ended.
+/// Returns whether a signal asks for the end; if not, the session has ended.
 fn wait_for_the_end(
-    cli: &Cli,
     fs: &Fs<Kernel>,
     mountpoint: Option<&MountPoint>,
-    signals: &SignalFd,
+    signals: &Signals,
     ended: &OwnedFd,
-) -> Result<End, Box<dyn Error>> {
+) -> Result<bool, Box<dyn Error>> {
     let mounts = std::fs::File::open("/proc/self/mountinfo")?;
     let mut closed = false;
     loop {
@@ -284,23 +331,11 @@ fn wait_for_the_end(
             Err(e) => return Err(e.into()),
         }
         let came = |i: usize| fds[i].revents().is_some_and(|r| !r.is_empty());
-        if came(0)
-            && let Some(signal) = signals.read_signal()?
-        {
-            let name = Signal::try_from(signal.ssi_signo as i32).map_or("a signal", Signal::as_str);
-            if cli.detached.is_some() && name == Signal::SIGHUP.as_str() {
-                // No terminal has gone: it is how daemons are told to look at their settings again.
-                log::info!("{name}: there is nothing to read again");
-                continue;
-            }
-            log::info!("{name}: ending");
-            return Ok(End::Asked);
+        if came(0) && signals.say_end()? {
+            return Ok(true);
         }
         if came(1) {
-            return Ok(match mountpoint.is_some_and(MountPoint::is_dead) {
-                true => End::CutOff,
-                false => End::Unmounted,
-            });
+            return Ok(false);
         }
         // `umount -l`: the name is gone, and nobody could end the reads that wait. Open files go on.
         if let Some(mountpoint) = mountpoint

@@ -70,8 +70,11 @@ impl From<Error> for Errno {
             Error::NotEmpty { .. } => Errno::ENOTEMPTY,
             Error::ReadOnly => Errno::EROFS,
             Error::TooLarge { .. } => Errno::EMSGSIZE,
-            // Quota and disk are one thing to a writer: make room.
-            Error::NoSpace { .. } => Errno::ENOSPC,
+            // Quota and disk are one thing to a writer: make room. A limit of this process's own is another.
+            Error::NoSpace { source, .. } => match source.raw_os_error() {
+                Some(libc::EFBIG) => Errno::EFBIG,
+                _ => Errno::ENOSPC,
+            },
             // The namespace was removed, or the daemon is ending, under an open file.
             Error::Closed => Errno::ESTALE,
             // Cannot come from a call on the tree; if it does, the daemon's log says what it was.

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::commit::is_no_space;
 use super::disk::{self, OpenMode};
 use super::format::Slot;
 use super::index::{Index, new_index_header};
@@ -96,11 +97,11 @@ pub(crate) fn create_files(options: &Options, namespace: &Namespace, id: u32) ->
 }
 
 fn creation_error(namespace: &Namespace, path: &Path, source: io::Error) -> Error {
-    match source.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::NoSpace {
+    if is_no_space(&source) {
+        return Error::NoSpace {
             namespace: namespace.to_string(),
             source,
-        },
-        _ => Error::io("create", path, source),
+        };
     }
+    Error::io("create", path, source)
 }

@@ -63,8 +63,8 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
-    /// The disk or the quota is full. Nothing of the append was stored; appends work again when there is
-    /// room.
+    /// The disk or the quota is full, or the file would be larger than this process may write (`EFBIG`). Nothing of
+    /// the append was stored; appends work again when there is room.
     NoSpace {
         /// The namespace.
         namespace: String,
@@ -165,9 +165,15 @@ impl fmt::Display for Error {
                 )
             }
             Error::NoSpace { namespace, source } => {
+                let way_out = match source.raw_os_error() {
+                    Some(libc::EFBIG) => {
+                        "raise the limit of the size of files: LimitFSIZE= of the service, or ulimit -f"
+                    }
+                    _ => "make room and try again",
+                };
                 write!(
                     f,
-                    "cannot append to '{namespace}': {source} (nothing was stored; make room and try again)"
+                    "cannot append to '{namespace}': {source} (nothing was stored; {way_out})"
                 )
             }
             Error::NoSuchRecord { record, count } => {

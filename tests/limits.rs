@@ -1,0 +1,136 @@
+//! What the system does to a daemon: signals, and the limits of its process.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+
+use common::{Mount, Reader, append, eventually, refused};
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+
+/// > A write beyond the largest file that the daemon may write (RLIMIT_FSIZE) is EFBIG and stores nothing; the daemon and its readers go on.
+#[test]
+fn a_write_beyond_the_largest_file_is_efbig_and_the_daemon_goes_on() {
+    for mode in ["always", "1s", "never"] {
+        let mut mount = Mount::idle(&["--sync", mode]);
+        mount
+            .start_under(&["prlimit", "--fsize=100000", "--"])
+            .unwrap();
+        let mut follow = Reader::start("cat", &[&mount.file("follow")]);
+        let mut stored = 0;
+        let record = [b'x'; 9_999];
+        while append(&mount.file("append"), record).is_ok() {
+            stored += 1;
+            assert!(stored < 100, "the limit is not kept");
+        }
+        assert_eq!(stored, 9);
+        for file in ["append", "append-lines"] {
+            refused(append(&mount.file(file), [b'\n'; 20_000]), Errno::EFBIG);
+        }
+        // This one tells it at the close, which the standard library does not look at.
+        append(&mount.file("append-file"), [b'\n'; 20_000]).unwrap();
+        assert_eq!(mount.count(), stored);
+        // What fits goes on to be stored, in order.
+        append(&mount.file("append"), "small").unwrap();
+        assert_eq!(mount.count(), stored + 1);
+        for _ in 0..stored {
+            follow.expect("cat", &"x".repeat(9_999));
+        }
+        follow.expect("cat", "small");
+        let said = mount.messages();
+        assert!(!said.contains("takes no more appends"), "{said}");
+        assert!(mount.stop().success());
+        assert!(follow.end("cat").success());
+        mount.start();
+        assert_eq!(mount.count(), stored + 1);
+    }
+}
+
+/// > No other signal that a program can catch ends it in disorder: SIGHUP of a terminal, SIGQUIT and SIGXCPU end it as SIGTERM does; SIGUSR1, SIGUSR2, SIGALRM, SIGIO, SIGPWR and the real-time signals are ignored, and its log says so.
+#[test]
+fn a_signal_ends_the_daemon_in_order_or_is_ignored() {
+    let mut mount = Mount::with(&["--log-level", "info"]);
+    append(&mount.file("append"), "first\n").unwrap();
+    let pid = mount.pid().as_raw();
+    let ignored = [
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGALRM,
+        libc::SIGVTALRM,
+        libc::SIGPROF,
+        libc::SIGIO,
+        libc::SIGPWR,
+        libc::SIGSTKFLT,
+        libc::SIGXFSZ,
+        libc::SIGPIPE,
+        libc::SIGRTMIN(),
+        libc::SIGRTMAX(),
+    ];
+    for signal in ignored {
+        common::shell_ok(&format!("kill -{signal} {pid}"), &[]);
+    }
+    eventually("the last one is noted", || {
+        let last = format!("signal {}: ignored", libc::SIGRTMAX());
+        mount.messages().contains(&last)
+    });
+    let said = mount.messages();
+    for name in ["SIGUSR1", "SIGUSR2", "SIGALRM", "SIGIO", "SIGPWR"] {
+        assert!(said.contains(&format!("{name}: ignored")), "{name}: {said}");
+    }
+    assert_eq!(mount.count(), 1);
+    for signal in [Signal::SIGQUIT, Signal::SIGXCPU, Signal::SIGHUP] {
+        let mut cat = Reader::start("cat", &[&mount.file("follow")]);
+        cat.expect("cat", "first");
+        cat.wait_until_blocked();
+        mount.signal(signal);
+        assert!(mount.wait().success(), "{signal}");
+        assert!(cat.end("cat").success());
+        mount.start();
+    }
+    // It was closed in order each time: nothing had to be checked.
+    assert!(!mount.messages().contains("namespace 'default'"));
+    assert_eq!(mount.count(), 1);
+}
+
+/// > A daemon that cannot begin after it has mounted (no thread can be started, say) unmounts, and says what it could not do, why, and the way out.
+#[test]
+fn a_daemon_that_cannot_start_its_threads_leaves_no_dead_mount() {
+    // Room for so many threads, and for what the program itself takes.
+    const STACK: u64 = 4 << 30;
+    let mut begun = 0;
+    for threads in 0..16 {
+        let mut mount = Mount::idle(&[]);
+        let room = format!("--as={}", threads * STACK + STACK / 2);
+        let stack = format!("RUST_MIN_STACK={STACK}");
+        let under = ["prlimit", room.as_str(), "--", "env", "MALLOC_ARENA_MAX=1"];
+        let started = mount.start_under(&[&under[..], &[&stack]].concat());
+        // The session starts its last threads while the mount answers already.
+        if started.is_ok() && mount.stop().success() {
+            begun += 1;
+            continue;
+        }
+        let said = mount.messages();
+        assert!(
+            said.contains("Resource temporarily unavailable") && said.contains("TasksMax="),
+            "with {threads} threads: {said}"
+        );
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let path = mount.path().display().to_string();
+        assert!(!mounts.contains(&path), "with {threads} threads: {said}");
+    }
+    assert!((1..12).contains(&begun), "{begun}");
+}
+
+/// A panicking thread ends the process. Nothing in the program panics on purpose, so what can be tested is the setting.
+#[test]
+fn a_panic_ends_the_process_in_release_builds() {
+    let manifest = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap();
+    let release = manifest.split("[profile.release]").nth(1).unwrap();
+    let release = release.split("\n[").next().unwrap();
+    assert!(
+        release.lines().any(|line| line == r#"panic = "abort""#),
+        "{release}"
+    );
+}
