@@ -1,6 +1,7 @@
 //! `immuta-fs`: mounts a directory of logs. The library documentation, [`immuta`], shows the tree.
 
 mod announce;
+mod checks;
 mod daemon;
 mod fuse;
 mod helper;

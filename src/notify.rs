@@ -5,8 +5,10 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 /// Who wants to be told: nobody, unless a service manager has started this program.
+#[derive(Debug)]
 pub(crate) struct ServiceManager(Option<UnixDatagram>);
 
 impl ServiceManager {
@@ -51,6 +53,15 @@ impl ServiceManager {
     /// What it is doing, for `systemctl status`.
     pub(crate) fn status(&self, status: &str) {
         self.tell(&status_line(status));
+    }
+
+    /// It is still beginning: what it is doing, and that it takes so much longer.
+    pub(crate) fn still_starting(&self, status: &str, longer: Duration) {
+        let microseconds = longer.as_micros();
+        self.tell(&format!(
+            "EXTEND_TIMEOUT_USEC={microseconds}\n{}",
+            status_line(status)
+        ));
     }
 
     fn tell(&self, message: &str) {

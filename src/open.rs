@@ -4,11 +4,13 @@ use std::error::Error;
 use std::fs::DirBuilder;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use immuta::programs::cli::Cli;
 use immuta::{Disk, Options, StdDisk, Storage};
 
+use crate::checks::Checks;
 use crate::fuse::{self, mount};
 
 /// The namespace that is made when there is none.
@@ -21,7 +23,11 @@ const LOOKS_AGAIN: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// Why not, with the way out.
-pub(crate) fn open_storage(cli: &Cli, logs_dir: &Path) -> Result<Storage, Box<dyn Error>> {
+pub(crate) fn open_storage(
+    cli: &Cli,
+    logs_dir: &Path,
+    checks: Arc<Checks>,
+) -> Result<Storage, Box<dyn Error>> {
     // `append` takes what the kernel sends in one piece, however short lines are kept.
     let max_record_bytes = cli.max_record.as_u64().max(fuse::MAX_WRITE_BYTES.into());
     // A daemon leaves the directory in which a relative path means something.
@@ -33,7 +39,8 @@ pub(crate) fn open_storage(cli: &Cli, logs_dir: &Path) -> Result<Storage, Box<dy
         .format(cli.format)
         .sync(cli.sync)
         .read_only(cli.read_only)
-        .max_record_bytes(max_record_bytes);
+        .max_record_bytes(max_record_bytes)
+        .opening(checks);
     if let Some(format) = cli.assume_format {
         options = options.assume_format(format);
     }

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fuser::{Session, SessionACL};
+use immuta::Storage;
 use immuta::fs::{Fs, Settings};
 use immuta::programs::cli::Cli;
 use immuta::programs::watch::Watch;
@@ -17,6 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::announce::{Mounted, announce};
+use crate::checks::Checks;
 use crate::fuse::mount::{self, How, MountPoint};
 use crate::fuse::nudge::Nudger;
 use crate::fuse::timeout::RequestTimeout;
@@ -58,7 +60,11 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
     if users(cli) != SessionACL::Owner {
         warn_of_open_directory(&logs_dir);
     }
-    let storage = Arc::new(open_storage(cli, &logs_dir)?);
+    let manager = Arc::new(manager);
+    let checks = Arc::new(Checks::new(manager.clone()));
+    let Some(storage) = open_unless_told_to_end(cli, &logs_dir, &checks, &signals)? else {
+        return Ok(());
+    };
     let fs = Fs::<Kernel>::new(storage.clone(), settings(cli)).map_err(cannot_start_thread)?;
     if let Some(limit) = max_block(cli) {
         fs.limit_waits(limit).map_err(cannot_start_thread)?;
@@ -110,6 +116,7 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
         logs_dir: &logs_dir,
         is_ours,
     };
+    let checker = check_the_rest(&fs, &checks)?;
     let is_asked = match announce(cli, &manager, &mounted) {
         Ok(()) => wait_for_the_end(&fs, mountpoint.as_ref(), &signals, &ended)?,
         Err(e) => {
@@ -123,6 +130,7 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
         false => (how_it_ended(outcome(session), mountpoint.as_ref()), None),
     };
     manager.stopping();
+    checks.stop();
     fs.close();
     drop(nudger);
     let unmounted = match (&end, &mountpoint) {
@@ -134,6 +142,10 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
     let in_time = wait_readable(&ended, if is_ours { GRACE } else { Duration::ZERO });
     interrupt::unwatch();
     fs.end_spools();
+    // It stops at its next look at the disk.
+    if let Some(checker) = checker {
+        let _ = checker.join();
+    }
     storage.close()?;
     unmounted?;
     match end {
@@ -154,6 +166,68 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
         log::info!("unmounted '{}'", place.display());
     }
     Ok(())
+}
+
+/// Opens the logs on a thread of their own, as that may take long, and a signal ends it at any time. Nothing: it was
+/// told to end.
+fn open_unless_told_to_end(
+    cli: &Cli,
+    logs_dir: &Path,
+    checks: &Arc<Checks>,
+    signals: &Signals,
+) -> Result<Option<Arc<Storage>>, Box<dyn Error>> {
+    // The write end is closed when the thread has ended.
+    let (ended, lives) = nix::unistd::pipe()?;
+    std::thread::scope(|scope| {
+        let opening = std::thread::Builder::new()
+            .name("open".into())
+            .spawn_scoped(scope, move || {
+                let opened = open_storage(cli, logs_dir, checks.clone()).map_err(|e| e.to_string());
+                drop(lives);
+                opened
+            })
+            .map_err(cannot_start_thread)?;
+        let mut is_told_to_end = false;
+        while !opening.is_finished() {
+            let mut fds = [
+                PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+                PollFd::new(ended.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+            if fds[1].revents().is_some_and(|r| !r.is_empty()) {
+                break;
+            }
+            if signals.say_end()? {
+                is_told_to_end = true;
+                checks.stop();
+                break;
+            }
+        }
+        let opened = opening
+            .join()
+            .map_err(|_| "opening the logs has panicked")?;
+        match opened {
+            _ if is_told_to_end => Ok(None),
+            Ok(storage) => Ok(Some(Arc::new(storage))),
+            Err(e) => Err(e.into()),
+        }
+    })
+}
+
+/// Checks, while the mount answers, the logs that take long. Nothing: there are none.
+fn check_the_rest(fs: &Arc<Fs<Kernel>>, checks: &Checks) -> Result<Option<JoinHandle<()>>, String> {
+    if !checks.serve() {
+        return Ok(None);
+    }
+    let fs = fs.clone();
+    std::thread::Builder::new()
+        .name("check".into())
+        .spawn(move || fs.open_postponed())
+        .map(Some)
+        .map_err(cannot_start_thread)
 }
 
 /// A mount that nobody serves yet. Dropped, it is taken away: every call there would fail with ENOTCONN until somebody

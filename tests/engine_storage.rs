@@ -8,7 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use engine_support::{Bench, contents};
-use immuta::{Error, Format, Namespace, Options, RecordNo, Storage, Sync, WaitOutcome};
+use immuta::{
+    Error, Format, Namespace, Next, Opening, Options, RecordNo, Storage, Sync, WaitOutcome,
+};
 
 /// "A directory has one writer (lock held; a second one says who holds it)."
 #[test]
@@ -313,4 +315,88 @@ fn times_do_not_go_back_and_are_found() {
         (details.first_time, details.last_time),
         (entries[0].time, entries[19].time)
     );
+}
+
+/// Puts off, or stops, the check of one log.
+#[derive(Debug)]
+struct Put {
+    off: &'static str,
+    next: std::sync::Mutex<Next>,
+    asked: AtomicU64,
+}
+
+impl Opening for Put {
+    fn goes_on(&self, namespace: &Namespace, _: u64, of: u64) -> Next {
+        if namespace.as_str() != self.off {
+            return Next::Check;
+        }
+        assert!(of > 0);
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        *self.next.lock().expect("not poisoned")
+    }
+}
+
+#[test]
+fn a_log_whose_check_is_put_off_is_opened_later_beside_the_others() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let storage = Storage::open(Options::new(dir.path()).namespaces(["fast", "slow"]));
+    let storage = storage.expect("opened");
+    for n in 0..3u8 {
+        storage.append("slow", &[b'0' + n][..]).expect("appended");
+    }
+    storage.append("fast", &b"x"[..]).expect("appended");
+    drop(storage);
+    std::fs::remove_file(dir.path().join("slow.idx")).expect("removed");
+
+    let put = Arc::new(Put {
+        off: "slow",
+        next: std::sync::Mutex::new(Next::Postpone),
+        asked: AtomicU64::new(0),
+    });
+    let next = |next| *put.next.lock().expect("not poisoned") = next;
+    let options = || Options::new(dir.path()).opening(put.clone());
+    let storage = Storage::open(options()).expect("opened");
+    let slow = Namespace::new("slow").expect("a name");
+    assert_eq!(storage.log("fast").expect("open").state().count, 1);
+    let being_checked = |result: Result<Arc<immuta::Log>, Error>| {
+        assert!(
+            matches!(result, Err(Error::BeingChecked { .. })),
+            "{result:?}"
+        );
+    };
+    being_checked(storage.log("slow"));
+    assert!(matches!(storage.create(&slow), Err(Error::Exists { .. })));
+    assert_eq!(storage.failed()[0].0, slow);
+    storage
+        .create(&Namespace::new("new").expect("a name"))
+        .expect("created");
+    // Stopped, it stays where it is; then it is taken up again.
+    next(Next::Stop);
+    assert!(matches!(
+        storage.open_postponed(),
+        Err(Error::BeingChecked { .. })
+    ));
+    being_checked(storage.log("slow"));
+    next(Next::Check);
+    let opened = storage
+        .open_postponed()
+        .expect("goes on")
+        .expect("one is left");
+    assert_eq!(opened.expect("opened").state().count, 3);
+    assert_eq!(storage.append("slow", &b"3"[..]).expect("appended").1, 1);
+    assert!(storage.failed().is_empty());
+    assert!(storage.open_postponed().expect("no error").is_none());
+    drop(storage);
+
+    // A stop ends the opening of all of them, changes nothing, and gives the directory free.
+    std::fs::remove_file(dir.path().join("slow.idx")).expect("removed");
+    next(Next::Stop);
+    let stopped = Storage::open(options());
+    assert!(
+        matches!(stopped, Err(Error::BeingChecked { .. })),
+        "{stopped:?}"
+    );
+    let storage = Storage::open(Options::new(dir.path())).expect("opened");
+    assert_eq!(storage.log("slow").expect("open").state().count, 4);
+    assert!(put.asked.load(Ordering::Relaxed) >= 4);
 }

@@ -4,11 +4,14 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
 
-use common::{Mount, Reader, append, eventually, refused};
+use common::{Mount, Reader, append, eventually, read, refused, wait};
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// > A write beyond the largest file that the daemon may write (RLIMIT_FSIZE) is EFBIG and stores nothing; the daemon and its readers go on.
 #[test]
@@ -133,4 +136,98 @@ fn a_panic_ends_the_process_in_release_builds() {
         release.lines().any(|line| line == r#"panic = "abort""#),
         "{release}"
     );
+}
+
+/// A log that takes minutes to check: nothing but a hole, of which each 8 bytes could be a record.
+fn hole(mount: &Mount, name: &str) {
+    fs::create_dir_all(mount.logs()).unwrap();
+    let log = File::create(mount.logs().join(format!("{name}.log"))).unwrap();
+    log.set_len(8 << 30).unwrap();
+}
+
+/// > A log that takes long to check (it was not closed in order, or its index is missing) is checked while the others are served: until then its name is EBUSY, and `.immuta/status` says how far the check is.
+#[test]
+fn others_are_served_while_a_log_is_checked_that_takes_long() {
+    let mut mount = Mount::with(&[]);
+    mount.append("first");
+    assert!(mount.stop().success());
+    hole(&mount, "slow");
+    mount.start();
+    assert_eq!(mount.count(), 1);
+    mount.append("second");
+    refused(fs::read_dir(mount.path().join("slow")), Errno::EBUSY);
+    refused(fs::create_dir(mount.path().join("slow")), Errno::EBUSY);
+    let status = fs::read_to_string(mount.path().join(".immuta/status")).unwrap();
+    assert!(
+        status.contains("namespace 'slow' is being checked, ")
+            && status.contains(" bytes of 8589934592 "),
+        "{status}"
+    );
+    fs::create_dir(mount.path().join("new")).unwrap();
+    append(&mount.path().join("new/append"), "one").unwrap();
+    // The end does not wait for the check, and leaves the log as it is.
+    assert!(mount.stop().success());
+    let left = fs::metadata(mount.logs().join("slow.log")).unwrap();
+    assert_eq!(left.len(), 8 << 30);
+    assert!(mount.messages().contains("'slow' was not closed in order"));
+}
+
+#[test]
+fn a_log_that_was_checked_while_the_others_were_served_appears() {
+    let mut mount = Mount::with(&[]);
+    let big = mount.path().join("big");
+    fs::create_dir(&big).unwrap();
+    let record = vec![b'x'; 1 << 20];
+    for _ in 0..64 {
+        append(&big.join("append-file"), &record).unwrap();
+    }
+    assert!(mount.stop().success());
+    fs::remove_file(mount.logs().join("big.idx")).unwrap();
+    mount.start();
+    eventually("it is there", || big.is_dir());
+    assert_eq!(read(&big.join("count")), b"64\n");
+    assert!(read(&big.join("63")) == record);
+    append(&big.join("append"), "last").unwrap();
+    let said = mount.messages();
+    assert!(
+        said.contains("namespace 'big' is open: 64 records"),
+        "{said}"
+    );
+    mount.stop_and_verify();
+}
+
+/// > SIGTERM and SIGINT end it also while it opens its logs.
+#[test]
+fn a_signal_ends_a_daemon_that_opens_its_logs() {
+    let mount = Mount::idle(&[]);
+    // So many that the first signals come before the mount is there, on any machine.
+    fs::create_dir_all(mount.logs()).unwrap();
+    for n in 0..200 {
+        hole(&mount, &format!("slow{n}"));
+    }
+    let mut daemon = mount
+        .command()
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(daemon.stderr.take().unwrap()).lines();
+    // It has begun.
+    assert!(said.next().unwrap().unwrap().contains("'slow0'"));
+    kill(Pid::from_raw(daemon.id() as i32), Signal::SIGTERM).unwrap();
+    assert!(wait(&mut daemon).success());
+    let rest: Vec<String> = said.map(Result::unwrap).collect();
+    assert!(
+        rest.iter().any(|l| l.ends_with("SIGTERM: ending")),
+        "{rest:?}"
+    );
+    assert!(!mount.is_mounted());
+    let mut announced = String::new();
+    daemon
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut announced)
+        .unwrap();
+    assert_eq!(announced, "");
 }

@@ -25,6 +25,8 @@ impl Errno {
     pub const EAGAIN: Errno = Errno(libc::EAGAIN);
     /// The file goes in the other direction.
     pub const EACCES: Errno = Errno(libc::EACCES);
+    /// Not now: the log is being checked.
+    pub const EBUSY: Errno = Errno(libc::EBUSY);
     /// The name is taken.
     pub const EEXIST: Errno = Errno(libc::EEXIST);
     /// Not a directory.
@@ -67,6 +69,8 @@ impl From<Error> for Errno {
             Error::InvalidNamespace { .. } => Errno::EINVAL,
             Error::NotFound { .. } | Error::NoSuchRecord { .. } => Errno::ENOENT,
             Error::Exists { .. } => Errno::EEXIST,
+            // It will be there when its check has ended.
+            Error::BeingChecked { .. } => Errno::EBUSY,
             Error::NotEmpty { .. } => Errno::ENOTEMPTY,
             Error::ReadOnly => Errno::EROFS,
             Error::TooLarge { .. } => Errno::EMSGSIZE,

@@ -60,7 +60,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::{Instant, SystemTime};
 
-use crate::log::Storage;
+use crate::log::{Log, Storage};
 use about::Snapshots;
 use changes::Changes;
 use durable::Line;
@@ -241,19 +241,7 @@ impl<T: Transport> Fs<T> {
         let known = name.and_then(|name| self.namespace_named(name).ok());
         if known.is_none() {
             match self.storage.rescan() {
-                Ok(new) => {
-                    if !new.is_empty() {
-                        *lock(&self.names_changed) = SystemTime::now();
-                    }
-                    let mut namespaces = self
-                        .namespaces
-                        .write()
-                        .unwrap_or_else(PoisonError::into_inner);
-                    namespaces.extend(
-                        new.into_iter()
-                            .map(|log| (log.id(), Arc::new(self.rights_files.namespace(log)))),
-                    );
-                }
+                Ok(new) => self.show(new),
                 Err(e) => ::log::error!("cannot look for new logs: {e}"),
             }
         }
@@ -279,6 +267,38 @@ impl<T: Transport> Fs<T> {
                 ),
             }
         }
+    }
+
+    /// Checks the logs whose check was put off, one after the other, and shows each when it is in order. Returns when
+    /// none is left, or the storage says that it is enough.
+    pub fn open_postponed(&self) {
+        while let Ok(Some(opened)) = self.storage.open_postponed() {
+            let Ok(log) = opened else {
+                continue; // The storage has said why.
+            };
+            let name = log.namespace().to_string();
+            ::log::info!("namespace '{name}' is open: {} records", log.state().count);
+            self.show(vec![log]);
+            if self.settings.read_only {
+                // What its writer has done since it was looked at.
+                self.refresh(Some(&name));
+            }
+        }
+    }
+
+    /// Shows logs that were opened while the file system serves.
+    fn show(&self, new: Vec<Arc<Log>>) {
+        if new.is_empty() {
+            return;
+        }
+        *lock(&self.names_changed) = SystemTime::now();
+        self.namespaces
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(
+                new.into_iter()
+                    .map(|log| (log.id(), Arc::new(self.rights_files.namespace(log)))),
+            );
     }
 
     /// How many reads wait.

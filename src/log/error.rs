@@ -44,6 +44,15 @@ pub enum Error {
         /// Who holds the lock, as that process wrote it: `pid 4711 (immuta-fs)`.
         holder: String,
     },
+    /// The log was not closed in order, and is still being checked; or its check was stopped.
+    BeingChecked {
+        /// The namespace.
+        namespace: String,
+        /// How many bytes have been read for it.
+        read: u64,
+        /// How many bytes its file has.
+        of: u64,
+    },
     /// The storage was closed, or the namespace removed.
     Closed,
     /// The storage was opened with [`Options::read_only`](super::Options::read_only).
@@ -149,6 +158,14 @@ impl fmt::Display for Error {
                 f,
                 "'{}' is in use by {holder}: a directory has one writer (append through its mount, or open it read-only)",
                 dir.display()
+            ),
+            Error::BeingChecked {
+                namespace,
+                read,
+                of,
+            } => write!(
+                f,
+                "namespace '{namespace}' is being checked, {read} bytes of {of} (it was not closed in order; try again later)"
             ),
             Error::Closed => write!(f, "the log is closed"),
             Error::ReadOnly => write!(f, "cannot write: opened read-only"),

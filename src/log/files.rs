@@ -8,6 +8,7 @@ use super::detect::{Verdict, detect};
 use super::disk::{DiskFile, OpenMode};
 use super::format::{MAX_HEADER_BYTES, Slot};
 use super::index::read_slot;
+use super::progress::{Checking, Watched};
 use super::{Error, Format, Namespace, Options, Result};
 
 pub(crate) struct Files {
@@ -24,6 +25,16 @@ pub(crate) struct Files {
 impl Files {
     /// Opens what is there, and changes nothing.
     pub(crate) fn open(options: &Options, namespace: &Namespace, mode: OpenMode) -> Result<Self> {
+        Files::open_watched(options, namespace, mode, None)
+    }
+
+    /// As [`Files::open`], while somebody may watch.
+    pub(crate) fn open_watched(
+        options: &Options,
+        namespace: &Namespace,
+        mode: OpenMode,
+        checking: Option<&Arc<Checking>>,
+    ) -> Result<Self> {
         let log_path = namespace.log_path(&options.logs_dir);
         let index_path = namespace.index_path(&options.logs_dir);
         let disk = &*options.disk;
@@ -41,8 +52,11 @@ impl Files {
         };
         let format = match slot {
             Some(slot) => slot.format,
-            None => format_of(options, namespace, &*log)
-                .map_err(|e| Error::io("read", &log_path, e))??,
+            None => {
+                let file = watched(&log, checking).map_err(|e| Error::io("read", &log_path, e))?;
+                format_of(options, namespace, &*file)
+                    .map_err(|e| Error::io("read", &log_path, e))??
+            }
         };
         Ok(Files {
             log_path,
@@ -53,6 +67,17 @@ impl Files {
             format,
         })
     }
+}
+
+/// A log's file, as it is read by a check that somebody may watch.
+pub(crate) fn watched(
+    log: &Arc<dyn DiskFile>,
+    checking: Option<&Arc<Checking>>,
+) -> io::Result<Arc<dyn DiskFile>> {
+    Ok(match checking {
+        Some(checking) => Arc::new(Watched::new(log.clone(), checking.clone())?),
+        None => log.clone(),
+    })
 }
 
 /// The format of a log whose index does not say it.

@@ -9,7 +9,7 @@
 //! a `group` of writers at once, closes the log, and stops it when the disk fails; `syncer` is the thread that
 //! does so at an interval. Readers use `scan` for entries and `run`s of records, `search` to find one by text offset or
 //! time, `stream` to follow; `refresh` is for those in another process. `recovery` opens a log whatever has
-//! happened to it, and says its `outcome`: a `survey` decides what is kept, by a `walk` along it where it must;
+//! happened to it, watched in its `progress`, and says its `outcome`: a `survey` decides what is kept, by a `walk` along it where it must;
 //! `detect` tells a log's format where no index does, once `files` has found them; `repair` is the way out of what they refuse. `verify`
 //! looks at every byte. `sync` names the locks. `storage` is the directory, with its `lock` and what it takes
 //! to `create` a log.
@@ -31,6 +31,7 @@ mod log;
 mod name;
 mod options;
 mod outcome;
+mod progress;
 mod recovery;
 mod refresh;
 mod repair;
@@ -58,6 +59,7 @@ pub use log::Log;
 pub use name::{ByteIndex, MAX_NAMESPACE_BYTES, Namespace, RecordNo};
 pub use options::{DEFAULT_MAX_RECORD_BYTES, Options, Sync};
 pub use outcome::{Cut, Recovery};
+pub use progress::{Next, Opening};
 pub use repair::{Repair, repair};
 pub use run::{Entry, MAX_RUN_BYTES, Records, Run, Scratch};
 pub use signal::{Signal, State, Subscription, WaitOutcome};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Disk, Format, StdDisk};
+use super::{Disk, Format, Opening, StdDisk};
 
 /// When appended records are made to reach the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,7 @@ pub struct Options {
     pub(crate) read_only: bool,
     pub(crate) repair: bool,
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) opening: Option<Arc<dyn Opening>>,
 }
 
 impl Options {
@@ -67,6 +68,7 @@ impl Options {
             read_only: false,
             repair: false,
             disk: Arc::new(StdDisk),
+            opening: None,
         }
     }
 
@@ -143,6 +145,13 @@ impl Options {
     #[must_use]
     pub fn repair(mut self, repair: bool) -> Self {
         self.repair = repair;
+        self
+    }
+
+    /// Who watches while logs are opened, and may stop it or put off what takes long. By default nobody does.
+    #[must_use]
+    pub fn opening(mut self, opening: Arc<dyn Opening>) -> Self {
+        self.opening = Some(opening);
         self
     }
 

@@ -10,9 +10,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::disk::{self, Disk, DiskFile, OpenMode};
-use super::files::Files;
+use super::files::{Files, watched};
 use super::format::{Slot, entry_offset};
 use super::index::{Index, Overlay, new_index_header, slot_offset};
+use super::progress::Checking;
 use super::survey::{Decision, Survey};
 use super::tail::Tail;
 use super::{Error, Format, Namespace, Options, Recovery, Result};
@@ -27,11 +28,12 @@ pub(crate) struct Opened {
 }
 
 /// Opens the log of `namespace` and puts it in order. `id` chooses an id for a namespace that has none, or
-/// one that is taken.
+/// one that is taken. `checking`: who watches.
 pub(crate) fn open(
     options: &Options,
     namespace: &Namespace,
     id: &dyn Fn(Option<u32>) -> u32,
+    checking: Option<&Arc<Checking>>,
 ) -> Result<Opened> {
     let disk = &*options.disk;
     let mode = if options.read_only {
@@ -39,7 +41,7 @@ pub(crate) fn open(
     } else {
         OpenMode::Write
     };
-    let files = Files::open(options, namespace, mode)?;
+    let files = Files::open_watched(options, namespace, mode, checking)?;
     let (file, slot, format) = (files.log, files.slot, files.format);
     let (log_path, index_path) = (files.log_path, files.index_path);
     let on_disk = files.index;
@@ -48,11 +50,12 @@ pub(crate) fn open(
         Some(index) => index,
         None => create_index(disk, &options.logs_dir, &index_path)?,
     };
+    let seen = watched(&file, checking).map_err(|e| Error::io("read", &log_path, e))?;
     let survey = Survey {
         namespace,
         log_path: &log_path,
         index_path: &index_path,
-        log: &*file,
+        log: &*seen,
         index: &*index,
         slot,
         format,

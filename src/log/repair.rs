@@ -100,9 +100,12 @@ pub fn repair(options: &Options, namespace: &Namespace, dry_run: bool) -> Result
         }
         drop(files);
         let none = std::collections::BTreeMap::new();
-        recovery::open(&options, namespace, &|has| {
-            has.unwrap_or_else(|| pick_id(namespace, &none))
-        })?;
+        recovery::open(
+            &options,
+            namespace,
+            &|has| has.unwrap_or_else(|| pick_id(namespace, &none)),
+            None,
+        )?;
     }
     drop(lock);
     Ok(plan)

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::create::{MAX_ID, create_files, pick_id};
 use super::lock::take_lock;
 use super::log::Parts;
+use super::progress::Checking;
 use super::recovery::{self, Opened};
 use super::signal::lock;
 use super::syncer::Syncer;
@@ -24,6 +26,10 @@ pub struct Storage {
     options: Options,
     logs: RwLock<BTreeMap<Namespace, Arc<Log>>>,
     failed: Mutex<Vec<(Namespace, Arc<Error>)>>,
+    /// The logs whose check takes long, and was put off.
+    postponed: Mutex<Vec<Arc<Checking>>>,
+    /// The id of the log that is checked while others are made; 0: none.
+    reserved_id: AtomicU32,
     /// Taken on close. Dropping the file gives the lock back.
     lock: Mutex<Option<File>>,
     syncer: Mutex<Option<Syncer>>,
@@ -35,11 +41,11 @@ impl Storage {
     /// see [`Storage::failed`].
     ///
     /// Logs that were closed in order are opened without being read; after a crash, what was not yet synced
-    /// is checked.
+    /// is checked. [`Options::opening`] watches that, stops it, or has it done later.
     ///
     /// # Errors
     /// [`Error::Locked`] if somebody writes there already; [`Error::InvalidNamespace`] in the options;
-    /// [`Error::Io`].
+    /// [`Error::BeingChecked`] if it was stopped; [`Error::Io`].
     pub fn open(options: Options) -> Result<Self> {
         let wanted = options
             .namespaces
@@ -68,6 +74,8 @@ impl Storage {
             options,
             logs: RwLock::default(),
             failed: Mutex::default(),
+            postponed: Mutex::default(),
+            reserved_id: AtomicU32::new(0),
             lock: Mutex::new(lock_file),
             syncer: Mutex::new(syncer),
         };
@@ -91,12 +99,29 @@ impl Storage {
         Ok(storage)
     }
 
-    /// The namespaces that are there and could not be opened, and why.
+    /// The namespaces that are there and could not be opened, and why; those that are still being checked are among
+    /// them.
     pub fn failed(&self) -> Vec<(Namespace, Arc<Error>)> {
-        lock(&self.failed).clone()
+        let mut failed = lock(&self.failed).clone();
+        let postponed = lock(&self.postponed);
+        failed.extend(
+            postponed
+                .iter()
+                .map(|checking| (checking.namespace().clone(), Arc::new(checking.error()))),
+        );
+        failed
+    }
+
+    fn is_postponed(&self, ns: &str) -> Option<Arc<Checking>> {
+        let postponed = lock(&self.postponed);
+        let mut postponed = postponed.iter();
+        postponed.find(|c| c.namespace().as_str() == ns).cloned()
     }
 
     fn has_failed(&self, ns: &str) -> Option<Arc<Error>> {
+        if let Some(checking) = self.is_postponed(ns) {
+            return Some(Arc::new(checking.error()));
+        }
         let failed = lock(&self.failed);
         failed
             .iter()
@@ -116,6 +141,49 @@ impl Storage {
         } else {
             Ok(Vec::new())
         }
+    }
+
+    /// Checks and opens the next log whose check was put off, while the others are in use. Returns it, or why it could
+    /// not be opened; nothing when none is left. Takes as long as the check. One thread calls it.
+    ///
+    /// # Errors
+    /// [`Error::BeingChecked`] if it was stopped; [`Error::Closed`].
+    pub fn open_postponed(&self) -> Result<Option<Result<Arc<Log>, Arc<Error>>>> {
+        let Some(checking) = lock(&self.postponed).first().cloned() else {
+            return Ok(None);
+        };
+        let namespace = checking.namespace();
+        checking.begin();
+        let choose = |has| {
+            // Others come and go meanwhile.
+            let logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+            let id = self.id_of(namespace, has, &logs);
+            self.reserved_id.store(id, Ordering::Relaxed);
+            id
+        };
+        let opened = recovery::open(&self.options, namespace, &choose, Some(&checking));
+        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        self.reserved_id.store(0, Ordering::Relaxed);
+        if checking.is_stopped() || checking.is_postponed() {
+            return Err(checking.error());
+        }
+        if !self.options.read_only && lock(&self.lock).is_none() {
+            return Err(Error::Closed);
+        }
+        lock(&self.postponed).retain(|other| !Arc::ptr_eq(other, &checking));
+        Ok(Some(match opened {
+            Ok(opened) => {
+                let log = self.log_of(namespace, opened);
+                logs.insert(namespace.clone(), Arc::clone(&log));
+                Ok(log)
+            }
+            Err(e) => {
+                tell_failed(namespace, &e);
+                let why = Arc::new(e);
+                lock(&self.failed).push((namespace.clone(), Arc::clone(&why)));
+                Err(why)
+            }
+        }))
     }
 
     /// Creates a namespace. When it returns, the log is on the disk, and so is its name.
@@ -141,7 +209,7 @@ impl Storage {
                 namespace: namespace.to_string(),
             });
         }
-        let id = pick_id(namespace, &logs);
+        let id = self.new_id(namespace, &logs);
         let opened = create_files(&self.options, namespace, id)?;
         let log = self.log_of(namespace, opened);
         logs.insert(namespace.clone(), Arc::clone(&log));
@@ -155,6 +223,9 @@ impl Storage {
     pub fn log(&self, ns: &str) -> Result<Arc<Log>> {
         if let Some(log) = self.logs_now().get(ns) {
             return Ok(Arc::clone(log));
+        }
+        if let Some(checking) = self.is_postponed(ns) {
+            return Err(checking.error());
         }
         match self.has_failed(ns) {
             Some(why) => Err(Error::Failed {
@@ -357,15 +428,25 @@ impl Storage {
                 }
             };
             let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
-            if logs.contains_key(&namespace) {
+            if logs.contains_key(&namespace) || self.is_postponed(stem).is_some() {
                 continue;
             }
-            let free = |id| id < MAX_ID && logs.values().all(|log| log.id() != id);
-            let opened = recovery::open(&self.options, &namespace, &|has| match has {
-                // A reader has no say in it: the entries on disk carry the id that they carry.
-                Some(id) if self.options.read_only || free(id) => id,
-                _ => pick_id(&namespace, &logs),
-            });
+            let checking = self.watch(&namespace);
+            let opened = recovery::open(
+                &self.options,
+                &namespace,
+                &|has| self.id_of(&namespace, has, &logs),
+                checking.as_ref(),
+            );
+            if let Some(checking) = checking {
+                if checking.is_stopped() {
+                    return Err(checking.error());
+                }
+                if checking.is_postponed() {
+                    lock(&self.postponed).push(checking);
+                    continue;
+                }
+            }
             let mut failed = lock(&self.failed);
             let before = failed.iter().position(|(failed, _)| *failed == namespace);
             match opened {
@@ -376,13 +457,44 @@ impl Storage {
                     before.map(|at| failed.remove(at));
                 }
                 Err(e) if before.is_none() => {
-                    log::error!("cannot open namespace '{namespace}': {e}");
+                    tell_failed(&namespace, &e);
                     failed.push((namespace, Arc::new(e)));
                 }
                 Err(_) => {} // As before.
             }
         }
         Ok(opened_now)
+    }
+
+    /// The check of one log, if somebody watches.
+    fn watch(&self, namespace: &Namespace) -> Option<Arc<Checking>> {
+        let opening = self.options.opening.clone()?;
+        Some(Checking::new(namespace, opening))
+    }
+
+    /// The id of a log that says `has`.
+    fn id_of(
+        &self,
+        namespace: &Namespace,
+        has: Option<u32>,
+        logs: &BTreeMap<Namespace, Arc<Log>>,
+    ) -> u32 {
+        let free = |id| id < MAX_ID && logs.values().all(|log| log.id() != id);
+        match has {
+            // A reader has no say in it: the entries on disk carry the id that they carry.
+            Some(id) if self.options.read_only || free(id) => id,
+            _ => pick_id(namespace, logs),
+        }
+    }
+
+    /// The id of a new log. One that is being checked has one, too.
+    fn new_id(&self, namespace: &Namespace, logs: &BTreeMap<Namespace, Arc<Log>>) -> u32 {
+        loop {
+            let id = pick_id(namespace, logs);
+            if id != self.reserved_id.load(Ordering::Relaxed) {
+                return id;
+            }
+        }
     }
 
     fn log_of(&self, namespace: &Namespace, opened: Opened) -> Arc<Log> {
@@ -411,6 +523,10 @@ impl Storage {
             .sync_dir(dir)
             .map_err(|e| Error::io("sync", dir, e))
     }
+}
+
+fn tell_failed(namespace: &Namespace, why: &Error) {
+    log::error!("cannot open namespace '{namespace}': {why}");
 }
 
 impl Drop for Storage {
