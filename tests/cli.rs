@@ -9,8 +9,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use common::{DEADLINE, Mount, names, outcome, read, umount};
-use nix::unistd::geteuid;
+use common::users::{EVERYBODY_MAY_OPEN_THE_DEVICE, NOBODY, command_of_user, own_namespace};
+use common::{DEADLINE, Mount, has_ended, names, outcome, read, shell_ok, umount};
+use nix::unistd::{Pid, geteuid};
 
 /// A directory to call the program in, with an empty one to mount on, `mnt`. Dropped: unmounted and removed.
 struct Place(tempfile::TempDir);
@@ -211,18 +212,19 @@ fn a_directory_of_logs_that_cannot_be_one_is_named_with_the_way_out() {
         "cannot keep logs in '/proc/logs': cannot create the directory '/proc/logs': No such file or directory (os \
          error 2) (give a directory that you may write to)",
     );
-    // Root may write anywhere but where nobody may.
-    if !geteuid().is_root() {
-        let only_read = place.path("only-read");
-        fs::create_dir(&only_read).unwrap();
-        fs::set_permissions(&only_read, fs::Permissions::from_mode(0o555)).unwrap();
-        place.fails(
-            &["only-read", "mnt"],
-            1,
-            "cannot keep logs in 'only-read': cannot open 'only-read/.immuta.lock': Permission denied (os error 13) \
-             (give a directory that you may write to)",
-        );
-    }
+    let only_read = place.path("only-read");
+    fs::create_dir(&only_read).unwrap();
+    fs::set_permissions(&only_read, fs::Permissions::from_mode(0o555)).unwrap();
+    // Root may write anywhere.
+    let output = command_of_user(env!("CARGO_BIN_EXE_immuta-fs"), place.0.path())
+        .args(["only-read", "mnt"])
+        .current_dir(place.0.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let message = "immuta-fs: cannot keep logs in 'only-read': cannot open 'only-read/.immuta.lock': Permission denied \
+                   (os error 13) (give a directory that you may write to)\n";
+    assert_eq!(outcome(output), (1, String::new(), message.to_owned()));
 }
 
 #[test]
@@ -319,22 +321,30 @@ fn nobody_has_to_read_what_is_announced() {
 
 #[test]
 fn logs_go_to_the_home_of_a_user_when_no_directory_is_given() {
-    if geteuid().is_root() {
-        // /var/lib/immuta is no place for a test: that much is in the help.
-        return;
-    }
     let place = Place::new();
-    let mut daemon = Command::new(env!("CARGO_BIN_EXE_immuta-fs"))
-        .arg("mnt")
-        .current_dir(place.0.path())
-        .env("XDG_DATA_HOME", place.path("data"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    common::eventually("it is mounted", || place.path("mnt/default").exists());
+    // Root's place, /var/lib/immuta, is none for a test: that much is in the help.
+    let (namespace, device, as_user, unmount) = match geteuid().is_root() {
+        true => (
+            own_namespace(),
+            EVERYBODY_MAY_OPEN_THE_DEVICE,
+            format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups"),
+            "umount",
+        ),
+        false => ("", "", String::new(), "fusermount3 -u"),
+    };
+    command_of_user(env!("CARGO_BIN_EXE_immuta-fs"), place.0.path());
+    let script = format!(
+        "set -e\n{device}\ncd \"$1\"\n\
+         {as_user} env XDG_DATA_HOME=\"$1/data\" ./immuta-fs --daemon --log-file messages mnt\n\
+         {as_user} cat mnt/default/count\n{unmount} mnt"
+    );
+    let said = shell_ok(
+        &format!(r#"exec {namespace} bash -c "$@""#),
+        &[&script, &"bash", &place.0.path()],
+    );
+    assert!(said.ends_with("\n0\n"), "{said}");
+    let lock = fs::read_to_string(place.path("data/immuta/.immuta.lock")).unwrap();
+    let daemon = Pid::from_raw(lock.split(' ').nth(1).unwrap().parse().unwrap());
+    common::eventually("the daemon has ended", || has_ended(daemon));
     assert!(place.path("data/immuta/default.log").exists());
-    umount(&place.path("mnt"));
-    assert_eq!(common::wait(&mut daemon).code(), Some(0));
 }

@@ -7,19 +7,31 @@ mod immuta_cli;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use common::users::command_of_user;
 use common::{Mount, eventually};
-use immuta_cli::{Dir, immuta, said};
+use immuta_cli::{Dir, said};
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 
 /// The files of a system on which immuta-fs works.
-struct System(Dir);
+struct System {
+    directory: Dir,
+    /// Who asks is not root.
+    of_user: bool,
+}
 
 impl System {
     fn new() -> System {
-        let system = System(Dir::new());
+        System::of(false)
+    }
+
+    fn of(of_user: bool) -> System {
+        let system = System {
+            directory: Dir::new(),
+            of_user: of_user || !geteuid().is_root(),
+        };
         system.set("/proc/sys/kernel/osrelease", "6.12.3-test\n");
         system.set("/dev/fuse", "");
         system.set("/proc/filesystems", "nodev\tproc\n\text4\nnodev\tfuse\n");
@@ -36,25 +48,33 @@ impl System {
     }
 
     fn set(&self, path: &str, text: &str) {
-        let path = self.0.file(&path[1..]);
+        let path = self.directory.file(&path[1..]);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
     /// Where logs are kept when nobody says where.
     fn logs(&self) -> std::path::PathBuf {
-        let default = if geteuid().is_root() {
-            "var/lib/immuta"
-        } else {
-            "data/immuta"
+        let default = match self.of_user {
+            true => "data/immuta",
+            false => "var/lib/immuta",
         };
-        self.0.file(default)
+        self.directory.file(default)
     }
 
     /// Exit status and lines.
     fn doctor(&self, options: &[&str]) -> (Option<i32>, Vec<String>) {
-        let output = immuta(&[&["doctor"], options].concat())
-            .env("IMMUTA_DOCTOR_SYSTEM", self.0.path())
+        let mut command = match self.of_user {
+            true => command_of_user(env!("CARGO_BIN_EXE_immuta"), self.directory.path()),
+            false => Command::new(env!("CARGO_BIN_EXE_immuta")),
+        };
+        let output = command
+            .arg("doctor")
+            .args(options)
+            .env_remove("RUST_LOG")
+            .env("COLUMNS", "100")
+            .stdin(Stdio::null())
+            .env("IMMUTA_DOCTOR_SYSTEM", self.directory.path())
             .env("XDG_DATA_HOME", "/data")
             .env("PATH", "/usr/bin")
             .output()
@@ -95,7 +115,8 @@ fn a_system_on_which_all_is_well_is_ok() {
 
 #[test]
 fn each_thing_that_is_wrong_is_one_line_with_the_way_out() {
-    let remove = |system: &System, path: &str| fs::remove_file(system.0.file(&path[1..])).unwrap();
+    let remove =
+        |system: &System, path: &str| fs::remove_file(system.directory.file(&path[1..])).unwrap();
 
     let system = System::new();
     remove(&system, "/dev/fuse");
@@ -151,7 +172,12 @@ fn each_thing_that_is_wrong_is_one_line_with_the_way_out() {
     fs::remove_dir(system.logs()).unwrap();
     let shown = |system: &System| {
         let logs = system.logs();
-        format!("/{}", logs.strip_prefix(system.0.path()).unwrap().display())
+        format!(
+            "/{}",
+            logs.strip_prefix(system.directory.path())
+                .unwrap()
+                .display()
+        )
     };
     system.finds(
         0,
@@ -172,18 +198,18 @@ fn each_thing_that_is_wrong_is_one_line_with_the_way_out() {
 
 #[test]
 fn who_may_not_mount_is_told_what_is_missing() {
-    let system = System::new();
-    system.set(
-        "/proc/self/status",
-        "CapEff:\t0000000000000000\nNoNewPrivs:\t0\n",
-    );
+    let none = "CapEff:\t0000000000000000\nNoNewPrivs:\t0\n";
     if geteuid().is_root() {
-        return system.finds(
+        let system = System::new();
+        system.set("/proc/self/status", none);
+        system.finds(
             1,
             "fail  right to mount: this root may not mount: CAP_SYS_ADMIN was taken from it (in a container: run it \
              with --cap-add SYS_ADMIN --device /dev/fuse)",
         );
     }
+    let system = System::of(true);
+    system.set("/proc/self/status", none);
     system.finds(
         1,
         "fail  fusermount3: it is not in PATH, and users cannot mount without it (install the package fuse3)",
@@ -212,7 +238,12 @@ fn logs_that_another_program_writes_are_told_with_its_name() {
     let storage =
         immuta::Storage::open(immuta::Options::new(system.logs()).namespaces(["a", "b"])).unwrap();
     let logs = system.logs();
-    let shown = format!("/{}", logs.strip_prefix(system.0.path()).unwrap().display());
+    let shown = format!(
+        "/{}",
+        logs.strip_prefix(system.directory.path())
+            .unwrap()
+            .display()
+    );
     let program = std::env::args().next().unwrap();
     let program = std::path::Path::new(&program).file_name().unwrap();
     let me = format!("pid {} ({})", std::process::id(), program.display());
@@ -313,10 +344,14 @@ fn a_place_that_cannot_be_mounted_on_is_told_why() {
     assert_eq!(of_mount(&path), (Some(1), full));
     let proc = "fail  mount point '/proc': a file system of the type proc is mounted there (name an empty directory)";
     assert_eq!(of_mount("/proc".as_ref()), (Some(1), proc.to_owned()));
-    if geteuid().is_root() {
-        return;
-    }
     fs::remove_file(path.join("x")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o555)).unwrap();
-    assert!(of_mount(&path).1.contains("this user may not write to it"));
+    // Root may write anywhere.
+    let output = command_of_user(env!("CARGO_BIN_EXE_immuta"), dir.path())
+        .arg("doctor")
+        .arg(&path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("this user may not write to it"), "{said}");
 }

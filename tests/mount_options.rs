@@ -9,9 +9,9 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use common::users::{own_namespace, takes_root};
 use common::{Mount, Reader, append, outcome, read, refused, shell, shell_ok};
 use nix::errno::Errno;
-use nix::unistd::geteuid;
 
 /// A mount whose program is called as mount(8) calls its helper.
 struct Helped {
@@ -56,9 +56,6 @@ fn log_file(mount: &Mount) -> String {
 // > Called `mount.fuse.immuta-fs` the program is mount(8)'s helper, so that a line of `/etc/fstab` mounts; `-o` takes its options by their long names, and an option that nobody knows is an error that names it.
 #[test]
 fn a_line_of_fstab_mounts() {
-    if !geteuid().is_root() {
-        return; // Only root mounts what fstab says, or puts a helper where mount(8) looks for it.
-    }
     let Helped { mount, helper } = Helped::new();
     // mount(8) knows no other place for its helpers. Nobody but the script sees what lies over it.
     let script = r#"
@@ -96,7 +93,7 @@ fn a_line_of_fstab_mounts() {
     "#;
     let scratch = mount.path().parent().unwrap().to_owned();
     let output = shell(
-        r#"exec unshare -m --propagation private bash -c "$@" 2>&1"#,
+        &format!(r#"exec {} bash -c "$@" 2>&1"#, own_namespace()),
         &[
             &script,
             &"bash",
@@ -168,9 +165,7 @@ fn the_helper_ends_with_the_statuses_of_mount() {
 
 #[test]
 fn the_helper_mounts_in_another_mount_namespace() {
-    if !geteuid().is_root() {
-        return; // Only root has several.
-    }
+    takes_root("the test enters the mount namespace of another process");
     let helped = Helped::new();
     let (mount, messages) = (&helped.mount, log_file(&helped.mount));
     let mut other = Reader::shell(
@@ -183,9 +178,11 @@ fn the_helper_mounts_in_another_mount_namespace() {
     let mut look = std::process::Command::new("nsenter");
     look.args(["-t", &other_pid, "-m", "test", "-d"])
         .arg(mount.path());
-    if !look.status().unwrap().success() {
-        return;
-    }
+    let there = look.status().unwrap().success();
+    assert!(
+        there,
+        "this test takes a machine, or a container, that is no chroot(2)"
+    );
     assert_eq!(
         helped.call(&["-N", &namespace, "-o", &messages]),
         (0, String::new(), String::new())

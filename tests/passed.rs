@@ -8,9 +8,11 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 
+use common::users::{NOBODY, takes_root};
 use common::{Mount, Reader, installed_tool, read, umount};
 use nix::sys::signal::Signal;
-use nix::unistd::geteuid;
+
+const WHO_MOUNTS: &str = "somebody has to have the right to mount";
 
 /// Mounts with a descriptor of its own, and runs the daemon with it in the place of the mount point. The first argument
 /// is a command to run the daemon with, the second one the user that the mount belongs to.
@@ -35,10 +37,7 @@ fn start(mount: &mut Mount, with: &str, user: u32) {
 // > With `/dev/fd/N` as its mount point the daemon serves what somebody else has mounted with that open `/dev/fuse`; it needs no rights, does not unmount, and ends when it is unmounted.
 #[test]
 fn a_daemon_without_rights_serves_what_root_has_mounted() {
-    if !geteuid().is_root() {
-        return; // Somebody has to have rights.
-    }
-    const NOBODY: u32 = 65534;
+    takes_root(WHO_MOUNTS);
     let mut mount = Mount::idle(&[]);
     let directory = mount.path().parent().unwrap().to_owned();
     fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
@@ -83,9 +82,7 @@ fn a_daemon_without_rights_serves_what_root_has_mounted() {
 
 #[test]
 fn a_signal_ends_the_daemon_and_leaves_the_mount_to_who_made_it() {
-    if !geteuid().is_root() {
-        return;
-    }
+    takes_root(WHO_MOUNTS);
     let mut mount = Mount::idle(&[]);
     start(&mut mount, "", 0);
     mount.append("first");
@@ -112,9 +109,7 @@ fn a_signal_ends_the_daemon_and_leaves_the_mount_to_who_made_it() {
 
 #[test]
 fn a_mount_that_was_passed_is_served_in_the_background_too() {
-    if !geteuid().is_root() {
-        return;
-    }
+    takes_root(WHO_MOUNTS);
     let mount = Mount::idle(&[]);
     let directory = mount.path().parent().unwrap().to_owned();
     let mut command = Command::new("bash");

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use common::users::{OTHER, chmod, mount, others_can_be_tried};
+use common::users::{OTHER, chmod, mount, takes_root};
 use common::{Mount, append, c_path, names, read, refused, shell_ok};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat};
@@ -775,9 +775,7 @@ impl Drop for SmallDisk {
 // ENOSPC: mkdir/11
 #[test]
 fn a_namespace_for_which_the_disk_has_no_inode_is_enospc_and_leaves_nothing() {
-    if !others_can_be_tried() {
-        return; // Nobody else mounts a disk. What the tree does with the error, its other tests show.
-    }
+    takes_root("somebody has to mount a small disk");
     for inodes in 8..16 {
         let mut mount = Mount::idle(&[]);
         let _disk = SmallDisk::new(&mount.logs(), inodes);

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::users::{
-    AsArgument, EVERYBODY_MAY_OPEN_THE_DEVICE, GROUP, MEMBER, OTHER, OWNER, User, all_rights,
-    chmod, mode_of, mount, others_can_be_tried, owned, three,
+    AsArgument, EVERYBODY_MAY_OPEN_THE_DEVICE, GROUP, MEMBER, NOBODY, OTHER, OWNER, User,
+    all_rights, chmod, mode_of, mount, others_can_be_tried, owned, takes_root, three,
 };
 use common::{Mount, Reader, append, refused, shell};
 use nix::errno::Errno;
@@ -665,10 +665,7 @@ fn changing_rights_blocks_nobody_for_ever() {
 // > `--allow-root` for that user and root: whoever else opens, lists or changes something gets EACCES.
 #[test]
 fn a_mount_is_for_those_for_whom_it_was_made() {
-    if !others_can_be_tried() {
-        // See below for what one user can.
-        return;
-    }
+    takes_root("somebody has to be several users");
     for option in ["", "--allow-other", "--allow-root"] {
         let options = [option];
         let mount = Mount::with(if option.is_empty() { &[] } else { &options });
@@ -758,8 +755,6 @@ fn a_users_mount_lets_others_in_where_the_machine_allows_it() {
         )
         .unwrap();
         fs::create_dir(home.path().join("mount")).unwrap();
-        // Of the user that every machine has.
-        const NOBODY: u32 = 65534;
         for path in [home.path().to_owned(), home.path().join("mount")] {
             chmod(&path, 0o755);
             chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();

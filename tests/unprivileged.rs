@@ -9,13 +9,10 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use common::users::EVERYBODY_MAY_OPEN_THE_DEVICE;
+use common::users::{EVERYBODY_MAY_OPEN_THE_DEVICE, NOBODY, takes_root};
 use common::{DEADLINE, Mount, eventually, has_ended};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
-
-/// A user whom every system has.
-const NOBODY: u32 = 65534;
 
 /// Directories that belong to a user who is not root, with the program in one of them: the build's directory may be for
 /// its owner alone.
@@ -146,9 +143,7 @@ second" ]; do :; done
 
 #[test]
 fn without_fusermount3_and_without_the_device_the_way_out_is_told() {
-    if !geteuid().is_root() {
-        return; // Only root takes them away.
-    }
+    takes_root("somebody has to take them away");
     let place = Place::new();
     let hide =
         "for program in $(type -ap fusermount3); do mount --bind /dev/null \"$program\"; done";
@@ -161,9 +156,7 @@ fn without_fusermount3_and_without_the_device_the_way_out_is_told() {
 
 #[test]
 fn a_dead_mount_that_the_user_cannot_clear_away_is_named_with_the_way_out() {
-    if !geteuid().is_root() {
-        return; // Only root hides fusermount3.
-    }
+    takes_root("somebody has to hide fusermount3");
     let place = Place::new();
     let before = r#"
         as_user bash -c 'set -e; "$1" --daemon --log-file messages "$2" "$3" >/dev/null; kill -9 $(cut -d" " -f2 "$2/.immuta.lock")

@@ -7,6 +7,7 @@
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -20,6 +21,41 @@ pub const OWNER: u32 = 61001;
 pub const MEMBER: u32 = 61002;
 pub const OTHER: u32 = 61003;
 pub const GROUP: u32 = 61010;
+
+/// A user whom every system has.
+pub const NOBODY: u32 = 65534;
+
+/// For a test that nobody but root can run: whoever runs it otherwise is told so by a failure. Nothing counts as passed
+/// that has not run.
+#[track_caller]
+pub fn takes_root(why: &str) {
+    assert!(geteuid().is_root(), "this test takes root: {why}");
+}
+
+/// What runs a command in a mount namespace of its own. Who is not root is root there of a user namespace of its own.
+pub fn own_namespace() -> &'static str {
+    match geteuid().is_root() {
+        true => "unshare -m --propagation private",
+        false => "unshare -Urm --propagation private",
+    }
+}
+
+/// A command of a user who is not root: of nobody, where root runs the test. The program is copied into a directory that
+/// is given to that user with all that is in it, since the build's may be for its owner alone.
+pub fn command_of_user(program: &str, directory: &Path) -> Command {
+    let copy = directory.join(Path::new(program).file_name().unwrap());
+    fs::copy(program, &copy).unwrap();
+    let mut command = Command::new(copy);
+    if geteuid().is_root() {
+        let given = Command::new("chown")
+            .args(["-R", &NOBODY.to_string()])
+            .arg(directory)
+            .status();
+        assert!(given.unwrap().success());
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
 
 /// For a shell script of root's, in a mount namespace of its own: every user may open `/dev/fuse` there, which on a new
 /// machine root alone may. Nobody else sees it, and nothing of it stays.
@@ -49,8 +85,8 @@ pub fn mount() -> Mount {
     mount
 }
 
-/// Whether a test that takes several users can run. Never the whole of what a promise says: each has a test
-/// that one user can run, too.
+/// Whether the part of a test that takes several users can run; without root the other part has run. A test that has
+/// no other part says [`takes_root`].
 pub fn others_can_be_tried() -> bool {
     if !geteuid().is_root() {
         eprintln!("not tried: it takes root to be several users");
