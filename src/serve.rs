@@ -22,7 +22,7 @@ use crate::checks::Checks;
 use crate::fuse::mount::{self, How, MountPoint};
 use crate::fuse::nudge::Nudger;
 use crate::fuse::timeout::RequestTimeout;
-use crate::fuse::{Endless, FuseFs, Kernel, interrupt};
+use crate::fuse::{FuseFs, Kernel, interrupt};
 use crate::notify::ServiceManager;
 use crate::open::{cannot_start_thread, open_storage, warn_of_open_directory};
 use crate::signals::Signals;
@@ -322,9 +322,8 @@ fn mount(
         kernel: &cli.kernel,
         n_threads,
     };
-    let endless = Arc::<Endless>::default();
-    let served = FuseFs(fs.clone(), Arc::clone(&endless));
-    let (session, mountpoint) = match target {
+    let served = FuseFs(fs.clone());
+    Ok(match target {
         Target::Path(path) => {
             // Whoever reads /proc/mounts is in another directory.
             let source = std::fs::canonicalize(logs_dir)?;
@@ -332,9 +331,7 @@ fn mount(
             (session, Some(mountpoint))
         }
         Target::Passed(device) => mount::serve_passed(device, served, &how)?,
-    };
-    endless.begin(session.notifier());
-    Ok((session, mountpoint))
+    })
 }
 
 /// Who may use the mount at all.

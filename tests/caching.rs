@@ -7,9 +7,13 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 
 use common::Mount;
+use nix::errno::Errno;
 
 /// > `st_size` of `follow` and `log` is the number of bytes that can be read from them now.
 #[test]
@@ -61,39 +65,199 @@ fn a_namespace_made_again_shows_nothing_of_the_one_before() {
     assert_eq!(inodes.len(), 15);
 }
 
-/// A reader that races with appends, through every way to read: never a byte that is not the log's.
-#[test]
-fn a_reader_that_races_with_appends_sees_only_the_logs_bytes() {
-    const RECORDS: usize = 5_000;
-    let mount = Mount::new();
-    let (log, append) = (mount.file("log"), mount.file("append-lines"));
-    // Lines of different lengths, none of which holds a NUL: what a page of the cache shows beyond its end.
-    let lines: Vec<String> = (0..RECORDS)
+/// Lines of different lengths, none of which holds a NUL: what a page of the cache shows beyond its end.
+fn lines(records: usize) -> Vec<String> {
+    (0..records)
         .map(|n| format!("{n:-<width$}\n", width = n % 97 + 5))
-        .collect();
-    let expected = lines.concat();
+        .collect()
+}
+
+/// Appends the lines, one write each, and calls `read` again and again meanwhile, and once when all are there.
+fn while_it_grows(mount: &Mount, lines: &[String], mut read: impl FnMut()) {
+    let append = mount.file("append-lines");
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let writer = scope.spawn(|| {
             let mut append = File::options().append(true).open(append).unwrap();
-            for line in &lines {
+            for line in lines {
                 std::io::Write::write_all(&mut append, line.as_bytes()).unwrap();
             }
         });
-        let mut seen = 0;
-        while seen < expected.len() {
-            let mut file = File::open(&log).unwrap();
+        while !writer.is_finished() {
+            read();
+        }
+    });
+    read();
+}
+
+/// A reader that races with appends: never a byte that is not the log's, and all that its size has promised.
+#[test]
+fn a_reader_that_races_with_appends_sees_only_the_logs_bytes() {
+    let mount = Mount::new();
+    let lines = lines(5_000);
+    let expected = lines.concat();
+    let log = mount.file("log");
+    let mut seen = 0;
+    while_it_grows(&mount, &lines, || {
+        let mut file = File::open(&log).unwrap();
+        let size = file.metadata().unwrap().len() as usize;
+        let start = usize::saturating_sub(seen, 5000);
+        file.seek(SeekFrom::Start(start as u64)).unwrap();
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).unwrap();
+        assert_eq!(text, &expected.as_bytes()[start..start + text.len()]);
+        assert!(
+            start + text.len() >= size,
+            "the size promised more than could be read"
+        );
+        seen = start + text.len();
+    });
+    assert_eq!(seen, expected.len());
+}
+
+/// One call that takes bytes through the page cache, from an offset on.
+fn through_the_page_cache(call: &str, file: &File, offset: usize) -> Result<Vec<u8>, Errno> {
+    let (mut read, write) = std::io::pipe().unwrap();
+    let mut at = offset as i64;
+    // SAFETY: both descriptors are open, and `at` is an offset.
+    let sent = Errno::result(unsafe {
+        match call {
+            "splice" => libc::splice(
+                file.as_raw_fd(),
+                &raw mut at,
+                write.as_raw_fd(),
+                std::ptr::null_mut(),
+                16 << 10,
+                0,
+            ),
+            _ => libc::sendfile(write.as_raw_fd(), file.as_raw_fd(), &raw mut at, 16 << 10),
+        }
+    })?;
+    drop(write);
+    let mut bytes = vec![0; sent as usize];
+    read.read_exact(&mut bytes).unwrap();
+    Ok(bytes)
+}
+
+/// The last page of the cache was filled up to where the log ended, and beyond that showed NULs when the log had grown.
+// > No byte is shown that nobody wrote, and no size is larger than the file, however a program reads and whoever looks at
+// > the same time.
+#[test]
+fn regression_the_page_cache_of_a_log_that_grows_shows_no_nul() {
+    let mount = Mount::new();
+    let lines = lines(5_000);
+    let expected = lines.concat();
+    let files = ["log", "follow"].map(|name| File::open(mount.file(name)).unwrap());
+    while_it_grows(&mount, &lines, || {
+        for (file, call) in files.iter().zip(["splice", "sendfile"].iter().cycle()) {
+            // It is this that tells the kernel how long it is now.
             let size = file.metadata().unwrap().len() as usize;
-            file.seek(SeekFrom::Start(seen.saturating_sub(5000) as u64))
-                .unwrap();
-            let mut text = Vec::new();
-            file.read_to_end(&mut text).unwrap();
-            let start = seen.saturating_sub(5000);
-            assert_eq!(text, &expected.as_bytes()[start..start + text.len()]);
-            assert!(
-                start + text.len() >= size,
-                "the size promised more than could be read"
-            );
-            seen = start + text.len();
+            let start = size.saturating_sub(5000);
+            for call in [call, "sendfile"] {
+                match through_the_page_cache(call, file, start) {
+                    Ok(bytes) => assert!(
+                        expected.as_bytes()[start..].starts_with(&bytes),
+                        "{call}: {}",
+                        String::from_utf8_lossy(&bytes)
+                    ),
+                    Err(errno) => assert_eq!(errno, Errno::EINVAL, "{call}"),
+                }
+            }
+        }
+    });
+}
+
+// > Only a record is read through the kernel's page cache: `sendfile(2)` and `splice(2)` of any other file that is not empty
+// > are EINVAL, a shared mapping is ENODEV, and a private one is SIGBUS where it is touched.
+#[test]
+fn only_a_record_is_read_through_the_page_cache() {
+    const MAP: &str = r#"
+import mmap, os, sys
+file = os.open(sys.argv[1], os.O_RDONLY)
+mapped = mmap.mmap(file, 2, flags=getattr(mmap, sys.argv[2]), prot=mmap.PROT_READ)
+print(mapped[:].decode())
+"#;
+    let mount = Mount::new();
+    mount.append("record");
+    let map = |name: &str, kind: &str| {
+        let output = Command::new("python3")
+            .args(["-c", MAP])
+            .arg(mount.file(name))
+            .arg(kind)
+            .output()
+            .unwrap();
+        (output.status.signal(), output.stdout, output.stderr)
+    };
+    let names = "log follow frames follow-frames log.jsonl follow.jsonl count stats from/0";
+    for name in names.split(' ') {
+        let file = File::open(mount.file(name)).unwrap();
+        // A name in from/ is asked for its size when it is looked up.
+        file.metadata().unwrap();
+        for call in ["splice", "sendfile"] {
+            let got = through_the_page_cache(call, &file, 0);
+            assert_eq!(got, Err(Errno::EINVAL), "{call} of {name}");
+        }
+        let (signal, _, said) = map(name, "MAP_SHARED");
+        let said = String::from_utf8_lossy(&said);
+        assert!(
+            signal.is_none() && said.contains("No such device"),
+            "{name}: {said}"
+        );
+        assert_eq!(map(name, "MAP_PRIVATE").0, Some(libc::SIGBUS), "{name}");
+    }
+    let record = File::open(mount.file("0")).unwrap();
+    for call in ["splice", "sendfile"] {
+        let got = through_the_page_cache(call, &record, 0);
+        assert_eq!(got.unwrap(), b"record");
+    }
+    for kind in ["MAP_SHARED", "MAP_PRIVATE"] {
+        let (signal, out, said) = map("0", kind);
+        assert_eq!((signal, &out[..]), (None, &b"re\n"[..]), "{said:?}");
+    }
+}
+
+// > The next record has another inode number until it is written; a file that was opened before shows the record's bytes and
+// > size from then on, and is not read through the page cache.
+#[test]
+fn the_next_record_is_another_inode_than_the_written_one() {
+    let mount = Mount::new();
+    let name = mount.file("0");
+    let next = File::open(&name).unwrap();
+    let before = next.metadata().unwrap();
+    assert_eq!(before.len(), 0);
+    mount.append("record");
+    let after = fs::metadata(&name).unwrap();
+    assert_ne!(after.ino(), before.ino());
+    let kept = next.metadata().unwrap();
+    assert_eq!((kept.ino(), kept.len()), (before.ino(), 6));
+    for call in ["splice", "sendfile"] {
+        let got = through_the_page_cache(call, &next, 0);
+        assert_eq!(got, Err(Errno::EINVAL), "{call}");
+    }
+    let mut text = String::new();
+    (&next).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "record");
+}
+
+/// A byte was announced to the kernel far behind the end, for whoever looked at an empty file; who asked for the end at
+/// the same time got that byte's place.
+#[test]
+fn regression_the_end_of_an_empty_file_is_0_also_while_somebody_else_looks() {
+    const LOOKS: usize = 2_000;
+    let mount = Mount::new();
+    let names = ["follow", "from/0", "0"].map(|name| mount.file(name));
+    std::thread::scope(|scope| {
+        for name in &names {
+            let looker = scope.spawn(move || {
+                for _ in 0..LOOKS {
+                    assert_eq!(fs::metadata(name).unwrap().len(), 0);
+                }
+            });
+            scope.spawn(move || {
+                while !looker.is_finished() {
+                    let mut file = File::open(name).unwrap();
+                    assert_eq!(file.seek(SeekFrom::End(0)).unwrap(), 0, "{name:?}");
+                }
+            });
         }
     });
 }

@@ -57,7 +57,7 @@ fn a_log_is_copied_record_by_record_whatever_program_does_it() {
         "dd if=frames of=$to bs=1048575",
         "cat frames | dd ibs=100 obs=70001 > $to",
         "head -n -0 frames > $to",
-        "python3 -c 'import shutil, sys; shutil.copyfile(\"frames\", sys.argv[1])' $to",
+        "python3 -c 'import shutil, sys; shutil.copyfileobj(open(\"frames\", \"rb\"), open(sys.argv[1], \"wb\"))' $to",
         "{ head -c 12345; cat; } < frames > $to",
     ]
     .into_iter()

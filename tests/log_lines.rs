@@ -182,25 +182,6 @@ fn it_is_not_mapped_for_writing() {
             assert_eq!((mapped, Errno::last()), (libc::MAP_FAILED, Errno::ENODEV));
         }
     }
-    // A private copy is the process's own.
-    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE);
-    // SAFETY: as above.
-    let mapped = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            4096,
-            protection,
-            flags,
-            file.as_raw_fd(),
-            0,
-        )
-    };
-    assert_ne!(mapped, libc::MAP_FAILED);
-    // SAFETY: a writable mapping of one page, which the file fills; nothing points into it afterwards.
-    unsafe {
-        mapped.cast::<u8>().write(b'y');
-        libc::munmap(mapped, 4096);
-    }
     assert_eq!(read(&mount.file("0")), vec![b'x'; 8192]);
 }
 

@@ -322,7 +322,8 @@ fn a_listing_of_the_root_misses_none_while_others_are_removed() {
     assert!(!left.iter().any(|n| n.starts_with("go-")));
 }
 
-// > Inode numbers are the same after a remount, and a removed namespace's are not used again; that of `append-file` is another one at each look.
+// > Inode numbers are the same after a remount, and a removed namespace's are not used again; that of `append-file` is another
+// > one at each look, and that of the next record changes when it is written.
 #[test]
 fn inode_numbers_are_unique_and_stay() {
     let mut mount = Mount::new();

@@ -121,7 +121,6 @@ impl<T: Transport> Fs<T> {
             uid: rights.owner,
             gid: rights.group,
             size,
-            endless: false,
             blocks: size.div_ceil(BLOCK_BYTES),
             links,
             modified,

@@ -7,7 +7,7 @@ use super::handle::lock;
 use super::offsets::Size;
 use super::reading::count_text;
 use super::rights::{Given, LEASE, Rights};
-use super::tree::{Direction, Kind, Node};
+use super::tree::{self, Direction, Kind, Node};
 use super::view::View;
 use super::{Fs, Namespace, PoisonError, Transport};
 use crate::log::RecordNo;
@@ -44,8 +44,6 @@ pub struct Attr {
     pub gid: u32,
     /// Bytes.
     pub size: u64,
-    /// The size is 0, and that is not the end: it is not known, as in `/proc`, or a read there waits.
-    pub endless: bool,
     /// 512-byte blocks.
     pub blocks: u64,
     /// Links: 2 and one for each subdirectory, for a directory; 1 for a file.
@@ -84,7 +82,6 @@ impl<T: Transport> Fs<T> {
             Node::File(id, file) => {
                 let namespace = self.namespace(id)?;
                 let (log, state) = (&namespace.log, namespace.log.state());
-                let mut endless = file.kind.waits();
                 let (size, attr_ttl) = match file.kind {
                     Kind::Append | Kind::AppendLines | Kind::AppendFrames | Kind::AppendFile => {
                         (0, FOREVER)
@@ -95,10 +92,7 @@ impl<T: Transport> Fs<T> {
                     }
                     Kind::JsonLog | Kind::JsonFollow => match namespace.lines_size(file.name) {
                         Size::Exact(bytes) | Size::AtLeast(bytes) => (bytes, Duration::ZERO),
-                        Size::Unknown => {
-                            endless = true;
-                            (0, Duration::ZERO)
-                        }
+                        Size::Unknown => (0, Duration::ZERO),
                     },
                     Kind::From | Kind::Since => (0, SHORT),
                     Kind::Stats => (self.stats(&namespace)?.len() as u64, Duration::ZERO),
@@ -106,10 +100,7 @@ impl<T: Transport> Fs<T> {
                 };
                 let direction = file.direction;
                 let modified = state.last_time.unwrap_or(self.started);
-                Ok(Attr {
-                    endless: endless && size == 0,
-                    ..namespace.file_attr(node, direction, size, modified, attr_ttl, FOREVER)?
-                })
+                namespace.file_attr(node, direction, size, modified, attr_ttl, FOREVER)
             }
             Node::Start(id, number) => {
                 let namespace = self.namespace(id)?;
@@ -119,30 +110,27 @@ impl<T: Transport> Fs<T> {
                 let size = base.map_or(0, |base| state.text_end.saturating_sub(base));
                 let modified = state.last_time.unwrap_or(self.started);
                 let out = Direction::Out;
-                Ok(Attr {
-                    endless: size == 0,
-                    ..namespace.file_attr(node, out, size, modified, Duration::ZERO, FOREVER)?
-                })
+                namespace.file_attr(node, out, size, modified, Duration::ZERO, FOREVER)
             }
             Node::Record(id, n) => {
                 let namespace = self.namespace(id)?;
-                let direction = Direction::Out;
-                let state = namespace.log.state();
-                if n < state.count {
-                    let entry = namespace.log.entry(RecordNo(n))?;
-                    let modified = entry.time.unwrap_or(SystemTime::UNIX_EPOCH);
-                    namespace.file_attr(node, direction, entry.size, modified, FOREVER, FOREVER)
-                } else if n == state.count {
-                    // The next record: a name that can be opened and waited on, and has no size yet.
-                    let modified = state.last_time.unwrap_or(self.started);
-                    let unkept = Duration::ZERO;
-                    Ok(Attr {
-                        endless: true,
-                        ..namespace.file_attr(node, direction, 0, modified, unkept, unkept)?
-                    })
-                } else {
-                    Err(Errno::ENOENT)
+                if n >= namespace.log.state().count {
+                    return Err(Errno::ESTALE); // It was there when it was looked up.
                 }
+                let (size, modified) = namespace.record_size_and_time(n)?;
+                namespace.file_attr(node, Direction::Out, size, modified, FOREVER, FOREVER)
+            }
+            Node::Next(id, low) => {
+                let namespace = self.namespace(id)?;
+                let state = namespace.log.state();
+                let n = tree::number_of_next(low, state.count).ok_or(Errno::ESTALE)?;
+                // A name that can be opened and waited on, and has no size yet; or one that was such.
+                let (size, modified) = match n < state.count {
+                    true => namespace.record_size_and_time(n)?,
+                    false => (0, state.last_time.unwrap_or(self.started)),
+                };
+                let unkept = Duration::ZERO;
+                namespace.file_attr(node, Direction::Out, size, modified, unkept, unkept)
             }
         }
     }
@@ -157,6 +145,11 @@ impl<T: Transport> Fs<T> {
 }
 
 impl Namespace {
+    fn record_size_and_time(&self, n: u64) -> Result<(u64, SystemTime), Errno> {
+        let entry = self.log.entry(RecordNo(n))?;
+        Ok((entry.size, entry.time.unwrap_or(SystemTime::UNIX_EPOCH)))
+    }
+
     /// The attributes of one of its files. None is believed for longer than the rights in it.
     fn file_attr(
         &self,
@@ -178,7 +171,6 @@ impl Namespace {
             uid: rights.owner,
             gid: rights.group,
             size,
-            endless: false,
             blocks: size.div_ceil(BLOCK_BYTES),
             links: 1,
             modified,
@@ -203,7 +195,6 @@ fn directory_attr(
         uid: rights.owner,
         gid: rights.group,
         size: 0,
-        endless: false,
         blocks: 0,
         links,
         modified,

@@ -47,9 +47,11 @@ impl<T: Transport> Fs<T> {
             Node::Root | Node::About => Ok(0),
             Node::Namespace(id) => Ok(self.namespace(id)?.log.state().count),
             Node::File(_, file) if file.kind.is_directory() => Ok(0),
-            Node::File(..) | Node::Record(..) | Node::Start(..) | Node::AboutFile(_) => {
-                Err(Errno::ENOTDIR)
-            }
+            Node::File(..)
+            | Node::Record(..)
+            | Node::Next(..)
+            | Node::Start(..)
+            | Node::AboutFile(_) => Err(Errno::ENOTDIR),
         }
     }
 
@@ -145,7 +147,11 @@ impl<T: Transport> Fs<T> {
             }
             // Any start is there, so none is listed: `cp -r` would wait in the first one.
             Node::File(_, file) if file.kind.is_directory() => {}
-            Node::File(..) | Node::Record(..) | Node::Start(..) | Node::AboutFile(_) => {
+            Node::File(..)
+            | Node::Record(..)
+            | Node::Next(..)
+            | Node::Start(..)
+            | Node::AboutFile(_) => {
                 return Err(Errno::ENOTDIR);
             }
         }

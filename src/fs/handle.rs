@@ -98,6 +98,8 @@ pub(super) enum Output {
     Record {
         n: u64,
         verified: AtomicBool,
+        /// It was written when its name was looked up: its inode never had another size.
+        fixed: bool,
     },
 }
 
@@ -157,20 +159,28 @@ impl OpenView {
 }
 
 impl Output {
-    /// Whether it ends where its attributes say, so that the kernel can cache it, in a log of so many records.
-    pub(super) fn has_size(&self, count: u64) -> bool {
-        match self {
-            Output::View(view) => !view.waits,
-            Output::Lines(_) | Output::Receipts(_) => false,
-            Output::Record { n, .. } => *n < count,
-            Output::Nothing | Output::Count(_) => true,
-        }
+    /// Whether its bytes are all there and never change, so that the kernel may cache it. What grows is never read
+    /// through the page cache: the kernel shows NULs there that nobody wrote, and ends where the file ended
+    /// when somebody last looked.
+    pub(super) fn is_fixed(&self) -> bool {
+        matches!(self, Output::Record { fixed: true, .. })
     }
 
+    /// A record that is written.
     pub(super) fn record(n: u64) -> Output {
         Output::Record {
             n,
             verified: AtomicBool::new(false),
+            fixed: true,
+        }
+    }
+
+    /// A record that was the next one when its name was looked up.
+    pub(super) fn next_record(n: u64) -> Output {
+        Output::Record {
+            n,
+            verified: AtomicBool::new(false),
+            fixed: false,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What is asked about files, and what would change them: lookup, the end, directories, and the refusals.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic;
 use std::time::{Duration, SystemTime};
 
 use super::attr::Attr;
@@ -48,12 +49,16 @@ impl<T: Transport> Fs<T> {
             }
             Node::Namespace(id) => match tree::file_named(name) {
                 Some(file) => Node::File(id, file),
-                None => Node::Record(id, tree::parse_record(name).ok_or(Errno::ENOENT)?),
+                None => self.record_named(id, name)?,
             },
             Node::File(id, directory) if directory.kind.is_directory() => {
                 return self.look_up_start(id, directory, name);
             }
-            Node::File(..) | Node::Record(..) | Node::Start(..) | Node::AboutFile(_) => {
+            Node::File(..)
+            | Node::Record(..)
+            | Node::Next(..)
+            | Node::Start(..)
+            | Node::AboutFile(_) => {
                 return Err(Errno::ENOTDIR);
             }
         };
@@ -67,10 +72,46 @@ impl<T: Transport> Fs<T> {
             // those of another.
             && (self.settings.sync_always || file.kind == Kind::AppendFile)
         {
-            attr.ino = tree::ino_of_lookup(id, file, self.lookups.fetch_add(1, Ordering::Relaxed))?;
+            attr.ino = tree::ino_of_lookup(
+                id,
+                file,
+                self.lookups.fetch_add(1, atomic::Ordering::Relaxed),
+            )?;
             attr.entry_ttl = Duration::ZERO;
         }
         Ok(attr)
+    }
+
+    /// A record, or the one that comes next.
+    fn record_named(&self, id: u32, name: &str) -> Result<Node, Errno> {
+        let n = tree::parse_record(name).ok_or(Errno::ENOENT)?;
+        let namespace = self.namespace(id).map_err(|_| Errno::ENOENT)?;
+        match n.cmp(&namespace.log.state().count) {
+            Ordering::Less => Ok(Node::Record(id, n)),
+            Ordering::Equal => Ok(Node::Next(id, n as u32)),
+            Ordering::Greater => Err(Errno::ENOENT),
+        }
+    }
+
+    /// Whether a file ends at its size: else that is not known, as in `/proc`, or a read there waits.
+    fn ends_where_it_says(&self, node: Node) -> Result<bool, Errno> {
+        Ok(match node {
+            Node::File(id, file) => {
+                let is_json = matches!(file.kind, Kind::JsonLog | Kind::JsonFollow);
+                let is_unknown = || {
+                    let size = self.namespace(id)?.lines_size(file.name);
+                    Ok::<_, Errno>(matches!(size, Size::Unknown))
+                };
+                !(file.kind.waits() || is_json && is_unknown()?)
+            }
+            Node::Start(..) => false,
+            Node::Next(id, low) => {
+                let log = &self.namespace(id)?.log;
+                let count = log.state().count;
+                tree::number_of_next(low, count).is_some_and(|n| n < count)
+            }
+            _ => true,
+        })
     }
 
     fn look_up_start(&self, id: u32, directory: &File, name: &str) -> Result<Attr, Errno> {
@@ -112,12 +153,7 @@ impl<T: Transport> Fs<T> {
             return Err(Errno::EINVAL);
         }
         let attr = self.attr(Node::from_ino(ino)?)?;
-        Ok(Attr {
-            ino,
-            // Who asks for the end gets it there, whatever comes later.
-            endless: attr.endless && handle.is_none(),
-            ..attr
-        })
+        Ok(Attr { ino, ..attr })
     }
 
     /// Where data (`SEEK_DATA`) or a hole (`SEEK_HOLE`) is next, from `offset` on: a file is data up to its
@@ -127,10 +163,10 @@ impl<T: Transport> Fs<T> {
     /// # Errors
     /// `ENXIO` from the end on; `EINVAL` for another `whence`, and where the end is not known; `ESTALE`.
     pub fn seek_data_or_hole(&self, ino: u64, offset: i64, whence: i32) -> Result<i64, Errno> {
-        let attr = self.attr(Node::from_ino(ino)?)?;
-        let size = attr.size as i64;
+        let node = Node::from_ino(ino)?;
+        let size = self.attr(node)?.size as i64;
         match whence {
-            _ if attr.endless => Err(Errno::EINVAL),
+            _ if size == 0 && !self.ends_where_it_says(node)? => Err(Errno::EINVAL),
             libc::SEEK_DATA | libc::SEEK_HOLE if !(0..size).contains(&offset) => Err(Errno::ENXIO),
             libc::SEEK_DATA => Ok(offset),
             libc::SEEK_HOLE => Ok(size),
@@ -149,7 +185,7 @@ impl<T: Transport> Fs<T> {
             Err(errno) => return reply.error(errno),
         };
         let is_input = matches!(node, Node::File(_, f) if f.direction == Direction::In);
-        let is_nudge = caller.thread == self.nudging_thread.load(Ordering::Relaxed);
+        let is_nudge = caller.thread == self.nudging_thread.load(atomic::Ordering::Relaxed);
         let rights = change.mode.is_some() || change.uid.is_some() || change.gid.is_some();
         let changes_nothing = match change {
             SetAttr { size: Some(0), .. } => is_input && !self.settings.read_only,
@@ -218,6 +254,7 @@ impl<T: Transport> Fs<T> {
             | Node::AboutFile(_)
             | Node::File(..)
             | Node::Record(..)
+            | Node::Next(..)
             | Node::Start(..) => return Err(self.refusal()),
         }
         if name == tree::ABOUT {

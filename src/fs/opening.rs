@@ -9,7 +9,7 @@ use super::handle::{Input, NOT_READ, OpenLines, OpenView, Output, lock};
 use super::opener::Opener;
 use super::spool::Spool;
 use super::start::Start;
-use super::tree::{Direction, Kind, Node};
+use super::tree::{self, Direction, Kind, Node};
 use super::view::View;
 use super::{Caller, Fs, Handle, Namespace, Transport};
 
@@ -58,15 +58,17 @@ impl<T: Transport> Fs<T> {
     ///
     /// # Errors
     /// `EROFS` for anything but reading where nothing is written; `EACCES` in the wrong direction, for root too;
-    /// `EPERM` for `log` to be written otherwise than with O_APPEND; `EISDIR`; `ENOENT` for a record that is not
-    /// next; `EOPNOTSUPP` for an `append-file` and a process that cannot be seen in `/proc`.
+    /// `EPERM` for `log` to be written otherwise than with O_APPEND; `EISDIR`; `ESTALE` for a record that is
+    /// gone; `EOPNOTSUPP` for an `append-file` and a process that cannot be seen in `/proc`.
     pub fn open(&self, caller: Caller, ino: u64, access: Access) -> Result<Opened, Errno> {
         let node = Node::from_ino(ino)?;
         let direction = match node {
             Node::Root | Node::About | Node::Namespace(_) => return Err(Errno::EISDIR),
             Node::File(_, file) if file.kind.is_directory() => return Err(Errno::EISDIR),
             Node::File(_, file) => file.direction,
-            Node::Start(..) | Node::Record(..) | Node::AboutFile(_) => Direction::Out,
+            Node::Start(..) | Node::Record(..) | Node::Next(..) | Node::AboutFile(_) => {
+                Direction::Out
+            }
         };
         match (direction, access) {
             (_, access) if self.settings.read_only && access != Access::Read => {
@@ -91,7 +93,7 @@ impl<T: Transport> Fs<T> {
         }
         let namespace = self.namespace(node.namespace().ok_or(Errno::EISDIR)?)?;
         let output = match access.reads() {
-            true => self.output(node)?,
+            true => self.output(node, &namespace)?,
             false => Output::Nothing,
         };
         let input = match node {
@@ -100,14 +102,7 @@ impl<T: Transport> Fs<T> {
             }
             _ => None,
         };
-        let mut cached = false;
-        if let Output::Record { n, .. } = output {
-            let count = namespace.log.state().count;
-            if n > count {
-                return Err(Errno::ENOENT);
-            }
-            cached = n < count;
-        }
+        let cached = output.is_fixed();
         if let Output::Lines(_) = output {
             namespace.offsets.opened();
         }
@@ -133,7 +128,8 @@ impl<T: Transport> Fs<T> {
     }
 
     /// What a read of a node gets.
-    fn output(&self, node: Node) -> Result<Output, Errno> {
+    fn output(&self, node: Node, namespace: &Namespace) -> Result<Output, Errno> {
+        let count = namespace.log.state().count;
         let file = match node {
             Node::Root | Node::About | Node::AboutFile(_) | Node::Namespace(_) => {
                 return Err(Errno::EISDIR);
@@ -143,7 +139,13 @@ impl<T: Transport> Fs<T> {
                 let view = OpenView::new(View::Text, true, start, path.map(Cow::Owned));
                 return Ok(Output::View(view));
             }
+            // Gone, if the log is shorter than it was when the name was looked up.
+            Node::Record(_, n) if n >= count => return Err(Errno::ESTALE),
             Node::Record(_, n) => return Ok(Output::record(n)),
+            Node::Next(_, low) => {
+                let n = tree::number_of_next(low, count).ok_or(Errno::ESTALE)?;
+                return Ok(Output::next_record(n));
+            }
             Node::File(_, file) => file,
         };
         let waits = file.kind.waits();

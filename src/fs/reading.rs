@@ -53,10 +53,10 @@ impl<T: Transport> Fs<T> {
     /// of file, one in non-blocking mode gets `EAGAIN`, any other is parked under `unique`, the kernel's
     /// number of its request, and answered when there is something.
     ///
-    /// For the page cache a file that waits is not read at all, but `EINVAL`: the kernel would end it where
-    /// it ends now. Nor is an append file, which gives each byte once. So `sendfile` and `splice` fail, and
-    /// the programs that try them first (`cat` of BusyBox and of the Rust coreutils, `io::copy`) read
-    /// instead, and wait.
+    /// For the page cache nothing is read but a record that is written; all else is `EINVAL`: the kernel would end
+    /// it where it ended when somebody last looked, and, where it has grown meanwhile, show NULs of its own. So
+    /// `sendfile` and `splice` fail, and the programs that try them first (`cat` of BusyBox and of the Rust
+    /// coreutils, `io::copy`) read instead, and wait.
     pub fn read(
         &self,
         fh: u64,
@@ -73,7 +73,7 @@ impl<T: Transport> Fs<T> {
                 None => return reply.error(errno),
             },
         };
-        if mode.for_page_cache && !handle.output.has_size(handle.namespace.log.state().count) {
+        if mode.for_page_cache && !handle.output.is_fixed() {
             return reply.error(Errno::EINVAL);
         }
         self.read_when_near(handle, unique, offset, size, mode, reply);
@@ -371,7 +371,9 @@ fn find(handle: &Handle, offset: u64, size: usize, buffers: &mut Buffers) -> Res
             let text = count_text(shown.load(Ordering::Relaxed));
             out.extend_from_slice(piece(&text, offset, size));
         }
-        Output::Record { n, verified } => record(log, RecordNo(*n), verified, offset, size, out)?,
+        Output::Record { n, verified, .. } => {
+            record(log, RecordNo(*n), verified, offset, size, out)?
+        }
     }
     Ok(Found::Bytes)
 }

@@ -223,6 +223,7 @@ impl<T: Transport> Fs<T> {
             | Node::AboutFile(_)
             | Node::File(..)
             | Node::Record(..)
+            | Node::Next(..)
             | Node::Start(..) => return Err(Errno::EPERM),
         };
         let held = namespace.as_deref().map_or(&self.rights, |ns| &ns.rights);

@@ -10,7 +10,7 @@
 //!               bits 39..0: 1 the root, 2 .immuta, 3 and on the position in ABOUT_FILES + 3
 //! bits 39..0    0: the directory; 1 to 255: position in FILES + 1; 256 + N: record N
 //!               with bit 63: bits 39..32 the position in FILES + 1, or 255 for a file in from/ or since/;
-//!               bits 31..0 a running number
+//!               bits 31..0 a running number; or 254, and bits 31..0 those of the number of the next record
 //! ```
 
 use super::errno::Errno;
@@ -210,8 +210,11 @@ pub enum Node {
     Namespace(u32),
     /// A fixed file of a namespace.
     File(u32, &'static File),
-    /// A record of a namespace, written or next.
+    /// A record of a namespace, written.
     Record(u32, u64),
+    /// The next record of a namespace, by the lowest 32 bits of its number; written meanwhile, or not. It has an inode
+    /// of its own: what the kernel thinks of it before it is written must not be what it thinks of the record.
+    Next(u32, u32),
     /// The text of a namespace from somewhere on, by the number that its lookup was given.
     Start(u32, u32),
     /// The directory that tells of the whole mount.
@@ -234,6 +237,7 @@ const FIRST_ABOUT_FILE_INO: u64 = 3;
 const LOW_BITS: u32 = 40;
 const RUNNING_BITS: u32 = 32;
 const START: u64 = 255;
+const NEXT: u64 = 254;
 const FIRST_RECORD: u64 = 256;
 /// Records above this have no inode number: 1.1 x 10^12 in one namespace.
 const MAX_RECORD: u64 = (1 << LOW_BITS) - 1 - FIRST_RECORD;
@@ -243,9 +247,11 @@ impl Node {
     pub fn namespace(self) -> Option<u32> {
         match self {
             Node::Root | Node::About | Node::AboutFile(_) => None,
-            Node::Namespace(id) | Node::File(id, _) | Node::Record(id, _) | Node::Start(id, _) => {
-                Some(id)
-            }
+            Node::Namespace(id)
+            | Node::File(id, _)
+            | Node::Record(id, _)
+            | Node::Next(id, _)
+            | Node::Start(id, _) => Some(id),
         }
     }
 
@@ -268,6 +274,7 @@ impl Node {
             }
             Node::Record(_, n) if n > MAX_RECORD => return Err(Errno::EOVERFLOW),
             Node::Record(ns, n) => u64::from(ns) << LOW_BITS | (FIRST_RECORD + n),
+            Node::Next(ns, low) => running(ns, NEXT, low),
             Node::Start(ns, id) => running(ns, START, id),
         })
     }
@@ -294,6 +301,7 @@ impl Node {
             {
                 Some(file) if ns != 0 => Ok(Node::File(ns, file)),
                 None if ns != 0 && low == START => Ok(Node::Start(ns, running)),
+                None if ns != 0 && low == NEXT => Ok(Node::Next(ns, running)),
                 _ => Err(Errno::ESTALE),
             };
         }
@@ -313,6 +321,13 @@ impl Node {
                 .ok_or(Errno::ESTALE),
         }
     }
+}
+
+/// The number of a record that was next when it was looked up, in a log that has `count` records now: the highest one
+/// with these lowest bits that is written or next. `None`: none is.
+pub fn number_of_next(low: u32, count: u64) -> Option<u64> {
+    let back = (count as u32).wrapping_sub(low);
+    count.checked_sub(u64::from(back))
 }
 
 /// An inode number for one lookup of a fixed file. The kernel lets one write at a time into an inode; writers
@@ -345,10 +360,23 @@ mod tests {
         nodes.extend(ABOUT_FILES.iter().map(|(_, about)| Node::AboutFile(*about)));
         nodes.extend(FILES.iter().map(|f| Node::File(77, f)));
         nodes.extend([0, 1, 1 << 39, MAX_RECORD].map(|n| Node::Record(77, n)));
+        nodes.extend([0, 1, u32::MAX].map(|n| Node::Next(77, n)));
         nodes.extend([0, 1, u32::MAX].map(|n| Node::Start(77, n)));
         for node in nodes {
             assert_eq!(Node::from_ino(node.ino().unwrap()), Ok(node));
         }
+    }
+
+    #[test]
+    fn the_next_record_is_found_by_the_lowest_bits_of_its_number() {
+        const ROUND: u64 = 1 << 32;
+        for next in [0, 1, ROUND - 1, ROUND, ROUND + 7, 5 * ROUND] {
+            for since in [0, 1, 1000, ROUND - 1] {
+                assert_eq!(number_of_next(next as u32, next + since), Some(next));
+            }
+        }
+        // A log that has shrunk.
+        assert_eq!(number_of_next(7, 6), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! | | `user.immuta.format` | how the log lies on the disk |
 
 use super::errno::Errno;
-use super::tree::{Kind, Node};
+use super::tree::{self, Kind, Node};
 use super::{Fs, Transport};
 use crate::log::RecordNo;
 
@@ -62,6 +62,13 @@ impl<T: Transport> Fs<T> {
 
     fn xattr(&self, node: Node, name: &str) -> Result<String, Errno> {
         let log = &self.namespace(node.namespace().ok_or(Errno::ENODATA)?)?.log;
+        let node = match node {
+            Node::Next(id, low) => {
+                let n = tree::number_of_next(low, log.state().count).ok_or(Errno::ESTALE)?;
+                Node::Record(id, n)
+            }
+            node => node,
+        };
         match (name, node) {
             (RECORD, Node::Record(_, n)) => Ok(n.to_string()),
             (INDEX, Node::Record(_, n)) if n < log.state().count => {
@@ -77,7 +84,7 @@ impl<T: Transport> Fs<T> {
 /// The attributes that a node has.
 fn names(node: Node) -> &'static [&'static str] {
     match node {
-        Node::Record(..) => &[RECORD, INDEX],
+        Node::Record(..) | Node::Next(..) => &[RECORD, INDEX],
         Node::Namespace(_) | Node::Start(..) => &[COUNT, FORMAT],
         Node::File(_, file) => match file.kind {
             Kind::Follow

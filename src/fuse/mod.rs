@@ -1,6 +1,5 @@
 //! fuser's calls to the file system's, and back. Nothing is decided here: convert, call, reply.
 
-mod endless;
 pub(crate) mod interrupt;
 pub(crate) mod mount;
 pub(crate) mod nudge;
@@ -14,7 +13,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-pub(crate) use endless::Endless;
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags,
     IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, PollEvents, PollFlags,
@@ -53,8 +51,8 @@ fn utf8(name: &OsStr) -> Result<&str, Errno> {
     name.to_str().ok_or(Errno::EINVAL)
 }
 
-/// The file system behind a FUSE session, and what the kernel is told beside its answers.
-pub(crate) struct FuseFs(pub(crate) Arc<Fs<Kernel>>, pub(crate) Arc<Endless>);
+/// The file system behind a FUSE session.
+pub(crate) struct FuseFs(pub(crate) Arc<Fs<Kernel>>);
 
 impl Filesystem for FuseFs {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
@@ -87,11 +85,7 @@ impl Filesystem for FuseFs {
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
-        let attr = self.0.getattr(ino.0, fh.map(|fh| fh.0));
-        if attr.is_ok_and(|attr| attr.endless) {
-            self.1.show(ino);
-        }
-        reply_attr(reply, attr);
+        reply_attr(reply, self.0.getattr(ino.0, fh.map(|fh| fh.0)));
     }
 
     fn setattr(

@@ -38,22 +38,25 @@ fn regression_a_count_that_grows_while_it_is_read_is_one_number() {
 }
 
 #[test]
-fn what_has_no_sure_size_is_not_read_for_the_page_cache() {
+fn what_grows_is_not_read_for_the_page_cache_and_a_written_record_is() {
     let tree = Tree::new();
     tree.append(b"x");
     let about = tree.fs.lookup(ROOT, ".immuta").unwrap().ino;
     let status = tree.fs.lookup(about, "status").unwrap().ino;
-    let files = [
-        tree.open("log.jsonl"),
-        tree.open("follow.jsonl"),
-        tree.open("stats"),
-        tree.fs.open(ME, status, Access::Read).unwrap().fh,
-    ];
+    let for_page_cache = ReadMode {
+        for_page_cache: true,
+        ..NOW
+    };
+    let next = tree.open("1");
+    let ino = tree.ino("1");
+    tree.append(b"the next one");
+    let names = "follow log count frames follow-frames log.jsonl follow.jsonl stats";
+    let mut files: Vec<u64> = names.split(' ').map(|name| tree.open(name)).collect();
+    files.push(tree.fs.open(ME, status, Access::Read).unwrap().fh);
+    // Also when it is opened, by the inode that it had before, when it has been written.
+    files.extend([next, tree.fs.open(ME, ino, Access::Read).unwrap().fh]);
     for file in files {
-        let mode = ReadMode {
-            for_page_cache: true,
-            ..NOW
-        };
+        let mode = for_page_cache;
         tree.fs.read(file, 2, 0, 100, mode, tree.reply("sendfile"));
         assert_eq!(
             tree.next(),
@@ -61,6 +64,35 @@ fn what_has_no_sure_size_is_not_read_for_the_page_cache() {
         );
         assert!(matches!(tree.read(file, 0, 100), Some(Answer::Data(d)) if !d.is_empty()));
     }
+    let opened = tree.fs.open(ME, tree.ino("1"), Access::Read).unwrap();
+    assert!(opened.cached);
+    let reply = tree.reply("sendfile");
+    (tree.fs).read(opened.fh, 2, 0, 100, for_page_cache, reply);
+    assert_eq!(tree.next(), Some(("sendfile", data(b"the next one"))));
+}
+
+/// The kernel raised the size of the inode while it was the next record's, and kept that when it was written.
+#[test]
+fn regression_the_next_record_and_the_written_one_have_inodes_of_their_own() {
+    let tree = Tree::new();
+    let next = tree.ino("0");
+    let size = |ino| tree.fs.getattr(ino, None).map(|attr| attr.size);
+    assert_eq!(size(next), Ok(0));
+    let lookup = |name| {
+        let ns = tree.fs.lookup(ROOT, "ns").unwrap().ino;
+        tree.fs.lookup(ns, name).unwrap()
+    };
+    assert_eq!(lookup("0").entry_ttl, std::time::Duration::ZERO);
+    tree.append(b"record");
+    let written = tree.ino("0");
+    assert_ne!(written, next);
+    assert_eq!((size(written), size(next)), (Ok(6), Ok(6)));
+    assert!(!tree.fs.open(ME, next, Access::Read).unwrap().cached);
+    // A number that no lookup has given.
+    let beyond = written + 1;
+    assert_eq!(size(beyond), Err(Errno::ESTALE));
+    let opened = tree.fs.open(ME, beyond, Access::Read).map(|_| ());
+    assert_eq!(opened, Err(Errno::ESTALE));
 }
 
 #[test]
