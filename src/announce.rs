@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use immuta::programs::cli::Cli;
+use immuta::programs::one_line;
 
 use crate::notify::ServiceManager;
 use crate::{daemon, logging};
@@ -42,7 +43,12 @@ pub(crate) fn announce(
 
 /// The line for people.
 fn announcement(mounted: &Mounted<'_>, in_terminal: bool) -> String {
-    let (place, logs_dir) = (mounted.place.display(), mounted.logs_dir.display());
+    // The line is one line, whatever the names are.
+    let (place, logs_dir) = (
+        mounted.place.to_string_lossy(),
+        mounted.logs_dir.to_string_lossy(),
+    );
+    let (place, logs_dir) = (one_line(&place), one_line(&logs_dir));
     if !mounted.is_ours {
         return format!(
             "immuta-fs: serving '{place}', logs in '{logs_dir}' (ends when it is unmounted)\n"

@@ -6,12 +6,15 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use env_logger::{Builder, Env, Logger, Target};
+use immuta::programs::one_line;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::syslog::{Facility, LogFlags, Severity, openlog, syslog};
 
 use crate::late_replies::LateRepliesAreNoErrors;
+use crate::messages::Bounded;
 
 /// Who may read a log file that is made here, less what the umask takes.
 const LOG_FILE_MODE: u32 = 0o640;
@@ -63,8 +66,8 @@ pub(crate) fn begin(sink: Sink<'_>, level: LevelFilter) -> Result<(), String> {
     let logger = builder.build();
     log::set_max_level(logger.filter());
     let logger: Box<dyn Log> = match sink {
-        Sink::Syslog => Box::new(LateRepliesAreNoErrors(Syslog(logger))),
-        Sink::Stderr | Sink::File(_) => Box::new(LateRepliesAreNoErrors(logger)),
+        Sink::Syslog => bounded(Syslog(logger)),
+        Sink::Stderr | Sink::File(_) => bounded(logger),
     };
     log::set_boxed_logger(logger).map_err(|e| e.to_string())?;
     if sink != Sink::Stderr {
@@ -72,6 +75,10 @@ pub(crate) fn begin(sink: Sink<'_>, level: LevelFilter) -> Result<(), String> {
         std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
     }
     Ok(())
+}
+
+fn bounded(logger: impl Log + 'static) -> Box<dyn Log> {
+    Box::new(LateRepliesAreNoErrors(Bounded::new(logger, Instant::now)))
 }
 
 fn open(path: &Path) -> std::io::Result<File> {
@@ -95,6 +102,8 @@ pub(crate) fn miss_syslog() {
 
 /// The program ends with this error: it is said on standard error, and in the log if that is elsewhere.
 pub(crate) fn last_words(error: &dyn Display) {
+    let error = error.to_string();
+    let error = one_line(&error);
     if is_journal() {
         eprintln!("<{}>immuta-fs: {error}", Severity::LOG_ERR as u8);
     } else {

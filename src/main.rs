@@ -7,6 +7,7 @@ mod fuse;
 mod helper;
 mod late_replies;
 mod logging;
+mod messages;
 mod notify;
 mod open;
 mod serve;
@@ -109,11 +110,13 @@ fn serve(cli: &Cli) -> ExitCode {
     let served = device
         .map_err(|e| e.into())
         .and_then(|device| serve::serve(cli, device));
-    match served {
+    let status = match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             logging::last_words(&e);
             ExitCode::from(STATUSES.failed)
         }
-    }
+    };
+    log::logger().flush();
+    status
 }

@@ -6,6 +6,8 @@ pub mod mounts;
 pub mod options;
 pub mod watch;
 
+use std::borrow::Cow;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// What is wrong with a command line, in one line, with the command whose `--help` tells how it is done right.
@@ -30,4 +32,24 @@ pub fn usage_error(error: &clap::Error, command: &str) -> String {
         return format!("{what} (do you mean '{}'?)", near.join("' or '"));
     }
     format!("{what} ({command} --help tells how)")
+}
+
+/// A message as one line: control characters in it, a line break or an escape sequence in a name, say, are written as
+/// Rust writes them (`\n`, `\u{1b}`), and so are the characters that change the direction or the line of a text.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    let is_unsafe = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+    };
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut line = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match is_unsafe(c) {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    Cow::Owned(line)
 }

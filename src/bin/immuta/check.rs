@@ -91,7 +91,7 @@ fn verify(options: Options, names: &[String], json: bool) -> Result<(), Failure>
                 writeln!(out, "{{\"namespace\":\"{name}\",\"error\":{why}}}")?;
             } else {
                 out.flush()?;
-                eprintln!("immuta: {why}");
+                crate::say(why);
             }
             continue;
         }

@@ -19,11 +19,12 @@ mod source;
 mod tail;
 mod top;
 
+use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use immuta::programs::usage_error;
+use immuta::programs::{one_line, usage_error};
 
 use failure::Failure;
 
@@ -86,7 +87,7 @@ fn run(command: Command) -> Result<(), Failure> {
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off"))
-        .format(|out, record| writeln!(out, "immuta: {}", record.args()))
+        .format(|out, record| writeln!(out, "immuta: {}", one_line(&record.args().to_string())))
         .init();
     if let Some(answered) = doctor::answer() {
         return match answered {
@@ -99,7 +100,7 @@ fn main() -> ExitCode {
         // The help and the version are no errors.
         Err(e) if !e.use_stderr() => e.exit(),
         Err(e) => {
-            eprintln!("immuta: {}", usage(&e));
+            say(&usage(&e));
             return ExitCode::from(USAGE_ERROR);
         }
     };
@@ -109,13 +110,18 @@ fn main() -> ExitCode {
         Err(Failure::Output(e)) if e.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Said) => ExitCode::FAILURE,
         Err(e) => {
-            eprintln!("immuta: {e}");
+            say(&e);
             match e {
                 Failure::Usage(_) => ExitCode::from(USAGE_ERROR),
                 _ => ExitCode::FAILURE,
             }
         }
     }
+}
+
+/// Says on standard error what is wrong, in one line, whatever the names in it are.
+fn say(what: &dyn Display) {
+    eprintln!("immuta: {}", one_line(&what.to_string()));
 }
 
 /// What is wrong with the command line, and which help tells how it is done right.

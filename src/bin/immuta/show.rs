@@ -58,7 +58,7 @@ impl Stat {
         out.flush()?;
         let failed = storage.failed();
         for (_, why) in &failed {
-            eprintln!("immuta: {why}");
+            crate::say(why);
         }
         if failed.is_empty() {
             Ok(())

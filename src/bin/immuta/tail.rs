@@ -182,7 +182,7 @@ impl<W: Write> Shown<'_, W> {
             match self.printer.print(&mut self.next, end, |_| ()) {
                 Err(Failure::Engine(e @ Error::Damaged { .. })) => {
                     self.printer.flush()?;
-                    eprintln!("immuta: {e}");
+                    crate::say(&e);
                     self.damaged = true;
                     self.next += 1;
                 }

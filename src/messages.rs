@@ -1,0 +1,192 @@
+//! What a caller of the mount can do to the log of the program: nothing. Names that hold control characters forge no
+//! lines, and a message that a caller can provoke as often as he likes is written ten times in ten seconds.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use immuta::programs::one_line;
+use log::{Level, Log, Metadata, Record};
+
+/// How often a warning or an error of one kind, about one thing, is written in [`PERIOD`].
+const MOST: u64 = 10;
+const PERIOD: Duration = Duration::from_secs(10);
+/// More kinds than this are not told apart.
+const MOST_KINDS: usize = 10_000;
+
+/// Where a message comes from, and the first thing that it quotes: the namespace, nearly always.
+type Kind = (Option<String>, Option<u32>, String);
+
+/// Messages of one kind, since the first of them in a period.
+struct Seen {
+    since: Instant,
+    written: u64,
+    left_out: u64,
+}
+
+/// Counts messages of each kind.
+#[derive(Default)]
+pub(crate) struct Limiter {
+    seen: HashMap<Kind, Seen>,
+    /// Some kind may have left messages out, and no period ends before this.
+    ends: Option<Instant>,
+}
+
+/// What is to be done with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Write,
+    /// Write it, and say that more like it will be left out.
+    WriteAsTheLast,
+    LeaveOut,
+}
+
+impl Limiter {
+    /// Decides on a message that comes at `now`.
+    pub(crate) fn admit(&mut self, kind: Kind, now: Instant) -> Verdict {
+        let kind = match self.seen.len() < MOST_KINDS || self.seen.contains_key(&kind) {
+            true => kind,
+            false => (None, None, String::new()),
+        };
+        let seen = self.seen.entry(kind).or_insert(Seen {
+            since: now,
+            written: 0,
+            left_out: 0,
+        });
+        if now.saturating_duration_since(seen.since) >= PERIOD {
+            *seen = Seen {
+                since: now,
+                written: 0,
+                left_out: 0,
+            };
+        }
+        self.ends.get_or_insert(now + PERIOD);
+        if seen.written == MOST {
+            seen.left_out += 1;
+            return Verdict::LeaveOut;
+        }
+        seen.written += 1;
+        match seen.written {
+            MOST => Verdict::WriteAsTheLast,
+            _ => Verdict::Write,
+        }
+    }
+
+    /// Forgets the kinds whose period has ended, or all. Returns how many messages of them were left out, by what they
+    /// quote.
+    pub(crate) fn ended(&mut self, now: Option<Instant>) -> Vec<(String, u64)> {
+        if self
+            .ends
+            .is_none_or(|ends| now.is_some_and(|now| now < ends))
+        {
+            return Vec::new();
+        }
+        let mut left_out = Vec::new();
+        self.seen.retain(|(_, _, about), seen| {
+            let goes_on = now.is_some_and(|now| now.saturating_duration_since(seen.since) < PERIOD);
+            if !goes_on && seen.left_out > 0 {
+                left_out.push((about.clone(), seen.left_out));
+            }
+            goes_on
+        });
+        self.ends = self.seen.values().map(|seen| seen.since + PERIOD).min();
+        left_out.sort();
+        left_out
+    }
+}
+
+/// A log that passes messages on as single lines, and not too many.
+pub(crate) struct Bounded<L> {
+    log: L,
+    now: fn() -> Instant,
+    limiter: Mutex<Limiter>,
+}
+
+impl<L: Log> Bounded<L> {
+    pub(crate) fn new(log: L, now: fn() -> Instant) -> Self {
+        Bounded {
+            log,
+            now,
+            limiter: Mutex::default(),
+        }
+    }
+
+    fn write(&self, like: &Record<'_>, text: impl fmt::Display) {
+        self.log.log(
+            &Record::builder()
+                .level(like.level())
+                .target(like.target())
+                .module_path(like.module_path())
+                .file(like.file())
+                .line(like.line())
+                .args(format_args!("{text}"))
+                .build(),
+        );
+    }
+
+    fn tell_ended(&self, now: Option<Instant>) {
+        let ended = {
+            let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+            limiter.ended(now)
+        };
+        for (about, left_out) in ended {
+            let text = match about.as_str() {
+                "" => format!("{left_out} more messages of one kind were left out"),
+                about => {
+                    format!("{left_out} more messages of one kind about '{about}' were left out")
+                }
+            };
+            self.log.log(
+                &Record::builder()
+                    .level(Level::Warn)
+                    .target(module_path!())
+                    .args(format_args!("{text}"))
+                    .build(),
+            );
+        }
+    }
+}
+
+impl<L: Log> Log for Bounded<L> {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.log.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.log.enabled(record.metadata()) {
+            return;
+        }
+        let text = record.args().to_string();
+        let text = one_line(&text);
+        let now = (self.now)();
+        self.tell_ended(Some(now));
+        // What a caller provokes is a warning or an error; what is less tells of the life of the daemon.
+        if record.level() > Level::Warn {
+            return self.write(record, text);
+        }
+        let kind = (
+            record.file().map(str::to_owned),
+            record.line(),
+            text.split('\'').nth(1).unwrap_or_default().to_owned(),
+        );
+        let verdict = {
+            let mut limiter = self.limiter.lock().unwrap_or_else(PoisonError::into_inner);
+            limiter.admit(kind, now)
+        };
+        match verdict {
+            Verdict::Write => self.write(record, text),
+            Verdict::WriteAsTheLast => self.write(
+                record,
+                format_args!("{text} [more messages like this one are left out for up to 10s]"),
+            ),
+            Verdict::LeaveOut => {}
+        }
+    }
+
+    /// Nothing comes any more: says what was left out.
+    fn flush(&self) {
+        self.tell_ended(None);
+        self.log.flush();
+    }
+}
