@@ -2,11 +2,16 @@
 
 mod engine_support;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use engine_support::{Bench, contents, owned};
-use immuta::{Error, Format, Storage};
+use immuta::{
+    DirEntry, Disk, DiskFile, Error, FileStat, Format, OpenMode, Options, StdDisk, Storage,
+};
 
 /// The header as the Go library writes it, behind `count` records.
 fn set_header(bench: &Bench, count: u64, last_index: u64) {
@@ -190,4 +195,83 @@ fn a_follower_of_a_busy_writer_sees_whole_records_in_order() {
             assert_eq!(next, 6000);
         });
     }
+}
+
+/// The machine's disk, which counts how often a log is opened.
+#[derive(Debug, Default)]
+struct Counting(AtomicU64);
+
+impl Disk for Counting {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        self.0.fetch_add(
+            u64::from(path.extension() == Some("log".as_ref())),
+            Ordering::Relaxed,
+        );
+        StdDisk.open(path, mode)
+    }
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        StdDisk.create_dir(dir)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        StdDisk.list(dir)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        StdDisk.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        StdDisk.sync_dir(dir)
+    }
+    fn stat(&self, path: &Path) -> io::Result<Option<FileStat>> {
+        StdDisk.stat(path)
+    }
+}
+
+/// Each event of a log that could not be opened had it, and all others like it, detected again.
+#[test]
+fn regression_a_log_that_cannot_be_opened_is_looked_at_again_only_when_it_has_changed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name);
+    let storage = Storage::open(Options::new(dir.path()).namespaces(["good"])).expect("opened");
+    storage.append("good", &b"one"[..]).expect("appended");
+    storage.close().expect("closed");
+    drop(storage);
+    std::fs::write(path("bad.log"), "no log of any format").expect("written");
+    let disk = Arc::new(Counting::default());
+    let options = Options::new(dir.path())
+        .read_only(true)
+        .disk(Arc::clone(&disk) as Arc<dyn Disk>);
+    let reader = Storage::open(options).expect("opened");
+    assert_eq!(reader.failed().len(), 1);
+    let opened = disk.0.load(Ordering::Relaxed);
+    for _ in 0..100 {
+        assert!(reader.rescan().expect("listed").is_empty());
+    }
+    assert_eq!(disk.0.load(Ordering::Relaxed), opened);
+    assert_eq!(reader.looks_again_in(), None);
+
+    for kind in ["log", "idx"] {
+        std::fs::copy(path(&format!("good.{kind}")), path(&format!("new.{kind}"))).expect("copied");
+        std::fs::rename(path(&format!("new.{kind}")), path(&format!("bad.{kind}"))).expect("moved");
+    }
+    // Too early, or not.
+    let mut found = reader.rescan().expect("listed");
+    while found.is_empty() {
+        thread::park_timeout(reader.looks_again_in().expect("it is looked at again"));
+        found = reader.rescan().expect("listed");
+    }
+    assert_eq!(
+        contents(&reader.log("bad").expect("there")),
+        owned(&[b"one"])
+    );
+    assert!(reader.failed().is_empty());
+    let [a, b] = ["bad", "good"].map(|name| reader.log(name).expect("there").id());
+    assert_ne!(a, b, "two logs have one id");
+
+    // One that goes is forgotten, and closed.
+    let log = reader.log("bad").expect("there");
+    std::fs::remove_file(path("bad.log")).expect("removed");
+    assert_eq!(reader.forget_gone(Some("good")).len(), 0);
+    assert_eq!(reader.forget_gone(Some("bad")).len(), 1);
+    assert!(log.state().closed);
+    assert!(matches!(reader.log("bad"), Err(Error::NotFound { .. })));
 }

@@ -110,6 +110,88 @@ fn another_daemon_is_followed_and_so_are_the_logs_that_it_makes() {
     writer.append("the writer never noticed\n");
 }
 
+/// > With `--read-only`, each name shows its own log, also that of a copy made beside it (`cp orders.* backup.*`).
+#[test]
+fn a_copy_of_a_log_beside_it_shows_its_own_bytes() {
+    let writer = Mount::new();
+    writer.append("one\n");
+    for kind in ["log", "idx"] {
+        let of = |name: &str| writer.logs().join(format!("{name}.{kind}"));
+        fs::copy(of("default"), of("backup")).unwrap();
+    }
+    writer.append("two\n");
+    let mut reader = Mount::idle(&["--read-only"]);
+    symlink(writer.logs(), reader.logs()).unwrap();
+    reader.start();
+    let copied_later = |kind: &str| {
+        let of = |name: &str| writer.logs().join(format!("{name}.{kind}"));
+        fs::copy(of("backup"), of("later")).unwrap();
+    };
+    copied_later("idx");
+    copied_later("log");
+    let path = |name: &str| reader.path().join(name);
+    common::eventually("the later copy is shown", || path("later/0").exists());
+    let expected = [".immuta", "backup", "default", "later"].map(str::to_owned);
+    assert_eq!(names(&reader.path()), expected.into());
+    let mut follow = Reader::start("cat", &[&path("backup/follow")]);
+    assert_eq!(follow.line().as_deref(), Some("one"));
+    writer.append("three\n");
+    common::eventually("the third is shown", || reader.count() == 3);
+    for (name, text) in [
+        ("default", "one\ntwo\nthree\n"),
+        ("backup", "one\n"),
+        ("later", "one\n"),
+    ] {
+        assert_eq!(
+            fs::read_to_string(path(name).join("log")).unwrap(),
+            text,
+            "{name}"
+        );
+        let count = format!("{}\n", text.lines().count());
+        assert_eq!(
+            fs::read_to_string(path(name).join("count")).unwrap(),
+            count,
+            "{name}"
+        );
+    }
+    assert!(follow.rest().is_empty());
+    assert!(reader.stop().success());
+}
+
+/// > With `--read-only`, a namespace that its writer removes is gone, and whoever reads from it gets end of file; one
+/// > that is made again under its name is a new one.
+#[test]
+fn a_namespace_that_its_writer_removes_and_makes_again_is_followed() {
+    let writer = Mount::new();
+    writer.append("another\n");
+    fs::create_dir(writer.path().join("again")).unwrap();
+    let mut reader = Mount::idle(&["--read-only"]);
+    symlink(writer.logs(), reader.logs()).unwrap();
+    reader.start();
+    let theirs = reader.path().join("again");
+    let follow = Reader::start("cat", &[&theirs.join("follow")]);
+    follow.wait_until_blocked();
+    fs::remove_dir(writer.path().join("again")).unwrap();
+    assert!(follow.end("cat").success());
+    common::eventually("it is gone", || !theirs.exists());
+    fs::create_dir(writer.path().join("again")).unwrap();
+    append(&writer.path().join("again/append"), "second\n").unwrap();
+    common::eventually("it is there again", || theirs.join("0").exists());
+    assert_eq!(fs::read_to_string(theirs.join("log")).unwrap(), "second\n");
+    // A log that is moved into the place of another, as a mirror's program does.
+    let mut follow = Reader::start("cat", &[&theirs.join("follow")]);
+    assert_eq!(follow.line().as_deref(), Some("second"));
+    let on_disk = |name: &str| writer.logs().join(name);
+    fs::copy(on_disk("default.log"), on_disk("new")).unwrap();
+    fs::remove_file(on_disk("again.idx")).unwrap();
+    fs::rename(on_disk("new"), on_disk("again.log")).unwrap();
+    assert!(follow.end("cat").success());
+    common::eventually("the other log is shown", || {
+        fs::read_to_string(theirs.join("log")).is_ok_and(|text| text == "another\n")
+    });
+    assert!(reader.stop().success());
+}
+
 /// > With `--read-only` everything that would change something is EROFS: opening a file for writing, `mkdir`, `rmdir`,
 /// > `chmod`, `chown`, `utimes`, `unlink`, `rename`, `link`, `symlink` and `mknod`.
 #[test]

@@ -58,7 +58,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::thread;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::log::{Log, Storage};
 use about::Snapshots;
@@ -239,11 +239,8 @@ impl<T: Transport> Fs<T> {
     /// new to whoever waits for it. Only of use when the storage is open for reading only.
     pub fn refresh(&self, name: Option<&str>) {
         let known = name.and_then(|name| self.namespace_named(name).ok());
-        if known.is_none() {
-            match self.storage.rescan() {
-                Ok(new) => self.show(new),
-                Err(e) => ::log::error!("cannot look for new logs: {e}"),
-            }
+        if known.is_none() && name.is_none_or(|name| self.storage.may_open_now(name)) {
+            self.look_for_new();
         }
         let namespaces = match (known, name) {
             (Some(known), _) => vec![known],
@@ -265,6 +262,36 @@ impl<T: Transport> Fs<T> {
                     "cannot follow namespace '{}': {e}",
                     namespace.log.namespace()
                 ),
+            }
+        }
+    }
+
+    /// Shows the logs that another process has made. Only of use when the storage is open for reading only.
+    pub fn look_for_new(&self) {
+        match self.storage.rescan() {
+            Ok(new) => self.show(new),
+            Err(e) => ::log::error!("cannot look for new logs: {e}"),
+        }
+    }
+
+    /// When [`Fs::look_for_new`] is to be called although nothing has changed any more; `None`: not before something
+    /// has.
+    pub fn looks_again_in(&self) -> Option<Duration> {
+        self.storage.looks_again_in()
+    }
+
+    /// Another process may have removed or replaced the log of this name; `None`: any. What is gone is not shown any
+    /// more, and whoever reads from it gets end of file. Only of use when the storage is open for reading only.
+    pub fn forget_gone(&self, name: Option<&str>) {
+        for log in self.storage.forget_gone(name) {
+            let gone = self
+                .namespaces
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&log.id());
+            *lock(&self.names_changed) = SystemTime::now();
+            if let Some(namespace) = gone {
+                self.grew(&namespace);
             }
         }
     }

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,6 +31,27 @@ pub struct DirEntry {
     pub is_file: bool,
 }
 
+/// What tells one file from another, and whether it has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStat {
+    /// The file system it is in, and its number there. No other file has them as long as this one is open.
+    pub identity: (u64, u64),
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// When its bytes changed last: seconds and nanoseconds.
+    pub modified: (i64, i64),
+}
+
+impl From<std::fs::Metadata> for FileStat {
+    fn from(metadata: std::fs::Metadata) -> Self {
+        FileStat {
+            identity: (metadata.dev(), metadata.ino()),
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
 /// Files by path.
 pub trait Disk: Send + Sync + Debug {
     /// Opens a file.
@@ -41,6 +62,10 @@ pub trait Disk: Send + Sync + Debug {
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
     /// Takes a file's name away.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// The file that a path leads to; `None`, the default: such a disk cannot tell.
+    fn stat(&self, _path: &Path) -> io::Result<Option<FileStat>> {
+        Ok(None)
+    }
     /// Returns when the names in a directory are on the disk.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// A number that changes whenever writes that were not synced may have been lost: with each boot of the
@@ -60,6 +85,10 @@ pub trait DiskFile: Send + Sync + Debug {
     fn set_len(&self, bytes: u64) -> io::Result<()>;
     /// The file's length in bytes.
     fn len(&self) -> io::Result<u64>;
+    /// Which file it is; `None`, the default: such a disk cannot tell.
+    fn stat(&self) -> io::Result<Option<FileStat>> {
+        Ok(None)
+    }
     /// Whether the file has no bytes.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
@@ -190,6 +219,10 @@ impl Disk for StdDisk {
         std::fs::remove_file(path)
     }
 
+    fn stat(&self, path: &Path) -> io::Result<Option<FileStat>> {
+        Ok(Some(std::fs::symlink_metadata(path)?.into()))
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
     }
@@ -207,6 +240,10 @@ impl Disk for StdDisk {
 struct StdFile(File);
 
 impl DiskFile for StdFile {
+    fn stat(&self) -> io::Result<Option<FileStat>> {
+        Ok(Some(self.0.metadata()?.into()))
+    }
+
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.0.read_at(buf, offset)
     }

@@ -55,6 +55,7 @@ pub(crate) enum Wrote {
 // Locks, outer to inner: the group's, `writer`, `written`, the index's slot, the signal's state. Observers are called
 // with none of them.
 pub struct Log {
+    pub(crate) id: u32,
     pub(crate) namespace: Namespace,
     pub(crate) format: Format,
     pub(crate) sync: Sync,
@@ -80,6 +81,7 @@ pub struct Log {
 
 /// What a log is made of; see the fields of [`Log`].
 pub(crate) struct Parts {
+    pub(crate) id: u32,
     pub(crate) namespace: Namespace,
     pub(crate) format: Format,
     pub(crate) sync: Sync,
@@ -102,6 +104,7 @@ impl Log {
         let mut state = State::default();
         tail.write_to(&mut state);
         Arc::new_cyclic(|myself| Log {
+            id: parts.id,
             namespace: parts.namespace,
             format: parts.format,
             sync: parts.sync,
@@ -136,9 +139,10 @@ impl Log {
     }
 
     /// A number from 1 to 2^23 - 1 that the namespace keeps as long as its index file lives, unique among
-    /// those of its storage, and not soon given to another one.
+    /// those of its storage, and not soon given to another one. Of two logs that carry one id, the one that is opened
+    /// later for reading only has another as long as it is open.
     pub fn id(&self) -> u32 {
-        self.index.id
+        self.id
     }
 
     /// How the log lies on disk.

@@ -11,8 +11,8 @@
 //! time, `stream` to follow; `refresh` is for those in another process. `recovery` opens a log whatever has
 //! happened to it, watched in its `progress`, and says its `outcome`: a `survey` decides what is kept, by a `walk` along it where it must;
 //! `detect` tells a log's format where no index does, once `files` has found them; `repair` is the way out of what they refuse. `verify`
-//! looks at every byte. `sync` names the locks. `storage` is the directory, with its `lock` and what it takes
-//! to `create` a log.
+//! looks at every byte. `sync` names the locks. `storage` is the directory, with its `lock`, what it takes
+//! to `create` a log, and the logs that `others` make, remove and replace.
 
 mod commit;
 mod copy;
@@ -30,6 +30,7 @@ mod lock;
 mod log;
 mod name;
 mod options;
+mod others;
 mod outcome;
 mod progress;
 mod recovery;
@@ -51,7 +52,7 @@ mod verify;
 mod walk;
 mod window;
 
-pub use disk::{DirEntry, Disk, DiskFile, OpenMode, StdDisk};
+pub use disk::{DirEntry, Disk, DiskFile, FileStat, OpenMode, StdDisk};
 pub use error::{Error, Result};
 pub use format::{Format, SIZE_FIELD_BYTES};
 pub use lock::LOCK_FILE;

@@ -1,6 +1,6 @@
 //! A directory of logs: which there are, who may write to them, and how they come and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::create::{MAX_ID, create_files, pick_id};
 use super::lock::take_lock;
 use super::log::Parts;
+use super::others::{Attempt, Failed};
 use super::progress::Checking;
 use super::recovery::{self, Opened};
 use super::signal::lock;
@@ -23,9 +24,9 @@ use super::{
 /// Closed when dropped; call [`Storage::close`] to learn whether that went well.
 #[derive(Debug)]
 pub struct Storage {
-    options: Options,
-    logs: RwLock<BTreeMap<Namespace, Arc<Log>>>,
-    failed: Mutex<Vec<(Namespace, Arc<Error>)>>,
+    pub(crate) options: Options,
+    pub(crate) logs: RwLock<BTreeMap<Namespace, Arc<Log>>>,
+    pub(crate) failed: Mutex<Vec<Failed>>,
     /// The logs whose check takes long, and was put off.
     postponed: Mutex<Vec<Arc<Checking>>>,
     /// The id of the log that is checked while others are made; 0: none.
@@ -33,6 +34,8 @@ pub struct Storage {
     /// Taken on close. Dropping the file gives the lock back.
     lock: Mutex<Option<File>>,
     syncer: Mutex<Option<Syncer>>,
+    /// Of logs that were removed, or replaced, while they were open for reading.
+    pub(crate) ended_ids: Mutex<BTreeSet<u32>>,
 }
 
 impl Storage {
@@ -78,6 +81,7 @@ impl Storage {
             reserved_id: AtomicU32::new(0),
             lock: Mutex::new(lock_file),
             syncer: Mutex::new(syncer),
+            ended_ids: Mutex::default(),
         };
         storage.open_all()?;
         for namespace in wanted {
@@ -102,7 +106,10 @@ impl Storage {
     /// The namespaces that are there and could not be opened, and why; those that are still being checked are among
     /// them.
     pub fn failed(&self) -> Vec<(Namespace, Arc<Error>)> {
-        let mut failed = lock(&self.failed).clone();
+        let mut failed: Vec<_> = lock(&self.failed)
+            .iter()
+            .map(|failed| (failed.namespace.clone(), Arc::clone(&failed.why)))
+            .collect();
         let postponed = lock(&self.postponed);
         failed.extend(
             postponed
@@ -125,8 +132,8 @@ impl Storage {
         let failed = lock(&self.failed);
         failed
             .iter()
-            .find(|(failed, _)| failed.as_str() == ns)
-            .map(|(_, why)| Arc::clone(why))
+            .find(|failed| failed.namespace.as_str() == ns)
+            .map(|failed| Arc::clone(&failed.why))
     }
 
     /// Of a directory that is open for reading only: opens the logs that have come since, and those that
@@ -137,6 +144,7 @@ impl Storage {
     /// [`Error::Io`] if the directory cannot be listed.
     pub fn rescan(&self) -> Result<Vec<Arc<Log>>> {
         if self.options.read_only {
+            self.nothing_waits();
             self.open_all()
         } else {
             Ok(Vec::new())
@@ -154,6 +162,7 @@ impl Storage {
         };
         let namespace = checking.namespace();
         checking.begin();
+        let attempt = Attempt::begin(&self.options, namespace);
         let choose = |has| {
             // Others come and go meanwhile.
             let logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
@@ -173,14 +182,14 @@ impl Storage {
         lock(&self.postponed).retain(|other| !Arc::ptr_eq(other, &checking));
         Ok(Some(match opened {
             Ok(opened) => {
-                let log = self.log_of(namespace, opened);
+                let log = self.log_of(namespace, opened, &logs);
                 logs.insert(namespace.clone(), Arc::clone(&log));
                 Ok(log)
             }
             Err(e) => {
                 tell_failed(namespace, &e);
                 let why = Arc::new(e);
-                lock(&self.failed).push((namespace.clone(), Arc::clone(&why)));
+                lock(&self.failed).push(attempt.failed(namespace, Arc::clone(&why)));
                 Err(why)
             }
         }))
@@ -211,7 +220,7 @@ impl Storage {
         }
         let id = self.new_id(namespace, &logs);
         let opened = create_files(&self.options, namespace, id)?;
-        let log = self.log_of(namespace, opened);
+        let log = self.log_of(namespace, opened, &logs);
         logs.insert(namespace.clone(), Arc::clone(&log));
         Ok(log)
     }
@@ -388,7 +397,7 @@ impl Storage {
         result
     }
 
-    fn logs_now(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Namespace, Arc<Log>>> {
+    pub(crate) fn logs_now(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Namespace, Arc<Log>>> {
         self.logs.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -427,15 +436,17 @@ impl Storage {
                     continue;
                 }
             };
-            let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
-            if logs.contains_key(&namespace) || self.is_postponed(stem).is_some() {
+            let known = self.logs_now().contains_key(&namespace);
+            if known || self.is_postponed(stem).is_some() || !self.may_open_now(stem) {
                 continue;
             }
+            let attempt = Attempt::begin(&self.options, &namespace);
             let checking = self.watch(&namespace);
+            // Not under the lock: it may take long, and whoever looks for another log does not wait for it.
             let opened = recovery::open(
                 &self.options,
                 &namespace,
-                &|has| self.id_of(&namespace, has, &logs),
+                &|has| self.id_of(&namespace, has, &self.logs_now()),
                 checking.as_ref(),
             );
             if let Some(checking) = checking {
@@ -447,20 +458,23 @@ impl Storage {
                     continue;
                 }
             }
+            let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
             let mut failed = lock(&self.failed);
-            let before = failed.iter().position(|(failed, _)| *failed == namespace);
+            let before = failed.iter().position(|f| f.namespace == namespace);
             match opened {
                 Ok(opened) => {
-                    let log = self.log_of(&namespace, opened);
+                    let log = self.log_of(&namespace, opened, &logs);
                     logs.insert(namespace, Arc::clone(&log));
                     opened_now.push(log);
                     before.map(|at| failed.remove(at));
                 }
-                Err(e) if before.is_none() => {
-                    tell_failed(&namespace, &e);
-                    failed.push((namespace, Arc::new(e)));
-                }
-                Err(_) => {} // As before.
+                Err(e) => match before {
+                    None => {
+                        tell_failed(&namespace, &e);
+                        failed.push(attempt.failed(&namespace, Arc::new(e)));
+                    }
+                    Some(at) => failed[at] = attempt.failed(&namespace, Arc::new(e)),
+                },
             }
         }
         Ok(opened_now)
@@ -488,7 +502,11 @@ impl Storage {
     }
 
     /// The id of a new log. One that is being checked has one, too.
-    fn new_id(&self, namespace: &Namespace, logs: &BTreeMap<Namespace, Arc<Log>>) -> u32 {
+    pub(crate) fn new_id(
+        &self,
+        namespace: &Namespace,
+        logs: &BTreeMap<Namespace, Arc<Log>>,
+    ) -> u32 {
         loop {
             let id = pick_id(namespace, logs);
             if id != self.reserved_id.load(Ordering::Relaxed) {
@@ -497,9 +515,15 @@ impl Storage {
         }
     }
 
-    fn log_of(&self, namespace: &Namespace, opened: Opened) -> Arc<Log> {
+    fn log_of(
+        &self,
+        namespace: &Namespace,
+        opened: Opened,
+        logs: &BTreeMap<Namespace, Arc<Log>>,
+    ) -> Arc<Log> {
         let options = &self.options;
         Log::new(Parts {
+            id: self.id_in_tree(namespace, opened.index.id, logs),
             namespace: namespace.clone(),
             format: opened.format,
             sync: options.sync,

@@ -108,7 +108,7 @@ impl Transaction<'_> {
             size,
         };
         self.entries
-            .extend_from_slice(&goes_on.encode(self.tail.count, self.log.id()));
+            .extend_from_slice(&goes_on.encode(self.tail.count, self.log.index.id));
         self.last = Some(entry);
         self.tail = next;
         Ok(appended)
@@ -135,7 +135,7 @@ impl Transaction<'_> {
         let Some(last) = self.last else {
             return Ok(()); // an empty one changes nothing
         };
-        let encoded = last.encode(self.tail.count - 1, self.log.id());
+        let encoded = last.encode(self.tail.count - 1, self.log.index.id);
         let before = self.entries.len() - encoded.len();
         self.entries.truncate(before);
         self.entries.extend_from_slice(&encoded);

@@ -6,8 +6,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::fs::{Fs, Transport};
@@ -22,6 +24,8 @@ pub struct Changes {
     pub any: bool,
     /// The logs whose file has changed, or has come or gone, by name.
     pub logs: BTreeSet<String>,
+    /// Those of them whose file has come or gone.
+    pub names: BTreeSet<String>,
     /// The files that keep rights, and have changed.
     pub rights: BTreeSet<String>,
 }
@@ -70,6 +74,9 @@ impl Watch {
                 continue;
             };
             if let Some(log) = name.strip_suffix(".log") {
+                if !event.mask.contains(AddWatchFlags::IN_MODIFY) {
+                    changes.names.insert(log.to_owned());
+                }
                 changes.logs.insert(log.to_owned());
             } else if name.ends_with(".rights") {
                 changes.rights.insert(name.to_owned());
@@ -78,19 +85,47 @@ impl Watch {
         Ok(changes)
     }
 
+    /// Waits until something has changed, so long at most. Returns whether it has.
+    fn comes_within(&self, limit: Option<Duration>) -> io::Result<bool> {
+        let Some(limit) = limit else {
+            return Ok(true);
+        };
+        // Rounded up: what is due then is due when this returns.
+        let limit = limit + Duration::from_millis(1);
+        let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::EINTR) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// Keeps `fs` up to date, on a thread that lives as long as the program.
     ///
     /// # Errors
     /// When there can be no more threads.
     pub fn serve<T: Transport>(self, fs: Arc<Fs<T>>) -> io::Result<()> {
         let run = move || {
+            fs.forget_gone(None);
             fs.refresh(None);
             loop {
-                match self.changes() {
+                let changes = match self.comes_within(fs.looks_again_in()) {
+                    Ok(false) => {
+                        fs.look_for_new();
+                        continue;
+                    }
+                    Ok(true) => self.changes(),
+                    Err(e) => Err(e),
+                };
+                match changes {
                     Ok(changes) => {
                         if changes.any {
+                            fs.forget_gone(None);
                             fs.refresh(None);
                             fs.refresh_rights(None);
+                        }
+                        for log in &changes.names {
+                            fs.forget_gone(Some(log));
                         }
                         for log in &changes.logs {
                             fs.refresh(Some(log));
