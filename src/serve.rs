@@ -29,8 +29,8 @@ use crate::signals::Signals;
 
 /// How long files that are still open may keep a daemon that was told to end.
 const GRACE: Duration = Duration::from_millis(500);
-/// At least so many threads serve: one may wait for the disk in fsync while others go on.
-const MIN_THREADS: usize = 4;
+/// At least so many threads serve: all but two of them may wait for a disk.
+const MIN_THREADS: usize = 6;
 
 /// Serves until the mount ends: one that it makes, or one that was passed as an open `/dev/fuse`.
 ///
@@ -317,6 +317,7 @@ fn mount(
 ) -> Result<(Session<FuseFs>, Option<MountPoint>), Box<dyn Error>> {
     let n_threads =
         std::thread::available_parallelism().map_or(MIN_THREADS, |n| n.get().max(MIN_THREADS));
+    fs.serve_with(n_threads);
     let how = How {
         users: users(cli),
         kernel: &cli.kernel,

@@ -1,15 +1,22 @@
 //! Answers that wait for the disk, without a thread for each.
 //!
-//! A write under `--sync always`, a write with O_DSYNC, an fsync: each is put in line here with its answer,
-//! and one thread syncs. Whoever comes while a sync runs is served by the next one, together with all others
-//! who came meanwhile; the threads that serve the mount never wait for the disk.
+//! A write under `--sync always`, a write with O_DSYNC, an fsync: each is put in line here with its answer, and a
+//! thread syncs. Whoever comes while a sync runs is served by the next one, together with all others who came
+//! meanwhile; the threads that serve the mount never wait for the disk. Namespaces are synced beside each other: one
+//! whose sync takes long holds up itself.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex};
 
 use super::errno::Errno;
 use super::handle::lock;
+use super::pool::Pool;
 use super::{DoneReply, Fs, Namespace, Transport, WriteReply};
+
+/// So many namespaces are synced at the same time. More would not be faster, and a few that take long leave threads for
+/// the others.
+const MOST_SYNCS: usize = 16;
 
 /// An answer that waits for the disk.
 pub(super) enum Pending<T: Transport> {
@@ -34,78 +41,68 @@ impl<T: Transport> Pending<T> {
     }
 }
 
-/// Those who wait, by the namespace that they wait for.
+/// Those who wait, by the namespace that they wait for. A namespace is in it as long as a thread is on its way there,
+/// or syncs it.
 pub(super) struct Line<T: Transport> {
-    state: Mutex<State<T>>,
-    changed: Condvar,
-}
-
-struct State<T: Transport> {
-    closed: bool,
-    waiting: HashMap<u32, (Arc<Namespace>, Vec<Pending<T>>)>,
+    waiting: Mutex<HashMap<u32, Vec<Pending<T>>>>,
+    threads: Arc<Pool>,
 }
 
 impl<T: Transport> Default for Line<T> {
     fn default() -> Self {
-        let state = State {
-            closed: false,
-            waiting: HashMap::new(),
-        };
         Line {
-            state: Mutex::new(state),
-            changed: Condvar::new(),
+            waiting: Mutex::default(),
+            threads: Pool::new("durable", MOST_SYNCS),
         }
     }
 }
 
 impl<T: Transport> Line<T> {
     /// Puts an answer in line. What it is to wait for has been written before.
-    pub(super) fn push(&self, namespace: &Arc<Namespace>, pending: Pending<T>) {
-        let mut state = lock(&self.state);
-        let (_, waiting) = state
-            .waiting
-            .entry(namespace.id())
-            .or_insert_with(|| (namespace.clone(), Vec::new()));
-        waiting.push(pending);
-        drop(state);
-        self.changed.notify_one();
+    pub(super) fn push(&self, fs: &Fs<T>, namespace: &Arc<Namespace>, pending: Pending<T>) {
+        match lock(&self.waiting).entry(namespace.id()) {
+            Entry::Occupied(mut waiting) => return waiting.get_mut().push(pending),
+            Entry::Vacant(nobody) => nobody.insert(vec![pending]),
+        };
+        self.send_in(fs, namespace);
     }
 
-    /// Lets the thread end once nobody waits.
+    fn send_in(&self, fs: &Fs<T>, namespace: &Arc<Namespace>) {
+        let Some(fs) = fs.myself.upgrade() else {
+            return;
+        };
+        let namespace = Arc::clone(namespace);
+        self.threads
+            .run(Box::new(move || fs.durable.serve(&fs, &namespace)));
+    }
+
+    /// The threads end once nobody waits.
     pub(super) fn close(&self) {
-        lock(&self.state).closed = true;
-        self.changed.notify_one();
+        self.threads.close();
     }
 
-    /// Serves until [`Line::close`].
-    pub(super) fn serve(&self, fs: &Weak<Fs<T>>) {
-        loop {
-            let mut state = lock(&self.state);
-            while state.waiting.is_empty() {
-                if state.closed {
-                    return;
-                }
-                state = self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+    /// Syncs a namespace once, and answers those who waited for it when that began. Who has come meanwhile is served
+    /// behind the other namespaces that wait for a thread.
+    fn serve(&self, fs: &Fs<T>, namespace: &Arc<Namespace>) {
+        let id = namespace.id();
+        let served = lock(&self.waiting).get_mut(&id).map(std::mem::take);
+        let result = namespace.log.sync().map_err(Errno::from);
+        for pending in served.into_iter().flatten() {
+            if result.is_err() && !matches!(pending, Pending::Done(_)) {
+                namespace.refuse_write();
             }
-            let waiting = std::mem::take(&mut state.waiting);
-            drop(state);
-            for (namespace, pending) in waiting.into_values() {
-                let result = namespace.log.sync().map_err(Errno::from);
-                for pending in pending {
-                    if result.is_err() && matches!(pending, Pending::Write { .. }) {
-                        namespace.refuse_write();
-                    }
-                    pending.answer(result);
-                }
-                // With `--sync always` it is the sync that commits. The writers have their answer: now the
-                // readers.
-                if let Some(fs) = fs.upgrade() {
-                    fs.grew(&namespace);
-                }
-            }
+            pending.answer(result);
         }
+        let mut waiting = lock(&self.waiting);
+        let is_done = waiting.get(&id).is_none_or(Vec::is_empty);
+        if is_done {
+            waiting.remove(&id);
+        }
+        drop(waiting);
+        if !is_done {
+            self.send_in(fs, namespace);
+        }
+        // With `--sync always` it is the sync that commits. The writers have their answer: now the readers.
+        fs.grew(namespace);
     }
 }

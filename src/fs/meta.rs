@@ -261,9 +261,10 @@ impl<T: Transport> Fs<T> {
             return Err(self.refusal());
         }
         let namespace = self.namespace_named(name)?;
-        let turn = namespace.turn().ok_or(Errno::ENOTEMPTY)?;
+        if namespace.stores_long() {
+            return Err(Errno::ENOTEMPTY);
+        }
         self.remove_namespace(namespace.log.namespace())?;
-        drop(turn);
         self.namespaces
             .write()
             .unwrap_or_else(PoisonError::into_inner)

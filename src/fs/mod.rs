@@ -8,7 +8,8 @@
 //! out of writes, and `receipts` for them; a `spool` between an open and its close, and the `storing` of it. `rights`
 //! says who may use a namespace, `rights_files` keeps it, `changes` makes and answers changes of it. [`parked`] holds
 //! the reads that wait for a record, `overdue` ends those that have waited as long as they may; `durable` holds the
-//! answers that wait for the disk, `turn` the writes that wait for a large one.
+//! answers that wait for the disk, `turn` the writes that wait for their turn, and a `pool` the threads that may
+//! wait.
 //!
 //! `about` looks at the whole mount, and `status` and `metrics` write down what it sees; `stats` do so for one namespace,
 //! `xattr` for one file. `json` is how they, and the lines, are written; `json_range` makes the
@@ -35,6 +36,7 @@ mod opener;
 mod opening;
 mod overdue;
 pub mod parked;
+mod pool;
 mod reading;
 mod receipts;
 mod rights;
@@ -70,10 +72,11 @@ use measure::{FarRead, Measuring};
 use namespace::Namespace;
 use overdue::Overdue;
 use parked::Parked;
+use pool::Pool;
 use rights::Held;
 use rights_files::RightsFiles;
 use start::Starts;
-use turn::Behind;
+use turn::{Backlog, Places};
 
 pub use attr::{Attr, NodeType};
 pub use directory::DirEntry;
@@ -89,6 +92,11 @@ pub use transport::{
 };
 pub use writing::WriteMode;
 pub use xattr::XattrReply;
+
+/// So many namespaces whose disk does not answer are waited for at the same time, by threads that are there for it.
+const MOST_STORERS: usize = 64;
+/// So many closes, and changes of what namespaces there are, are looked into at the same time.
+const MOST_HELPERS: usize = 16;
 
 /// Settings of a file system.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +128,12 @@ pub struct Fs<T: Transport> {
     /// How long a read may wait; nothing: for ever.
     overdue: OnceLock<Arc<Overdue>>,
     durable: Arc<Line<T>>,
-    behind: Behind<T>,
+    places: Places,
+    backlog: Arc<Backlog>,
+    /// Append, where the threads that serve the mount may not.
+    storers: Arc<Pool>,
+    /// Look, make and remove, where those may not wait for it.
+    helpers: Arc<Pool>,
     myself: Weak<Fs<T>>,
     changes: Arc<Changes<T>>,
     rights_files: RightsFiles,
@@ -197,7 +210,10 @@ impl<T: Transport> Fs<T> {
             parked: Parked::default(),
             overdue: OnceLock::new(),
             durable: Arc::default(),
-            behind: Behind::default(),
+            places: Places::default(),
+            backlog: Arc::default(),
+            storers: Pool::new("store", MOST_STORERS),
+            helpers: Pool::new("help", MOST_HELPERS),
             myself: myself.clone(),
             changes: Arc::default(),
             rights: Held::new(rights_files.load(None)),
@@ -214,10 +230,6 @@ impl<T: Transport> Fs<T> {
             names_changed: Mutex::new(names_changed),
             running_since: Instant::now(),
         });
-        let (line, weak) = (fs.durable.clone(), Arc::downgrade(&fs));
-        thread::Builder::new()
-            .name("durable".into())
-            .spawn(move || line.serve(&weak))?;
         let (changes, weak) = (fs.changes.clone(), Arc::downgrade(&fs));
         thread::Builder::new()
             .name("rights".into())
@@ -340,7 +352,7 @@ impl<T: Transport> Fs<T> {
         // Before the handles are walked: a line that comes later sees it under its handle's lock.
         self.closing.store(true, Ordering::SeqCst);
         for handle in self.handles.all() {
-            if let Err(errno) = self.finish(&handle) {
+            if let Err(errno) = self.finish_at_the_end(&handle) {
                 let namespace = handle.namespace.log.namespace();
                 ::log::error!(
                     "namespace '{namespace}': an open line could not be stored at the end: {errno}"
@@ -355,6 +367,17 @@ impl<T: Transport> Fs<T> {
         for (_, poller) in lock(&self.pollers).drain() {
             poller.waker.wake();
         }
+    }
+
+    fn finish_at_the_end(&self, handle: &Handle) -> Result<(), Errno> {
+        let namespace = &handle.namespace;
+        if self.finish(handle)? {
+            if self.settings.sync_always {
+                namespace.log.sync()?;
+            }
+            self.grew(namespace);
+        }
+        Ok(())
     }
 
     fn stats(&self, namespace: &Namespace) -> Result<String, Errno> {
@@ -389,5 +412,7 @@ impl<T: Transport> Drop for Fs<T> {
             overdue.close();
         }
         self.measuring.close();
+        self.storers.close();
+        self.helpers.close();
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
+use super::durable::Pending;
 use super::errno::Errno;
 use super::handle::{Input, NOT_READ, OpenLines, OpenView, Output, lock};
 use super::opener::Opener;
@@ -225,11 +226,19 @@ impl<T: Transport> Fs<T> {
         let namespace = handle.namespace.clone();
         let has_open_line = handle.has_open_line();
         let finish = move |fs: &Fs<T>| {
-            if let Err(errno) = fs.finish(&handle) {
-                let namespace = handle.namespace.log.namespace();
-                ::log::error!(
-                    "namespace '{namespace}': the last line of a closed file is lost: {errno}"
-                );
+            let namespace = &handle.namespace;
+            match fs.finish(&handle) {
+                Ok(true) if fs.settings.sync_always => {
+                    fs.durable.push(fs, namespace, Pending::Nobody);
+                }
+                Ok(true) => fs.grew(namespace),
+                Ok(false) => {}
+                Err(errno) => {
+                    let namespace = namespace.log.namespace();
+                    ::log::error!(
+                        "namespace '{namespace}': the last line of a closed file is lost: {errno}"
+                    );
+                }
             }
         };
         if has_open_line {

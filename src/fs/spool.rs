@@ -347,6 +347,6 @@ impl<T: Transport> Fs<T> {
                 );
             }
         }
-        self.behind.wait_until_idle();
+        self.backlog.wait_until_idle();
     }
 }

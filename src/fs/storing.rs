@@ -15,6 +15,7 @@ use super::durable::Pending;
 use super::errno::Errno;
 use super::handle::Handle;
 use super::spool::Unclosed;
+use super::turn::Takes;
 use super::{DoneReply, Fs, Transport};
 use crate::log::{Appended, Error, Log, Result};
 
@@ -30,13 +31,15 @@ impl<T: Transport> Fs<T> {
         unclosed: Unclosed,
         reply: Option<T::Done>,
     ) {
-        if !unclosed.file.is_rolled()
-            && let Some(_turn) = handle.namespace.turn()
-        {
-            return self.store_spooled_now(handle, unclosed, reply);
+        let mut takes = Takes::Long;
+        if !unclosed.file.is_rolled() {
+            if let Some(_turn) = self.turn(&handle.namespace) {
+                return self.store_spooled_now(handle, unclosed, reply);
+            }
+            takes = Takes::Moments;
         }
         let stored = handle.clone();
-        self.put_behind(&handle.namespace, move |fs| {
+        self.put_behind(&handle.namespace, takes, move |fs| {
             fs.store_spooled_now(&stored, unclosed, reply);
         });
     }
@@ -57,10 +60,7 @@ impl<T: Transport> Fs<T> {
             ),
             // With `--sync always` it is on the disk then. Else this thread sees to it: what takes long holds
             // up nobody who waits for a small one.
-            SpooledData::OnDisk(file) => {
-                let _alone = namespace.alone();
-                (append_spooled(log, file), false)
-            }
+            SpooledData::OnDisk(file) => (append_spooled(log, file), false),
         };
         if let Ok(appended) = &stored {
             handle.appended(appended.record, 1);
@@ -68,7 +68,7 @@ impl<T: Transport> Fs<T> {
         match stored {
             Ok(_) if in_line => {
                 let pending = reply.map_or(Pending::Nobody, Pending::Done);
-                self.durable.push(namespace, pending);
+                self.durable.push(self, namespace, pending);
             }
             Ok(_) => {
                 let synced = if durable { log.sync() } else { Ok(()) };
@@ -76,6 +76,7 @@ impl<T: Transport> Fs<T> {
                 self.grew(namespace);
             }
             Err(e) => {
+                namespace.refuse_write();
                 // Nobody may have looked at what close says.
                 ::log::error!("a record of {bytes} bytes from 'append-file' is not stored: {e}");
                 answer(reply, Err(e.into()));

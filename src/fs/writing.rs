@@ -1,13 +1,16 @@
 //! Writes: bytes into records, and the news of them.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use super::durable::Pending;
 use super::errno::Errno;
-use super::frames::Refused;
+use super::frames::{Frames, Refused};
 use super::handle::{Handle, Input, lock};
+use super::lines::Lines;
 use super::opener::Opener;
 use super::tree::Kind;
+use super::turn::Takes;
 use super::{Caller, DoneReply, Fs, Namespace, PoisonError, Transport, WriteReply};
 
 /// How a write comes.
@@ -26,23 +29,34 @@ impl<T: Transport> Fs<T> {
             Ok(handle) => handle,
             Err(errno) => return reply.error(errno),
         };
-        if let Some(Input::File(spool)) = &handle.input {
-            return match self.spool(&handle.namespace.log, spool, data, mode.durable) {
-                Ok(()) => reply.written(data.len() as u32),
-                Err(errno) => {
-                    handle.namespace.refuse_write();
-                    reply.error(errno);
-                }
-            };
+        if let Some(Input::File(_)) = &handle.input {
+            if let Some(_place) = self.places.take() {
+                return self.write_spooled(&handle, data, mode, reply);
+            }
+            let data = data.to_vec();
+            return self.apart(move |fs| fs.write_spooled(&handle, &data, mode, reply));
         }
         let namespace = handle.namespace.clone();
-        match namespace.turn() {
+        match self.turn(&namespace) {
             Some(_turn) => self.write_now(&handle, data, mode, reply),
             None => {
                 let data = data.to_vec();
-                self.put_behind(&namespace, move |fs| {
+                self.put_behind(&namespace, Takes::Moments, move |fs| {
                     fs.write_now(&handle, &data, mode, reply);
                 });
+            }
+        }
+    }
+
+    fn write_spooled(&self, handle: &Handle, data: &[u8], mode: WriteMode, reply: T::Write) {
+        let Some(Input::File(spool)) = &handle.input else {
+            return reply.error(Errno::EBADF);
+        };
+        match self.spool(&handle.namespace.log, spool, data, mode.durable) {
+            Ok(()) => reply.written(data.len() as u32),
+            Err(errno) => {
+                handle.namespace.refuse_write();
+                reply.error(errno);
             }
         }
     }
@@ -57,8 +71,8 @@ impl<T: Transport> Fs<T> {
         };
         let bytes = data.len() as u32;
         if grew && (mode.durable || self.settings.sync_always) {
-            self.durable
-                .push(&handle.namespace, Pending::Write { bytes, reply });
+            let pending = Pending::Write { bytes, reply };
+            self.durable.push(self, &handle.namespace, pending);
             return;
         }
         reply.written(bytes);
@@ -139,6 +153,19 @@ impl<T: Transport> Fs<T> {
             Err(_) if self.snapshots.get(fh).is_some() => return reply.done(),
             Err(errno) => return reply.error(errno),
         };
+        match &handle.input {
+            // Somebody else's write may hold it, and wait for the disk.
+            Some(Input::Lines { lines, .. }) if has_no_partial(lines) => reply.done(),
+            Some(Input::Frames { frames, .. }) if has_no_unfinished(frames) => reply.done(),
+            Some(Input::Lines { .. } | Input::Frames { .. } | Input::File(_)) => {
+                self.apart(move |fs| fs.flush_apart(caller, &handle, reply));
+            }
+            Some(Input::Writes) | None => reply.done(),
+        }
+    }
+
+    /// Looks in `/proc` whether it is the end of what has been written, and may wait for the disk.
+    fn flush_apart(&self, caller: Caller, handle: &Arc<Handle>, reply: T::Done) {
         let is_last = |opener: &Opener| {
             opener.is(caller.thread) && opener.holds_another(caller.thread) != Some(true)
         };
@@ -148,7 +175,16 @@ impl<T: Transport> Fs<T> {
             {
                 let finished = handle.clone();
                 self.in_turn(&handle.namespace, move |fs| match fs.finish(&finished) {
-                    Ok(()) => reply.done(),
+                    Ok(true) if fs.settings.sync_always => {
+                        let pending = Pending::Done(reply);
+                        fs.durable.push(fs, &finished.namespace, pending);
+                    }
+                    Ok(grew) => {
+                        reply.done();
+                        if grew {
+                            fs.grew(&finished.namespace);
+                        }
+                    }
                     Err(errno) => reply.error(errno),
                 });
             }
@@ -158,29 +194,29 @@ impl<T: Transport> Fs<T> {
             {
                 reply.error(Errno::EINVAL);
             }
-            Some(Input::File(spool)) => self.close_spool(caller, &handle, spool, reply),
+            Some(Input::File(spool)) => self.close_spool(caller, handle, spool, reply),
             _ => reply.done(),
         }
     }
 
-    /// Makes a record of a line that still waits for its newline. A frame that waits for its end is none: that
-    /// is said in the log of the program.
-    pub(super) fn finish(&self, handle: &Handle) -> Result<(), Errno> {
+    /// Makes a record of a line that still waits for its newline. Returns whether there was one; with `--sync always`
+    /// it is then to be synced. A frame that waits for its end is none: that is said in the log of the program.
+    pub(super) fn finish(&self, handle: &Handle) -> Result<bool, Errno> {
         let log = &handle.namespace.log;
         match &handle.input {
             Some(Input::Lines { lines, .. }) => {
                 let mut lines = lock(lines);
-                if lines.has_partial() {
-                    lines
-                        .finish(|batch| {
-                            let appended = log.append_batch_quiet(batch)?;
-                            handle.appended(appended.record, batch.len());
-                            Ok(())
-                        })
-                        .inspect_err(|_| handle.namespace.refuse_write())?;
-                    drop(lines);
-                    self.grew(&handle.namespace);
+                if !lines.has_partial() {
+                    return Ok(false);
                 }
+                lines
+                    .finish(|batch| {
+                        let appended = log.append_batch_unsynced(batch)?;
+                        handle.appended(appended.record, batch.len());
+                        Ok(())
+                    })
+                    .inspect_err(|_| handle.namespace.refuse_write())?;
+                return Ok(true);
             }
             Some(Input::Frames { frames, .. }) => {
                 if let Some(unfinished) = lock(frames).unfinished() {
@@ -194,7 +230,7 @@ impl<T: Transport> Fs<T> {
             // What is not closed is no record: see `spool`.
             Some(Input::Writes | Input::File(_)) | None => {}
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Answers when every record appended through this handle is on the disk; `EIO` when the disk fails.
@@ -204,19 +240,31 @@ impl<T: Transport> Fs<T> {
             Err(_) if self.snapshots.get(fh).is_some() => return reply.done(),
             Err(errno) => return reply.error(errno),
         };
-        let has_records = match &handle.input {
-            Some(Input::Writes | Input::Lines { .. } | Input::Frames { .. }) => Ok(true),
-            Some(Input::File(spool)) => spool.sync(),
-            None => Ok(false),
-        };
-        match has_records {
-            // What is stored just now counts, too.
-            Ok(true) => self.in_turn(&handle.namespace.clone(), move |fs| {
-                fs.durable.push(&handle.namespace, Pending::Done(reply));
+        match &handle.input {
+            Some(Input::Writes | Input::Lines { .. } | Input::Frames { .. }) => {
+                self.sync_in_turn(&handle, reply);
+            }
+            // A write of somebody else may hold it, and wait for the disk.
+            Some(Input::File(_)) => self.apart(move |fs| {
+                let Some(Input::File(spool)) = &handle.input else {
+                    return reply.done();
+                };
+                match spool.sync() {
+                    Ok(true) => fs.sync_in_turn(&handle, reply),
+                    Ok(false) => reply.done(),
+                    Err(errno) => reply.error(errno),
+                }
             }),
-            Ok(false) => reply.done(),
-            Err(errno) => reply.error(errno),
+            None => reply.done(),
         }
+    }
+
+    /// What is stored just now counts, too.
+    fn sync_in_turn(&self, handle: &Handle, reply: T::Done) {
+        let namespace = handle.namespace.clone();
+        self.in_turn(&handle.namespace, move |fs| {
+            fs.durable.push(fs, &namespace, Pending::Done(reply));
+        });
     }
 
     /// Tells everybody that a namespace has changed: readers that wait, pollers, inotify watchers.
@@ -229,4 +277,16 @@ impl<T: Transport> Fs<T> {
             }
         }
     }
+}
+
+/// Whether it is sure that no line waits for its newline.
+fn has_no_partial(lines: &Mutex<Lines>) -> bool {
+    lines.try_lock().is_ok_and(|lines| !lines.has_partial())
+}
+
+/// Whether it is sure that no frame waits for its end.
+fn has_no_unfinished(frames: &Mutex<Frames>) -> bool {
+    frames
+        .try_lock()
+        .is_ok_and(|frames| frames.unfinished().is_none())
 }

@@ -127,16 +127,20 @@ impl Filesystem for FuseFs {
         _umask: u32, // The kernel has applied it.
         reply: ReplyEntry,
     ) {
-        let made = utf8(name)
-            .and_then(|name| (self.0).mkdir(caller(req), parent.0, name, permissions(mode)));
-        reply_entry(reply, made);
+        let (caller, mode) = (caller(req), permissions(mode));
+        match utf8(name).map(str::to_owned) {
+            Ok(name) => self.0.apart(move |fs| {
+                reply_entry(reply, fs.mkdir(caller, parent.0, &name, mode));
+            }),
+            Err(errno) => reply.error(to_fuser(errno)),
+        }
     }
 
     fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        reply_empty(
-            reply,
-            utf8(name).and_then(|name| self.0.rmdir(parent.0, name)),
-        );
+        match utf8(name).map(str::to_owned) {
+            Ok(name) => (self.0).apart(move |fs| reply_empty(reply, fs.rmdir(parent.0, &name))),
+            Err(errno) => reply.error(to_fuser(errno)),
+        }
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -292,7 +296,7 @@ impl Filesystem for FuseFs {
     }
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        match self.0.statfs() {
+        self.0.apart(move |fs| match fs.statfs() {
             Ok(s) => reply.statfs(
                 s.blocks,
                 s.blocks_free,
@@ -304,7 +308,7 @@ impl Filesystem for FuseFs {
                 s.block_bytes,
             ),
             Err(errno) => reply.error(to_fuser(errno)),
-        }
+        });
     }
 
     fn poll(

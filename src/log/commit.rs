@@ -74,6 +74,7 @@ impl Log {
         if !is_no_space(&cause) {
             return self.fail("append to", &self.log_path, cause);
         }
+        self.next_syncs.store(true, Ordering::Relaxed);
         // With an entry that vouches for it, a record that was refused could be found whole after a power
         // cut.
         if wrote >= Wrote::Entries

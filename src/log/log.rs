@@ -73,6 +73,8 @@ pub struct Log {
     pub(crate) written: Mutex<Tail>,
     pub(crate) group: Group,
     pub(crate) failed: OnceLock<String>,
+    /// The next append waits for the disk: it is the first since opening, or the disk was full last time.
+    pub(crate) next_syncs: AtomicBool,
     /// Set while the log is in the queue of those to be synced.
     pub(crate) dirty: AtomicBool,
     queue: Option<Arc<SyncQueue>>,
@@ -127,6 +129,7 @@ impl Log {
             written: Mutex::new(tail),
             group: Group::new(tail.count),
             failed: OnceLock::new(),
+            next_syncs: AtomicBool::new(true),
             dirty: AtomicBool::new(false),
             queue: parts.queue,
             myself: Weak::clone(myself),
@@ -168,6 +171,12 @@ impl Log {
     /// Why the log takes no appends, if it has failed.
     pub fn failure(&self) -> Option<&str> {
         self.failed.get().map(String::as_str)
+    }
+
+    /// Whether the next append waits for the disk, however it is called: the first one after opening says on the disk
+    /// that the log is being written to, and one on a full disk may have to see to it that nothing of it is there.
+    pub fn next_append_syncs(&self) -> bool {
+        !self.read_only && self.next_syncs.load(Ordering::Relaxed)
     }
 
     /// Appends one record and tells everybody who waits for it.
@@ -373,6 +382,9 @@ impl Log {
         }
         writer.tail = tail;
         *lock(&self.written) = tail;
+        if self.next_syncs.load(Ordering::Relaxed) {
+            self.next_syncs.store(false, Ordering::Relaxed);
+        }
         if writer.entries.capacity() > KEEP_BYTES {
             writer.entries = Vec::new();
         }

@@ -36,6 +36,8 @@ pub struct Storage {
     syncer: Mutex<Option<Syncer>>,
     /// Of logs that were removed, or replaced, while they were open for reading.
     pub(crate) ended_ids: Mutex<BTreeSet<u32>>,
+    /// Held while namespaces come and go, outside of `logs`: whoever looks for one does not wait for the disk.
+    changing: Mutex<()>,
 }
 
 impl Storage {
@@ -82,6 +84,7 @@ impl Storage {
             lock: Mutex::new(lock_file),
             syncer: Mutex::new(syncer),
             ended_ids: Mutex::default(),
+            changing: Mutex::default(),
         };
         storage.open_all()?;
         for namespace in wanted {
@@ -165,6 +168,7 @@ impl Storage {
         let attempt = Attempt::begin(&self.options, namespace);
         let choose = |has| {
             // Others come and go meanwhile.
+            let _changing = lock(&self.changing);
             let logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
             let id = self.id_of(namespace, has, &logs);
             self.reserved_id.store(id, Ordering::Relaxed);
@@ -209,17 +213,21 @@ impl Storage {
                 namespace: namespace.to_string(),
             });
         }
-        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        let _changing = lock(&self.changing);
         if lock(&self.lock).is_none() {
             return Err(Error::Closed);
         }
-        if logs.contains_key(namespace) || self.has_failed(namespace.as_str()).is_some() {
-            return Err(Error::Exists {
-                namespace: namespace.to_string(),
-            });
-        }
-        let id = self.new_id(namespace, &logs);
+        let id = {
+            let logs = self.logs_now();
+            if logs.contains_key(namespace) || self.has_failed(namespace.as_str()).is_some() {
+                return Err(Error::Exists {
+                    namespace: namespace.to_string(),
+                });
+            }
+            self.new_id(namespace, &logs)
+        };
         let opened = create_files(&self.options, namespace, id)?;
+        let mut logs = self.logs_to_change();
         let log = self.log_of(namespace, opened, &logs);
         logs.insert(namespace.clone(), Arc::clone(&log));
         Ok(log)
@@ -262,24 +270,22 @@ impl Storage {
         if self.options.read_only {
             return Err(Error::ReadOnly);
         }
-        let log = {
-            let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
-            let log = logs.get(ns).cloned().ok_or_else(|| Error::NotFound {
-                namespace: ns.to_owned(),
-            })?;
-            log.close_if_empty()?;
-            logs.remove(ns);
-            // Under the lock, so that a namespace of the same name cannot be created between. The log goes
-            // first: an index without a log is nothing, a log without its index is a namespace.
-            let disk = &self.options.disk;
-            for path in [&log.log_path, &log.index_path] {
-                if let Err(e) = disk.remove(path) {
-                    log.end();
-                    return Err(Error::io("remove", path, e));
-                }
+        // To the end, so that a namespace of the same name cannot be created between.
+        let _changing = lock(&self.changing);
+        let log = self.logs_now().get(ns).cloned();
+        let log = log.ok_or_else(|| Error::NotFound {
+            namespace: ns.to_owned(),
+        })?;
+        log.close_if_empty()?;
+        self.logs_to_change().remove(ns);
+        // The log goes first: an index without a log is nothing, a log without its index is a namespace.
+        let disk = &self.options.disk;
+        for path in [&log.log_path, &log.index_path] {
+            if let Err(e) = disk.remove(path) {
+                log.end();
+                return Err(Error::io("remove", path, e));
             }
-            log
-        };
+        }
         log.end();
         self.sync_dir()
     }
@@ -385,6 +391,7 @@ impl Storage {
     }
 
     fn end(&self, mut close: impl FnMut(&Log) -> Result<()>) -> Result<()> {
+        let _changing = lock(&self.changing);
         // The lock is held to the end, so that nobody else opens a log that is not closed yet, and no
         // namespace is created meanwhile.
         let logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
@@ -399,6 +406,10 @@ impl Storage {
 
     pub(crate) fn logs_now(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Namespace, Arc<Log>>> {
         self.logs.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn logs_to_change(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<Namespace, Arc<Log>>> {
+        self.logs.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens the logs that are there and not open, and returns them.

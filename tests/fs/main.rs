@@ -14,6 +14,8 @@ mod properties;
 mod receipts;
 mod records;
 mod rights;
+mod stall;
+mod stalled;
 mod starts;
 mod storing;
 mod transport;

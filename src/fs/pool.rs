@@ -1,0 +1,141 @@
+//! Threads for what may take long: they begin when there is something to do, and end when there has been nothing for a
+//! while.
+//!
+//! A mount is served by a handful of threads, and none of them is to wait for a disk. What has to wait for one is put
+//! into a pool, with its answer. First come, first served; a pool has at most so many threads, and what comes beyond
+//! that waits for one of them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::handle::lock;
+
+/// A thread without work ends after this long: what comes often does not begin one each time.
+const IDLE: Duration = Duration::from_secs(10);
+
+pub(super) type Job = Box<dyn FnOnce() + Send>;
+
+/// A number of threads, and what they are to do.
+pub(super) struct Pool {
+    name: &'static str,
+    most: usize,
+    state: Mutex<State>,
+    came: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    /// How many of them wait for a job. Each looks for one before it ends.
+    waiting: usize,
+    closed: bool,
+}
+
+impl Pool {
+    /// With at most so many threads of this name.
+    pub(super) fn new(name: &'static str, most: usize) -> Arc<Pool> {
+        Arc::new(Pool {
+            name,
+            most,
+            state: Mutex::default(),
+            came: Condvar::new(),
+        })
+    }
+
+    /// Has something done by a thread. The caller does it when there can be none.
+    pub(super) fn run(self: &Arc<Self>, job: Job) {
+        let mut state = lock(&self.state);
+        state.jobs.push_back(job);
+        if state.waiting >= state.jobs.len() {
+            drop(state);
+            return self.came.notify_one();
+        }
+        self.begin(state);
+    }
+
+    /// Begins one more thread for what is to be done, if there may be one.
+    fn begin(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        if state.threads >= self.most {
+            return; // Whoever is ready next takes it.
+        }
+        state.threads += 1;
+        drop(state);
+        let pool = Arc::clone(self);
+        let started = thread::Builder::new()
+            .name(self.name.into())
+            .spawn(move || Place(pool).serve());
+        if started.is_err() {
+            self.without_a_thread();
+        }
+    }
+
+    /// No thread could be started. If there is another one, it does the work; if not, the caller has to.
+    fn without_a_thread(&self) {
+        lock(&self.state).threads -= 1;
+        loop {
+            let mut state = lock(&self.state);
+            if state.threads > 0 {
+                return;
+            }
+            let Some(job) = state.jobs.pop_front() else {
+                return;
+            };
+            drop(state);
+            job();
+        }
+    }
+
+    /// The threads end as soon as nothing is left to be done.
+    pub(super) fn close(&self) {
+        lock(&self.state).closed = true;
+        self.came.notify_all();
+    }
+}
+
+/// A thread of a pool: counted as long as this is there.
+struct Place(Arc<Pool>);
+
+impl Place {
+    fn serve(&self) {
+        while let Some(job) = self.next() {
+            job();
+        }
+    }
+
+    /// The next job; `None`: the thread is to end.
+    fn next(&self) -> Option<Job> {
+        let mut state = lock(&self.0.state);
+        let mut waited = false;
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                return Some(job);
+            }
+            if waited || state.closed {
+                return None;
+            }
+            state.waiting += 1;
+            let (after, time) = self
+                .0
+                .came
+                .wait_timeout(state, IDLE)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = after;
+            state.waiting -= 1;
+            waited = time.timed_out();
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.threads -= 1;
+        // What came after its last look, or while it panicked.
+        if !state.jobs.is_empty() {
+            self.0.begin(state);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The machine's disk, on which some files stand still as long as a test wants it; and threads that serve a mount.
+
+use std::collections::BTreeSet;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Condvar, Mutex};
+
+use immuta::{DirEntry, Disk, DiskFile, OpenMode, StdDisk};
+
+/// The machine's disk. Of the namespaces that are stalled nothing is written or synced before they go on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StallingDisk(Arc<Stalls>);
+
+#[derive(Debug, Default)]
+struct Stalls {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    namespaces: BTreeSet<String>,
+    /// Their reads stand still, too, as if nothing of them were in memory.
+    reads: bool,
+    /// There is no room for entries of the index.
+    full: bool,
+    waiting: usize,
+}
+
+impl StallingDisk {
+    pub(crate) fn stall(&self, namespaces: &[String]) {
+        let mut state = self.0.state.lock().unwrap();
+        state.namespaces.extend(namespaces.iter().cloned());
+    }
+
+    #[allow(dead_code)]
+    pub(crate) fn stall_reads(&self, namespaces: &[String]) {
+        self.0.state.lock().unwrap().reads = true;
+        self.stall(namespaces);
+    }
+
+    pub(crate) fn fill(&self, full: bool) {
+        self.0.state.lock().unwrap().full = full;
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.0.state.lock().unwrap().namespaces.clear();
+        self.0.changed.notify_all();
+    }
+
+    /// Returns when so many calls stand still.
+    pub(crate) fn wait_for(&self, calls: usize) {
+        let state = self.0.state.lock().unwrap();
+        let less = |state: &mut State| state.waiting < calls;
+        drop(self.0.changed.wait_while(state, less).unwrap());
+    }
+}
+
+impl Stalls {
+    fn pass(&self, path: &Path) {
+        let namespace = path.file_stem().unwrap().to_str().unwrap();
+        let mut state = self.state.lock().unwrap();
+        state.waiting += 1;
+        self.changed.notify_all();
+        let stalled = |state: &mut State| state.namespaces.contains(namespace);
+        state = self.changed.wait_while(state, stalled).unwrap();
+        state.waiting -= 1;
+    }
+
+    fn stalls_reads_of(&self, path: &Path) -> bool {
+        let state = self.state.lock().unwrap();
+        let namespace = path.file_stem().unwrap().to_str().unwrap();
+        state.reads && state.namespaces.contains(namespace)
+    }
+}
+
+#[derive(Debug)]
+struct StallingFile(Arc<dyn DiskFile>, PathBuf, Arc<Stalls>);
+
+impl Disk for StallingDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let file = StdDisk.open(path, mode)?;
+        Ok(Arc::new(StallingFile(
+            file,
+            path.to_owned(),
+            self.0.clone(),
+        )))
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        StdDisk.create_dir(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        StdDisk.list(dir)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        StdDisk.remove(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        StdDisk.sync_dir(dir)
+    }
+}
+
+impl DiskFile for StallingFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.2.stalls_reads_of(&self.1) {
+            self.2.pass(&self.1);
+        }
+        self.0.read_at(buf, offset)
+    }
+
+    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        self.2.pass(&self.1);
+        let is_entry = self.1.extension().is_some_and(|e| e == "idx") && offset >= 128;
+        if is_entry && self.2.state.lock().unwrap().full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.0.write_vectored_at(bufs, offset)
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.2.pass(&self.1);
+        self.0.sync_data()
+    }
+}
+
+type Call = Box<dyn FnOnce() + Send>;
+
+/// So many threads, each of which takes the next call when it has returned from the one before.
+pub(crate) struct Threads(Sender<Call>);
+
+impl Threads {
+    pub(crate) fn new(threads: usize) -> Threads {
+        let (calls, next) = channel::<Call>();
+        let next = Arc::new(Mutex::new(next));
+        for _ in 0..threads {
+            let next = next.clone();
+            std::thread::spawn(move || {
+                loop {
+                    let call = next.lock().unwrap().recv();
+                    let Ok(call) = call else { return };
+                    call();
+                }
+            });
+        }
+        Threads(calls)
+    }
+
+    pub(crate) fn call(&self, call: impl FnOnce() + Send + 'static) {
+        self.0.send(Box::new(call)).unwrap();
+    }
+}

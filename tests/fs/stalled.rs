@@ -1,0 +1,161 @@
+//! While a disk stands still: who waits for it, and who does not.
+
+use std::sync::Arc;
+
+use immuta::Sync;
+use immuta::fs::{Access, Caller};
+
+use crate::stall::{StallingDisk, Threads};
+use crate::transport::{Answer, ME, PLAIN, ROOT, Tree, data, me};
+
+const NAMESPACES: usize = 16;
+
+/// Those beside `ns`.
+fn names() -> Vec<String> {
+    (0..NAMESPACES).map(|n| format!("n{n}")).collect()
+}
+
+fn open(tree: &Tree, namespace: &str, file: &str, access: Access) -> u64 {
+    open_by(ME, tree, namespace, file, access)
+}
+
+fn open_by(caller: Caller, tree: &Tree, namespace: &str, file: &str, access: Access) -> u64 {
+    let namespace = tree.fs.lookup(ROOT, namespace).unwrap().ino;
+    let ino = tree.fs.lookup(namespace, file).unwrap().ino;
+    tree.fs.open(caller, ino, access).unwrap().fh
+}
+
+/// A mount of these namespaces that six threads serve, and a file of each to append to. Each has a record.
+fn stalling(sync: Sync, disk: &StallingDisk) -> (Tree, Vec<u64>) {
+    let tree = Tree::on(Arc::new(disk.clone()), sync);
+    let mut files = Vec::new();
+    for name in names() {
+        tree.fs.mkdir(ME, ROOT, &name, 0o755).unwrap();
+        files.push(open(&tree, &name, "append", Access::Write));
+        tree.write(*files.last().unwrap(), b"first", PLAIN);
+    }
+    tree.write(tree.open("append"), b"first", PLAIN);
+    tree.fs.serve_with(6);
+    (tree, files)
+}
+
+// > A namespace whose disk stands still, or takes long, holds up those who write to it, and nobody who writes to another
+// > one or reads what is in memory.
+#[test]
+fn namespaces_whose_disk_stands_still_stop_no_other() {
+    for sync in [Sync::Never, Sync::Always] {
+        let disk = StallingDisk::default();
+        let (tree, files) = stalling(sync, &disk);
+        let threads = Threads::new(6);
+        disk.stall(&names());
+        for round in ["second", "third"] {
+            for fh in &files {
+                let (fs, fh, reply) = (tree.fs.clone(), *fh, tree.reply("stalled"));
+                threads.call(move || fs.write(fh, round.as_bytes(), PLAIN, reply));
+            }
+        }
+        disk.wait_for(NAMESPACES);
+        // All six threads go on.
+        let append = tree.open("append");
+        for _ in 0..6 {
+            let (fs, reply) = (tree.fs.clone(), tree.reply("free"));
+            threads.call(move || fs.write(append, b"free", PLAIN, reply));
+            assert_eq!(tree.wait(), ("free", Answer::Written(4)));
+        }
+        assert_eq!(tree.read(tree.open("count"), 0, 100), Some(data(b"7\n")));
+        let stalled = open(&tree, "n3", "count", Access::Read);
+        assert_eq!(tree.read(stalled, 0, 100), Some(data(b"1\n")));
+        assert_eq!(tree.next(), None);
+
+        disk.go_on();
+        for _ in 0..2 * NAMESPACES {
+            let (who, answer) = tree.wait();
+            assert!(matches!(answer, Answer::Written(5 | 6)), "{answer:?}");
+            assert_eq!(who, "stalled");
+        }
+        for name in names() {
+            let log = open(&tree, &name, "log", Access::Read);
+            let all = Some(data(b"first\nsecond\nthird\n"));
+            assert_eq!(tree.read(log, 0, 100), all, "{name}");
+        }
+    }
+}
+
+/// Every call here is made by one thread: if one of them waited, nobody would have the disk go on.
+#[test]
+fn what_syncs_the_disk_holds_no_thread_that_serves_the_mount() {
+    for sync in [Sync::Never, Sync::Always] {
+        let disk = StallingDisk::default();
+        let tree = Tree::on(Arc::new(disk.clone()), sync);
+        let fs = &tree.fs;
+        fs.serve_with(6);
+        let lines = tree.open_by(me(), "append-lines");
+        let append = tree.open("append");
+        disk.stall(&["ns".to_owned()]);
+        fs.write(
+            append,
+            b"the first since it was opened",
+            PLAIN,
+            tree.reply("first"),
+        );
+        fs.write(lines, b"a line", PLAIN, tree.reply("line"));
+        disk.wait_for(1);
+        assert_eq!(tree.next(), None);
+        disk.go_on();
+        let mut answers = [tree.wait().0, tree.wait().0];
+        answers.sort_unstable();
+        assert_eq!(answers, ["first", "line"]);
+
+        disk.stall(&["ns".to_owned()]);
+        let threads = Threads::new(2);
+        let (closed, reply) = (fs.clone(), tree.reply("close"));
+        let caller = me();
+        threads.call(move || closed.flush(caller, lines, reply));
+        disk.wait_for(1);
+        fs.fsync(append, tree.reply("fsync"));
+        disk.go_on();
+        let mut answers = [tree.wait().0, tree.wait().0];
+        answers.sort_unstable();
+        assert_eq!(answers, ["close", "fsync"]);
+        assert_eq!(tree.count(), 2);
+    }
+}
+
+#[test]
+fn a_sync_that_takes_long_holds_up_no_other_namespace() {
+    let disk = StallingDisk::default();
+    let (tree, files) = stalling(Sync::Never, &disk);
+    for fh in &files[..8] {
+        tree.write(*fh, b"unsynced", PLAIN);
+    }
+    disk.stall(&names());
+    for fh in &files[..8] {
+        tree.fs.fsync(*fh, tree.reply("stalled"));
+    }
+    disk.wait_for(8);
+    let other = tree.open("append");
+    tree.write(other, b"other", PLAIN);
+    tree.fs.fsync(other, tree.reply("other"));
+    assert_eq!(tree.wait(), ("other", Answer::Done));
+    disk.go_on();
+    for _ in 0..8 {
+        assert_eq!(tree.wait(), ("stalled", Answer::Done));
+    }
+}
+
+#[test]
+fn on_a_full_disk_the_threads_that_serve_the_mount_sync_once() {
+    let disk = StallingDisk::default();
+    let (tree, files) = stalling(Sync::Never, &disk);
+    let log = tree.storage.log("n0").unwrap();
+    assert!(!log.next_append_syncs());
+    disk.fill(true);
+    let full = Answer::Refused(immuta::fs::errno::Errno::ENOSPC);
+    for _ in 0..3 {
+        assert_eq!(tree.write(files[0], b"no room", PLAIN), full);
+        assert!(log.next_append_syncs());
+    }
+    disk.fill(false);
+    assert_eq!(tree.write(files[0], b"room", PLAIN), Answer::Written(4));
+    assert!(!log.next_append_syncs());
+}
