@@ -27,6 +27,8 @@ use crate::notify::ServiceManager;
 use crate::open::{cannot_start_thread, open_storage, warn_of_open_directory};
 use crate::signals::Signals;
 
+/// Memory for lines and frames that wait for their end.
+const DEFAULT_OPEN_BYTES: u64 = 1 << 30;
 /// How long files that are still open may keep a daemon that was told to end.
 const GRACE: Duration = Duration::from_millis(500);
 /// At least so many threads serve: all but two of them may wait for a disk.
@@ -290,6 +292,10 @@ fn settings(cli: &Cli) -> Settings {
         sync_always: cli.sync == immuta::Sync::Always,
         read_only: cli.read_only,
         max_record_bytes: cli.max_record.as_u64(),
+        max_open_bytes: cli.max_open_bytes.map_or_else(
+            || DEFAULT_OPEN_BYTES.max(cli.max_record.as_u64().saturating_mul(4)),
+            |bytes| bytes.as_u64(),
+        ),
     }
 }
 

@@ -140,9 +140,7 @@ print(eval(sys.argv[2]))' "$1" "$2""#;
         .to_owned()
 }
 
-// > `.immuta/metrics` is, as of its opening, in the text format of Prometheus: of each namespace the records and bytes, what
-// > was appended and refused since the mount began, blocked readers, open files, what is not on the disk yet and since
-// > when, and whether it has failed; of the mount its version, its age, its namespaces, and those that could not be opened.
+// > `.immuta/metrics` is, as of its opening, in the text format of Prometheus: of each namespace the records and bytes, what was appended and refused since the mount began, blocked readers, open files, what is not on the disk yet and since when, and whether it has failed; of the mount its version, its age, its namespaces, those that could not be opened, and the memory of lines and frames that wait for their end.
 #[test]
 fn metrics_count_what_happens_in_each_namespace() {
     let mut mount = Mount::with(&["--sync", "never"]);
@@ -225,15 +223,15 @@ fn metrics_count_what_happens_in_each_namespace() {
 }
 
 // > `.immuta/status` is one JSON object, as of its opening: version, pid, logs_dir, options, started, uptime_seconds,
-// > blocked_readers, for each of the namespaces what its `stats` and `metrics` tell, and of those that are unopened the name
+// > blocked_readers, open_bytes, refused_for_memory, for each of the namespaces what its `stats` and `metrics` tell, and of those that are unopened the name
 // > and why.
 #[test]
 fn the_status_is_that_of_the_mount_and_of_each_namespace() {
     let mut mount = Mount::with(&["--sync", "200ms", "--max-record", "1MiB"]);
     assert_eq!(
         status(&mount, "list(s)"),
-        "['version', 'pid', 'logs_dir', 'options', 'started', 'uptime_seconds', 'blocked_readers', 'namespaces', \
-         'unopened']"
+        "['version', 'pid', 'logs_dir', 'options', 'started', 'uptime_seconds', 'blocked_readers', 'open_bytes', \
+         'refused_for_memory', 'namespaces', 'unopened']"
     );
     assert_eq!(
         status(&mount, "list(n)"),
@@ -243,7 +241,7 @@ fn the_status_is_that_of_the_mount_and_of_each_namespace() {
     );
     assert_eq!(
         status(&mount, "s['options'], s['unopened']"),
-        "({'read_only': False, 'sync': '200ms', 'max_record_bytes': 1048576, 'append_limit_bytes': 1044480}, [])"
+        "({'read_only': False, 'sync': '200ms', 'max_record_bytes': 1048576, 'max_open_bytes': 1073741824, 'append_limit_bytes': 1044480}, [])"
     );
     let (version, pid, logs) = (env!("CARGO_PKG_VERSION"), mount.pid(), mount.logs());
     assert_eq!(

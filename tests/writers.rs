@@ -374,6 +374,61 @@ fn a_writer_that_is_killed_leaves_its_open_line_as_a_record() {
     assert_eq!(read(&mount.file("1")), b"open");
 }
 
+// > Lines and frames that wait for their end take no more memory than `--max-open-bytes` (1 GiB) in the whole mount, and those of one user no more than half of it: a write that would take more is ENOBUFS and has not happened. When a line or frame ends, its memory is given back.
+#[test]
+fn what_waits_for_its_end_takes_no_more_memory_than_was_said_and_gives_it_back() {
+    let mount = Mount::with(&["--max-open-bytes", "8MiB"]);
+    let held = |name: &str| {
+        let status = std::fs::read_to_string(mount.path().join(".immuta/status")).unwrap();
+        let of = status.split(&format!("\"{name}\": ")).nth(1).unwrap();
+        let digits = of.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+        digits.parse::<u64>().unwrap()
+    };
+    let part = vec![b'a'; 1 << 19];
+    let mut frame = (1u64 << 30 >> 4).to_le_bytes().to_vec();
+    frame.resize(1 << 19, b'f');
+    let mut files: Vec<File> = Vec::new();
+    let mut refused_writes = 0;
+    for n in 0..20 {
+        let (name, bytes) = match n % 2 {
+            0 => ("append-lines", &part),
+            _ => ("append-frames", &frame),
+        };
+        let mut file = mount.appender(name);
+        match file.write(bytes) {
+            Ok(written) => assert_eq!(written, bytes.len()),
+            Err(e) => {
+                assert_eq!(e.raw_os_error(), Some(Errno::ENOBUFS as i32));
+                refused_writes += 1;
+            }
+        }
+        files.push(file);
+    }
+    // Half of it is this user's.
+    assert_eq!(refused_writes, 12);
+    assert_eq!(held("refused_for_memory"), 12);
+    assert_eq!(held("open_bytes"), 4 << 20);
+    assert_eq!(mount.count(), 0);
+    assert_eq!(
+        files[0].write(b"\n").unwrap_err().raw_os_error(),
+        Some(Errno::ENOBUFS as i32)
+    );
+    // What is not open is none of it, and one that ends makes room.
+    drop(files.split_off(4));
+    eventually("one that ends makes room", || files[0].write(b"\n").is_ok());
+    eventually("what has ended takes nothing", || {
+        held("open_bytes") == 3 << 19
+    });
+    // Its bytes are all there: those of the two lines that were closed, and its own.
+    assert_eq!(mount.count(), 3);
+    let sizes: Vec<u64> = (0..3)
+        .map(|n| std::fs::metadata(mount.file(&n.to_string())).unwrap().len())
+        .collect();
+    assert_eq!(sizes, [1 << 19, 1 << 19, (1 << 19) + 1]);
+    drop(files);
+    eventually("all of it is given back", || held("open_bytes") == 0);
+}
+
 // > A line longer than `--max-record` is EMSGSIZE.
 #[test]
 fn a_line_longer_than_max_record_is_refused_and_what_waited_goes_on_waiting() {

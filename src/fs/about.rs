@@ -29,6 +29,9 @@ pub(super) struct MountLook {
     pub(super) blocked_readers: usize,
     /// By name.
     pub(super) namespaces: Vec<NamespaceLook>,
+    /// How much memory lines and frames take that wait for their end, and how many writes were refused for want of it.
+    pub(super) open_bytes: u64,
+    pub(super) open_refused: u64,
     /// The namespaces that could not be opened, and why.
     pub(super) unopened: Vec<(String, String)>,
 }
@@ -177,6 +180,8 @@ impl<T: Transport> Fs<T> {
             started: self.started,
             uptime: self.running_since.elapsed(),
             blocked_readers: self.parked.len(),
+            open_bytes: self.budget.held(),
+            open_refused: self.budget.refused(),
             namespaces: looks,
             unopened: unopened
                 .map(|(name, why)| (name.to_string(), why.to_string()))

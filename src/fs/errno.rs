@@ -39,7 +39,7 @@ impl Errno {
     pub const ERANGE: Errno = Errno(libc::ERANGE);
     /// Not a valid value or name.
     pub const EINVAL: Errno = Errno(libc::EINVAL);
-    /// More was to be kept for a reader than is kept.
+    /// More was to be kept for a reader than is kept, or of what waits for its end than there may be memory for.
     pub const ENOBUFS: Errno = Errno(libc::ENOBUFS);
     /// The name is longer than any.
     pub const ENAMETOOLONG: Errno = Errno(libc::ENAMETOOLONG);

@@ -8,19 +8,18 @@
 
 use std::fmt;
 
+use super::budget::Waiting;
 use super::errno::Errno;
 
 /// The bytes of a frame's size.
 const SIZE_BYTES: usize = 8;
-/// A buffer that a large frame has grown beyond this is given back.
-const KEEP_BYTES: usize = 1 << 20;
 
 /// What a handle of `append-frames` holds back: a frame whose end has not come.
 #[derive(Debug, Default)]
 pub struct Frames {
     /// Its size field, or the beginning of that, and what is there of its payload. A size field that is whole
     /// has been found good.
-    partial: Vec<u8>,
+    partial: Waiting,
 }
 
 /// Why a write to `append-frames` has not happened.
@@ -107,6 +106,11 @@ impl fmt::Display for Unfinished {
 }
 
 impl Frames {
+    /// With what waits counted.
+    pub(super) fn new(partial: Waiting) -> Frames {
+        Frames { partial }
+    }
+
     /// Takes the bytes of one write. The payloads of its whole frames are handed to `store` in one go; what is
     /// behind them waits. When it is refused, the write has not happened: what waited before it still does,
     /// unchanged.
@@ -114,17 +118,19 @@ impl Frames {
     /// A size is looked at as soon as it is whole, so that no more than `max_bytes` of a payload are ever held.
     ///
     /// # Errors
-    /// A size that is negative or above `max_bytes`; whatever `store` says.
+    /// A size that is negative or above `max_bytes`; `ENOBUFS` when there is no more memory for what waits; whatever
+    /// `store` says.
     pub fn write(
         &mut self,
         data: &[u8],
         max_bytes: u64,
         store: impl FnOnce(&[&[u8]]) -> Result<(), Errno>,
     ) -> Result<(), Refused> {
-        let waited = self.partial.len();
+        let waited = self.partial.bytes.len();
         let result = self.take(data, max_bytes, store);
         if result.is_err() {
-            self.partial.truncate(waited);
+            self.partial.bytes.truncate(waited);
+            self.partial.give_back();
         }
         result
     }
@@ -138,16 +144,19 @@ impl Frames {
     ) -> Result<(), Refused> {
         let mut rest = data;
         let mut payloads: Vec<&[u8]> = Vec::new();
-        if !self.partial.is_empty() {
-            self.fill(SIZE_BYTES, &mut rest);
-            let Some(size) = size_at(&self.partial, max_bytes)? else {
+        if !self.partial.bytes.is_empty() {
+            self.fill(SIZE_BYTES, &mut rest)?;
+            let Some(size) = size_at(&self.partial.bytes, max_bytes)? else {
                 return Ok(());
             };
-            self.fill(SIZE_BYTES + size, &mut rest);
-            if self.partial.len() < SIZE_BYTES + size {
+            self.fill(SIZE_BYTES + size, &mut rest)?;
+            if self.partial.bytes.len() < SIZE_BYTES + size {
                 return Ok(());
             }
-            payloads.push(&self.partial[SIZE_BYTES..]);
+        }
+        let Waiting { bytes, share } = &mut self.partial;
+        if !bytes.is_empty() {
+            payloads.push(&bytes[SIZE_BYTES..]);
         }
         while let Some(size) = size_at(rest, max_bytes)? {
             let Some((payload, behind)) = rest[SIZE_BYTES..].split_at_checked(size) else {
@@ -157,28 +166,29 @@ impl Frames {
             rest = behind;
         }
         if !payloads.is_empty() {
+            share.at_least(rest.len()).map_err(Refused::NotStored)?;
             store(&payloads).map_err(Refused::NotStored)?;
-            self.partial.clear();
-            if self.partial.capacity() > KEEP_BYTES {
-                self.partial = Vec::new();
-            }
+            bytes.clear();
         }
-        self.partial.extend_from_slice(rest);
+        self.partial.push(rest).map_err(Refused::NotStored)?;
+        self.partial.give_back();
         Ok(())
     }
 
     /// Moves bytes from the front of `rest` behind what waits, until that is so long.
-    fn fill(&mut self, bytes: usize, rest: &mut &[u8]) {
-        let missing = bytes.saturating_sub(self.partial.len());
+    fn fill(&mut self, bytes: usize, rest: &mut &[u8]) -> Result<(), Refused> {
+        let missing = bytes.saturating_sub(self.partial.bytes.len());
         let (now, later) = rest.split_at(missing.min(rest.len()));
-        self.partial.extend_from_slice(now);
+        self.partial.push(now).map_err(Refused::NotStored)?;
         *rest = later;
+        Ok(())
     }
 
     /// What is missing of the frame that waits; `None` when none does.
     pub fn unfinished(&self) -> Option<Unfinished> {
-        let Some((size, payload)) = self.partial.split_first_chunk::<SIZE_BYTES>() else {
-            let missing = SIZE_BYTES - self.partial.len();
+        let waiting = &self.partial.bytes;
+        let Some((size, payload)) = waiting.split_first_chunk::<SIZE_BYTES>() else {
+            let missing = SIZE_BYTES - waiting.len();
             return (missing < SIZE_BYTES).then_some(Unfinished::Size { missing });
         };
         let size = u64::from_le_bytes(*size);
@@ -281,7 +291,7 @@ mod tests {
                 if result.is_ok() {
                     without.write(bytes, MAX, keep(&mut expected)).unwrap();
                 }
-                prop_assert_eq!(&frames.partial, &without.partial);
+                prop_assert_eq!(&frames.partial.bytes, &without.partial.bytes);
             }
             prop_assert_eq!(records, expected);
         }
@@ -366,12 +376,15 @@ mod tests {
             frames.write(bytes, LARGE, keep(&mut records)).unwrap();
             assert_eq!(frames.unfinished().unwrap().to_string(), missing);
         }
-        assert!(frames.partial.capacity() < 100);
+        assert!(frames.partial.bytes.capacity() < 100);
         frames
             .write(&vec![0; LARGE as usize - 3], LARGE, keep(&mut records))
             .unwrap();
         assert_eq!(records[0].len() as u64, LARGE);
-        assert!(frames.partial.capacity() <= KEEP_BYTES, "it is given back");
+        assert!(
+            frames.partial.bytes.capacity() <= 16 << 10,
+            "it is given back"
+        );
     }
 
     #[test]

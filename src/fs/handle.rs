@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use super::Namespace;
+use super::budget::Waiting;
 use super::errno::Errno;
 use super::frames::Frames;
 use super::json_lines;
@@ -55,17 +56,17 @@ pub(super) enum Input {
 }
 
 impl Input {
-    pub(super) fn lines(opener: Opener, kind: Kind) -> Input {
+    pub(super) fn lines(opener: Opener, kind: Kind, waiting: Waiting) -> Input {
         Input::Lines {
-            lines: Mutex::default(),
+            lines: Mutex::new(Lines::new(waiting)),
             opener,
             kind,
         }
     }
 
-    pub(super) fn frames(opener: Opener) -> Input {
+    pub(super) fn frames(opener: Opener, waiting: Waiting) -> Input {
         Input::Frames {
-            frames: Mutex::default(),
+            frames: Mutex::new(Frames::new(waiting)),
             opener,
         }
     }

@@ -1,20 +1,27 @@
 //! Bytes into lines, however the writer's buffers cut them.
 
+use super::budget::Waiting;
 use super::errno::Errno;
 
 /// What a handle of `append-lines` holds back: a line whose newline has not come.
 #[derive(Debug, Default)]
 pub struct Lines {
-    partial: Vec<u8>,
+    partial: Waiting,
 }
 
 impl Lines {
+    /// With what waits counted.
+    pub(super) fn new(partial: Waiting) -> Lines {
+        Lines { partial }
+    }
+
     /// Takes the bytes of one write. Its whole lines, each with its newline, are handed to `store` in one go;
     /// what is behind the last newline waits. When `store` fails, the write has not happened: what waited
     /// before it still does, unchanged.
     ///
     /// # Errors
-    /// `EMSGSIZE` when any line of it would become longer than `max_bytes`; whatever `store` says.
+    /// `EMSGSIZE` when any line of it would become longer than `max_bytes`; `ENOBUFS` when there is no more memory for
+    /// what waits; whatever `store` says.
     pub fn write(
         &mut self,
         data: &[u8],
@@ -24,12 +31,11 @@ impl Lines {
         let first_end = memchr::memchr(b'\n', data).map(|at| at + 1);
         let first = &data[..first_end.unwrap_or(data.len())];
         let too_long = |bytes: usize| bytes as u64 > max_bytes;
-        if too_long(self.partial.len() + first.len()) {
+        if too_long(self.partial.bytes.len() + first.len()) {
             return Err(Errno::EMSGSIZE);
         }
         let Some(first_end) = first_end else {
-            self.partial.extend_from_slice(data);
-            return Ok(());
+            return self.partial.push(data);
         };
         let rest = &data[first_end..];
         let mut lines: Vec<&[u8]> = vec![&[]];
@@ -41,20 +47,22 @@ impl Lines {
         if too_long(rest.len() - start) || lines.iter().any(|line| too_long(line.len())) {
             return Err(Errno::EMSGSIZE);
         }
-        let waited = self.partial.len();
-        self.partial.extend_from_slice(first);
-        lines[0] = &self.partial;
-        match store(&lines) {
+        let waited = self.partial.bytes.len();
+        self.partial.push(first)?;
+        let Waiting { bytes, share } = &mut self.partial;
+        lines[0] = bytes;
+        let stored = share
+            .at_least(rest.len() - start)
+            .and_then(|()| store(&lines));
+        match stored {
             Ok(()) => {
-                self.partial.clear();
-                self.partial.extend_from_slice(&rest[start..]);
-                Ok(())
+                bytes.clear();
+                self.partial.push(&rest[start..])?; // It was made sure of.
             }
-            Err(errno) => {
-                self.partial.truncate(waited);
-                Err(errno)
-            }
+            Err(_) => bytes.truncate(waited),
         }
+        self.partial.give_back();
+        stored
     }
 
     /// Hands what waits to `store`, as a record without a newline; nothing when nothing waits. It waits on
@@ -66,16 +74,17 @@ impl Lines {
         &mut self,
         store: impl FnOnce(&[&[u8]]) -> Result<(), Errno>,
     ) -> Result<(), Errno> {
-        if !self.partial.is_empty() {
-            store(&[&self.partial])?;
-            self.partial = Vec::new();
+        if self.has_partial() {
+            store(&[&self.partial.bytes])?;
+            self.partial.bytes = Vec::new();
+            self.partial.give_back();
         }
         Ok(())
     }
 
     /// Whether a line waits for its newline.
     pub fn has_partial(&self) -> bool {
-        !self.partial.is_empty()
+        !self.partial.bytes.is_empty()
     }
 }
 

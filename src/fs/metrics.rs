@@ -43,6 +43,28 @@ pub(super) fn text(mount: &MountLook) -> String {
         mount.blocked_readers,
     );
 
+    text.one(
+        "immuta_open_bytes",
+        "gauge",
+        "Memory that lines and frames take which wait for their end, in bytes.",
+        "",
+        mount.open_bytes,
+    );
+    text.one(
+        "immuta_open_bytes_limit",
+        "gauge",
+        "The most that they may take (--max-open-bytes).",
+        "",
+        mount.settings.max_open_bytes,
+    );
+    text.one(
+        "immuta_refused_for_memory_total",
+        "counter",
+        "Writes that were refused since the mount began because they would have taken more.",
+        "",
+        mount.open_refused,
+    );
+
     let mut each = |name, kind, help, value: &dyn Fn(&NamespaceLook) -> Option<f64>| {
         text.head(name, kind, help);
         for look in &mount.namespaces {

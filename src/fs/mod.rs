@@ -5,7 +5,8 @@
 //! `attr`, `directory` lists them, `opening` says who may open what, and `handle` is what an open file remembers.
 //! `reading` and `writing` move the bytes: records as a [`view`], from a `start` on, or as `json_lines`, whose
 //! `offsets` are known as far as somebody has come, and which a thread goes on to `measure`; [`lines`] and [`frames`]
-//! out of writes, and `receipts` for them; a `spool` between an open and its close, and the `storing` of it. `rights`
+//! out of writes, and `receipts` for them; a `spool` between an open and its close, and the `storing` of it; a `budget` of the memory
+//! for what waits for its end. `rights`
 //! says who may use a namespace, `rights_files` keeps it, `changes` makes and answers changes of it. [`parked`] holds
 //! the reads that wait for a record, `overdue` ends those that have waited as long as they may; `durable` holds the
 //! answers that wait for the disk, `turn` the writes that wait for their turn, and a `pool` the threads that may
@@ -17,6 +18,7 @@
 
 mod about;
 mod attr;
+mod budget;
 mod changes;
 mod directory;
 mod durable;
@@ -64,6 +66,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::log::{Log, Storage};
 use about::Snapshots;
+use budget::Budget;
 use changes::Changes;
 use durable::Line;
 use errno::Errno;
@@ -114,12 +117,15 @@ pub struct Settings {
     pub read_only: bool,
     /// No record through `append-lines`, `append-frames` or `log` is longer.
     pub max_record_bytes: u64,
+    /// What waits for its end in `append-lines`, `append-frames` and `log` takes no more memory.
+    pub max_open_bytes: u64,
 }
 
 /// A directory of logs as a tree of files.
 pub struct Fs<T: Transport> {
     storage: Arc<Storage>,
     settings: Settings,
+    budget: Arc<Budget>,
     namespaces: RwLock<HashMap<u32, Arc<Namespace>>>,
     handles: Handles,
     snapshots: Snapshots,
@@ -203,6 +209,7 @@ impl<T: Transport> Fs<T> {
         let fs = Arc::new_cyclic(|myself| Fs {
             storage,
             settings,
+            budget: Budget::new(settings.max_open_bytes),
             namespaces: RwLock::new(namespaces),
             handles: Handles::default(),
             snapshots: Snapshots::default(),

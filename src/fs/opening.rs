@@ -98,9 +98,12 @@ impl<T: Transport> Fs<T> {
             false => Output::Nothing,
         };
         let input = match node {
-            Node::File(_, file) if access.writes() => {
-                self.input(&namespace, Opener::new(caller.thread, ino), file.kind)?
-            }
+            Node::File(_, file) if access.writes() => self.input(
+                &namespace,
+                caller,
+                Opener::new(caller.thread, ino),
+                file.kind,
+            )?,
             _ => None,
         };
         let cached = output.is_fixed();
@@ -174,13 +177,15 @@ impl<T: Transport> Fs<T> {
     fn input(
         &self,
         namespace: &Namespace,
+        caller: Caller,
         opener: Opener,
         kind: Kind,
     ) -> Result<Option<Input>, Errno> {
+        let waiting = || self.budget.waiting(caller.uid);
         Ok(match kind {
             Kind::Append => Some(Input::Writes),
-            Kind::AppendLines | Kind::Log => Some(Input::lines(opener, kind)),
-            Kind::AppendFrames => Some(Input::frames(opener)),
+            Kind::AppendLines | Kind::Log => Some(Input::lines(opener, kind, waiting())),
+            Kind::AppendFrames => Some(Input::frames(opener, waiting())),
             Kind::AppendFile => {
                 let spool = Spool::new(opener, self.storage.logs_dir());
                 let spool = spool.inspect_err(|_| {

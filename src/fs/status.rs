@@ -10,6 +10,7 @@ pub(super) fn json(mount: &MountLook) -> String {
         ("read_only", settings.read_only.to_string()),
         ("sync", json::string(&json::sync(mount.sync))),
         ("max_record_bytes", settings.max_record_bytes.to_string()),
+        ("max_open_bytes", settings.max_open_bytes.to_string()),
         ("append_limit_bytes", settings.split_write_bytes.to_string()),
     ];
     let namespaces: Vec<String> = mount.namespaces.iter().map(namespace).collect();
@@ -28,6 +29,8 @@ pub(super) fn json(mount: &MountLook) -> String {
         ("started", json::time(Some(mount.started))),
         ("uptime_seconds", mount.uptime.as_secs_f64().to_string()),
         ("blocked_readers", mount.blocked_readers.to_string()),
+        ("open_bytes", mount.open_bytes.to_string()),
+        ("refused_for_memory", mount.open_refused.to_string()),
         ("namespaces", format!("[{}]", namespaces.join(", "))),
         ("unopened", format!("[{}]", unopened.join(", "))),
     ];

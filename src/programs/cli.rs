@@ -45,6 +45,11 @@ pub struct Cli {
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     pub max_record: ByteSize,
 
+    /// Most memory for lines and frames that wait for their end, in the whole mount; one user has half of it at most.
+    /// What would take more is refused (ENOBUFS). By default 1GiB, and at least four of the longest records
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub max_open_bytes: Option<ByteSize>,
+
     /// Format of new logs: `count8`, `count16` (what Go programs with immuta v0.0.3 and later read and
     /// write), or `bare`. A log keeps the format it has
     #[arg(long, value_name = "FORMAT", default_value = "count8")]

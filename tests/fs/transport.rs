@@ -162,6 +162,7 @@ impl Tree {
             sync_always: sync == Sync::Always,
             read_only: false,
             max_record_bytes: 64 << 20,
+            max_open_bytes: 1 << 30,
         };
         let (answer, answers) = channel();
         let fs = Fs::new(storage.clone(), settings).unwrap();
