@@ -71,6 +71,10 @@ impl<T: Transport> Fs<T> {
         };
         let bytes = data.len() as u32;
         if grew && (mode.durable || self.settings.sync_always) {
+            if !self.settings.sync_always {
+                // The records are committed: readers see them, whatever becomes of the sync.
+                self.grew(&handle.namespace);
+            }
             let pending = Pending::Write { bytes, reply };
             self.durable.push(self, &handle.namespace, pending);
             return;

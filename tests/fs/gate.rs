@@ -21,6 +21,8 @@ pub(crate) struct Gate {
     state: Mutex<(bool, bool)>,
     changed: Condvar,
     pub(crate) before_reads: AtomicBool,
+    /// Also before each sync of a file.
+    pub(crate) before_syncs: AtomicBool,
 }
 
 impl Gate {
@@ -98,6 +100,9 @@ impl DiskFile for GatedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        if self.1.before_syncs.load(Ordering::SeqCst) {
+            self.1.pass();
+        }
         self.0.sync_data()
     }
 }
