@@ -26,6 +26,7 @@ fn main() {
     read_log();
     list();
     signals();
+    fan_out();
 }
 
 fn row(what: &str, ours: Duration, rival: &str, theirs: Duration) {
@@ -272,4 +273,140 @@ fn signals() {
         statuses.into_iter().all(|s| s.success()),
         "a reader did not get end of file"
     );
+}
+
+/// How fast one process appends while others follow the namespace, in appends a second, as a share of what it does
+/// beside one follower; and beside many who wait for another namespace.
+fn fan_out() {
+    const FOLLOWERS: [usize; 4] = [1, 10, 100, 1000];
+    let mut beside_one = None;
+    for followers in FOLLOWERS {
+        let mount = Mount::new();
+        let cats: Vec<Cat> = (0..followers)
+            .map(|_| Cat::start(&mount.file("follow")))
+            .collect();
+        for cat in &cats {
+            eventually("the follower waits", || waits_in_mount(cat.pid()));
+        }
+        let rate = append_rate(&mount);
+        rate_row(
+            &format!("{followers} `cat follow`"),
+            rate,
+            *beside_one.get_or_insert(rate),
+        );
+    }
+    idle_waiters();
+}
+
+/// Those who wait for another namespace than the one that is written to.
+fn idle_waiters() {
+    const POLLERS: usize = 8000;
+    const READERS: usize = 4000;
+    let mount = Mount::new();
+    let alone = append_rate(&mount);
+    let other = mount.path().join("other");
+    fs::create_dir(&other).unwrap();
+    let (follow, since) = (
+        other.join("follow"),
+        other.join("since/2099-01-01T00:00:00Z"),
+    );
+    // Programs of their own: as many open files as one process may have.
+    let pollers: Vec<Waiters> = (0..POLLERS / 500)
+        .map(|_| Waiters::poll(&follow, 500))
+        .collect();
+    rate_row(
+        &format!("{POLLERS} who poll another namespace"),
+        append_rate(&mount),
+        alone,
+    );
+    drop(pollers);
+    let readers: Vec<Waiters> = (0..READERS / 500)
+        .map(|_| Waiters::read(&since, 500))
+        .collect();
+    rate_row(
+        &format!("{READERS} who read a far `since/` of another namespace"),
+        append_rate(&mount),
+        alone,
+    );
+    drop(readers);
+}
+
+fn rate_row(beside: &str, rate: f64, mark: f64) {
+    println!(
+        "| appends/s beside {beside} | {rate:.0} | the mark | {mark:.0} | {:.2} |",
+        rate / mark
+    );
+}
+
+/// Appends of 100 B a second by one process, over two seconds.
+fn append_rate(mount: &Mount) -> f64 {
+    let mut append = mount.appender("append");
+    let record = [[b'x'; 99].as_slice(), b"\n"].concat();
+    let start = Instant::now();
+    let mut appends = 0;
+    while start.elapsed() < Duration::from_secs(2) {
+        append.write_all(&record).unwrap();
+        appends += 1;
+    }
+    f64::from(appends) / start.elapsed().as_secs_f64()
+}
+
+/// `cat` without output. Killed when dropped.
+struct Cat(Child);
+
+impl Cat {
+    fn start(file: &std::path::Path) -> Cat {
+        let mut cat = Command::new("cat");
+        Cat(cat.arg(file).stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id() as i32)
+    }
+}
+
+impl Drop for Cat {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A Python program that waits on a file many times over. Killed when dropped.
+struct Waiters(#[allow(dead_code)] common::Reader);
+
+const POLL: &str = r#"
+import os, select, sys
+epoll = select.epoll()
+files = [os.open(sys.argv[1], os.O_RDONLY | os.O_NONBLOCK) for _ in range(int(sys.argv[2]))]
+for file in files:
+    epoll.register(file, select.EPOLLIN)
+print("ready")
+epoll.poll()
+"#;
+
+const READ: &str = r#"
+import os, sys, threading
+threading.stack_size(64 << 10)
+files = [os.open(sys.argv[1], os.O_RDONLY) for _ in range(int(sys.argv[2]))]
+for file in files:
+    threading.Thread(target=os.read, args=(file, 100)).start()
+print("ready")
+"#;
+
+impl Waiters {
+    fn poll(file: &std::path::Path, many: usize) -> Waiters {
+        Waiters::start(POLL, file, many)
+    }
+
+    fn read(file: &std::path::Path, many: usize) -> Waiters {
+        Waiters::start(READ, file, many)
+    }
+
+    fn start(script: &str, file: &std::path::Path, many: usize) -> Waiters {
+        let many = many.to_string();
+        let mut python = common::Reader::python(script, &[&file, &many]);
+        python.expect("python", "ready");
+        Waiters(python)
+    }
 }

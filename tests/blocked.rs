@@ -338,6 +338,7 @@ except OSError as e:
 }
 
 // > Any number of processes append at the same time: no record is mixed, torn or lost, and each writer's records are in its order.
+// > However many readers wait on a namespace, each of them gets every byte, and one that is slow or stopped holds up neither the writers nor the others.
 #[test]
 fn followers_that_begin_while_three_writers_append_all_see_the_same_bytes() {
     const FOLLOWERS: usize = 300;
@@ -397,4 +398,39 @@ fn followers_that_begin_while_three_writers_append_all_see_the_same_bytes() {
     let expected = Sha256::digest(&log);
     let wrong = hashes.iter().filter(|&&hash| hash != expected).count();
     assert_eq!(wrong, 0, "of {FOLLOWERS} followers");
+}
+
+/// More followers than an append answers itself, a third of them stopped while the others wait for the records.
+#[test]
+fn followers_that_are_stopped_hold_up_nobody_and_get_every_byte_when_they_go_on() {
+    const FOLLOWERS: usize = 45;
+    const RECORDS: usize = 300;
+    let mount = Mount::new();
+    let records: Vec<_> = (0..RECORDS).map(|n| format!("record {n}")).collect();
+    let total: usize = records.iter().map(|record| record.len() + 1).sum();
+    let start = |_| Reader::start("head", &[&"-c", &total.to_string(), &mount.file("follow")]);
+    let mut followers: Vec<_> = (0..FOLLOWERS).map(start).collect();
+    followers.iter().for_each(Reader::wait_until_blocked);
+    let (stopped, running) = followers.split_at_mut(FOLLOWERS / 3);
+    for follower in &*stopped {
+        kill(follower.pid(), Signal::SIGSTOP).unwrap();
+        eventually("it is stopped", || state(follower.pid()) == 'T');
+    }
+    for record in &records {
+        mount.append(record);
+    }
+    let expect_all = |follower: &mut Reader| {
+        for record in &records {
+            follower.expect("head", record);
+        }
+    };
+    running.iter_mut().for_each(expect_all);
+    for follower in &*stopped {
+        assert_eq!(state(follower.pid()), 'T');
+        kill(follower.pid(), Signal::SIGCONT).unwrap();
+    }
+    stopped.iter_mut().for_each(expect_all);
+    for follower in followers {
+        assert!(follower.end("head").success());
+    }
 }

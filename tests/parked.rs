@@ -3,84 +3,251 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use immuta::fs::parked::{Parked, Parking};
+use immuta::fs::parked::{Need, Pace, Parked, Parking, Reached};
+
+/// A log of so many records.
+fn records(records: u64) -> Reached {
+    Reached {
+        records,
+        ..Reached::NOTHING
+    }
+}
+
+fn nothing() -> Reached {
+    Reached::NOTHING
+}
+
+const FIRST: Need = Need::Records(1);
+/// No crowd in these tests.
+const INLINE: Pace = Pace {
+    inline: usize::MAX,
+    crowd: 1,
+    slice: 1,
+};
 
 #[test]
 fn a_commit_between_the_look_and_the_parking_is_not_lost() {
-    let parked = Parked::default();
-    assert_eq!(parked.park(1, 10, "w", |_| true), Parking::Ready("w"));
+    let parked: Parked<_> = Parked::default();
+    assert_eq!(
+        parked.park(1, 10, FIRST, "w", || records(1)),
+        Parking::Ready("w")
+    );
     assert!(parked.is_empty());
 }
 
 #[test]
 fn an_interrupt_before_the_parking_is_not_lost() {
-    let parked = Parked::default();
+    let parked: Parked<_> = Parked::default();
     assert_eq!(parked.interrupt(10), None);
     assert_eq!(
-        parked.park(1, 10, "w", |_| false),
+        parked.park(1, 10, FIRST, "w", nothing),
         Parking::Interrupted("w")
     );
-    assert_eq!(
-        parked.park(1, 12, "v", |_| false),
-        Parking::Parked,
-        "only its target"
-    );
+    let other = parked.park(1, 12, FIRST, "v", nothing);
+    assert_eq!(other, Parking::Parked, "only its target");
+}
+
+/// A reader that was taken out and comes back, since there was not yet enough, met its interrupt in between.
+#[test]
+fn an_interrupt_between_two_parkings_is_not_lost() {
+    let parked: Parked<_> = Parked::default();
+    assert_eq!(parked.park(1, 10, FIRST, "w", nothing), Parking::Parked);
+    assert_eq!(parked.news(1, || records(1)).readers, ["w"]);
+    assert_eq!(parked.interrupt(10), None);
+    let again = parked.park(1, 10, Need::Records(2), "w", || records(1));
+    assert_eq!(again, Parking::Interrupted("w"));
 }
 
 #[test]
 fn a_waiter_leaves_by_one_door_only() {
-    let parked = Parked::default();
-    assert_eq!(parked.park(1, 10, "w", |_| false), Parking::Parked);
+    let parked: Parked<_> = Parked::default();
+    assert_eq!(parked.park(1, 10, FIRST, "w", nothing), Parking::Parked);
     assert_eq!(parked.interrupt(10), Some("w"));
-    assert_eq!(parked.take_ready(1, |_| true), Vec::<&str>::new());
-    assert_eq!(parked.close(), Vec::<&str>::new());
-    assert_eq!(parked.park(1, 12, "w", |_| false), Parking::Closed("w"));
+    assert_eq!(parked.news(1, || records(1)).readers, Vec::<&str>::new());
+    assert_eq!(parked.close().readers, Vec::<&str>::new());
+    assert_eq!(
+        parked.park(1, 12, FIRST, "w", nothing),
+        Parking::Closed("w")
+    );
 }
 
 #[test]
-fn only_the_ready_of_one_namespace_are_taken_in_the_order_they_came() {
-    let parked = Parked::default();
-    for (namespace, unique) in [(1, 30), (1, 10), (1, 20), (2, 40)] {
-        assert_eq!(
-            parked.park(namespace, unique, unique, |_| false),
-            Parking::Parked
-        );
+fn only_those_of_one_namespace_whose_need_is_met_are_taken_the_first_request_first() {
+    let parked: Parked<_> = Parked::new(INLINE);
+    for (namespace, unique, need) in [(1, 30, 1), (1, 10, 1), (1, 20, 2), (2, 40, 1)] {
+        let parking = parked.park(namespace, unique, Need::Records(need), unique, nothing);
+        assert_eq!(parking, Parking::Parked);
     }
-    assert_eq!(parked.take_ready(1, |&w| w != 20), [10, 30]);
+    assert_eq!(parked.news(1, || records(1)).readers, [10, 30]);
     assert_eq!(parked.len(), 2);
-    let mut rest = parked.close();
+    let mut rest = parked.close().readers;
     rest.sort_unstable();
     assert_eq!(rest, [20, 40]);
 }
 
 #[test]
+fn each_kind_of_need_is_met_by_its_own_number() {
+    let reached = Reached {
+        records: 5,
+        text: 10,
+        log: 20,
+        time: 30,
+        closed: false,
+    };
+    let met = [
+        Need::News,
+        Need::Records(5),
+        Need::Text(10),
+        Need::Log(20),
+        Need::Time(30),
+    ];
+    let unmet = [
+        Need::Records(6),
+        Need::Text(11),
+        Need::Log(21),
+        Need::Time(31),
+    ];
+    let parked: Parked<_> = Parked::new(INLINE);
+    for (unique, need) in met.into_iter().chain(unmet).enumerate() {
+        assert_eq!(reached.meets(need), unique < met.len(), "{need:?}");
+        if need != Need::News {
+            parked.park(1, unique as u64, need, need, nothing);
+        }
+    }
+    assert_eq!(parked.news(1, || reached).readers, met[1..]);
+    let removed = Reached {
+        closed: true,
+        ..reached
+    };
+    assert_eq!(parked.news(1, || removed).readers, unmet);
+}
+
+#[test]
 fn those_who_leave_are_taken_from_every_namespace() {
-    let parked = Parked::default();
+    let parked: Parked<_> = Parked::default();
     for (namespace, unique) in [(1, 30), (1, 10), (2, 20), (3, 40)] {
-        assert_eq!(
-            parked.park(namespace, unique, unique, |_| false),
-            Parking::Parked
-        );
+        let parking = parked.park(namespace, unique, FIRST, unique, nothing);
+        assert_eq!(parking, Parking::Parked);
     }
     let mut taken = parked.take_any(|&w| w < 35);
     taken.sort_unstable();
     assert_eq!(taken, [10, 20, 30]);
     assert_eq!((parked.len(), parked.waiting_for(1)), (1, 0));
     // Nobody was interrupted: a number that comes again is a new read.
-    assert_eq!(parked.park(1, 10, 10, |_| false), Parking::Parked);
+    assert_eq!(parked.park(1, 10, FIRST, 10, nothing), Parking::Parked);
 }
 
 #[test]
 fn of_many_stray_interrupts_the_oldest_are_forgotten() {
-    let parked = Parked::default();
-    for unique in 0..10_000 {
+    let parked: Parked<_> = Parked::default();
+    for unique in 0..100_000 {
         assert_eq!(parked.interrupt(unique), None);
     }
-    assert_eq!(parked.park(1, 0, "w", |_| false), Parking::Parked);
+    assert_eq!(parked.park(1, 0, FIRST, "w", nothing), Parking::Parked);
+    let last = parked.park(1, 99_999, FIRST, "v", nothing);
+    assert_eq!(last, Parking::Interrupted("v"));
+}
+
+#[test]
+fn a_crowd_is_answered_in_slices_and_comes_back_for_the_next_round() {
+    let parked: Parked<u64> = Parked::new(Pace {
+        inline: 2,
+        crowd: 4,
+        slice: 3,
+    });
+    let wait_for = |record: u64| {
+        for reader in 0..10 {
+            let unique = record * 100 + reader;
+            let log = || records(record + 1);
+            parked.park(1, unique, Need::Records(record + 1), reader, log);
+        }
+    };
+    for reader in 0..10 {
+        parked.park(1, reader, FIRST, reader, nothing);
+    }
+    let inline = parked.news(1, || records(1));
+    assert_eq!((inline.readers, inline.goes_on), (vec![0, 1], true));
+    let again = parked.news(1, || records(1));
+    assert_eq!(again.readers, [2, 3], "there is no gate yet");
+    assert!(!again.goes_on, "it was told");
+    for slice in [vec![4, 5, 6], vec![7, 8, 9]] {
+        assert!(!parked.holds_back(1, FIRST));
+        let answered = parked.slice(1, || records(1));
+        assert_eq!((answered.readers, answered.goes_on), (slice, true));
+    }
+    // Now there is a gate: what is behind it is for the next round, and an append answers nobody itself.
+    wait_for(1);
+    assert_eq!(parked.len(), 10);
+    assert!(parked.holds_back(1, Need::Records(2)));
+    let more = parked.news(1, || records(2));
     assert_eq!(
-        parked.park(1, 9_999, "v", |_| false),
-        Parking::Interrupted("v")
+        (more.readers.len(), more.goes_on),
+        (0, false),
+        "it comes again by itself"
     );
+    let mut rounds = Vec::new();
+    while !parked.is_empty() {
+        rounds.push(parked.slice(1, || records(2)).readers.len());
+    }
+    assert_eq!(rounds, [3, 3, 3, 1]);
+    assert!(!parked.slice(1, || records(2)).goes_on);
+    // Few are left: the gate opens.
+    assert_eq!(
+        parked.park(1, 1000, Need::Records(3), 0, || records(2)),
+        Parking::Parked
+    );
+    assert!(parked.news(1, || records(3)).goes_on);
+    assert_eq!(parked.slice(1, || records(3)).readers, [0]);
+    assert!(!parked.holds_back(1, Need::Records(100)));
+}
+
+#[test]
+fn a_removal_and_an_unmount_override_the_gate() {
+    let crowded = || {
+        let parked: Parked<u64> = Parked::new(Pace {
+            inline: 0,
+            crowd: 1,
+            slice: 1,
+        });
+        for reader in 0..5 {
+            parked.park(1, reader, Need::Records(1 + reader), reader, nothing);
+        }
+        assert!(parked.news(1, || records(1)).goes_on);
+        assert_eq!(parked.slice(1, || records(1)).readers, [0]);
+        assert!(parked.holds_back(1, Need::Records(2)));
+        parked
+    };
+    let removed = || Reached {
+        closed: true,
+        ..records(1)
+    };
+    assert_eq!(crowded().news(1, removed).readers, [1, 2, 3, 4]);
+    assert_eq!(crowded().slice(1, removed).readers, [1, 2, 3, 4]);
+    let parking = crowded().park(1, 10, Need::Records(9), 10, removed);
+    assert_eq!(parking, Parking::Ready(10));
+    assert_eq!(crowded().close().readers, [1, 2, 3, 4]);
+    assert_eq!(crowded().interrupt(3), Some(3));
+}
+
+#[test]
+fn pollers_see_what_is_committed_whatever_the_crowd_is_shown() {
+    let parked: Parked<u64, u64> = Parked::new(Pace {
+        inline: 1,
+        crowd: 1,
+        slice: 2,
+    });
+    for poller in 0..6 {
+        let before = parked.poll(1, poller, Need::Records(1 + poller / 5), poller);
+        assert_eq!(before, None);
+    }
+    let first = parked.news(1, || records(1));
+    assert_eq!((first.pollers, first.goes_on), (vec![0], true));
+    assert_eq!(parked.slice(1, || records(1)).pollers, [1, 2]);
+    parked.stop_polling(1, 3);
+    assert_eq!(parked.slice(1, || records(1)).pollers, [4]);
+    assert_eq!(parked.slice(1, || records(1)).pollers, [0; 0]);
+    assert_eq!(parked.close().pollers, [5]);
+    assert_eq!(parked.poll(1, 9, FIRST, 9), Some(9), "it is too late");
 }
 
 /// The same source with loom's locks.
@@ -89,27 +256,56 @@ mod explored {
     use loom::sync::{Arc, Mutex};
     use loom::thread;
 
-    use parked::{Parked, Parking};
+    use parked::{Need, Pace, Parked, Parking, Reached, Ready};
 
     mod sync {
-        pub(super) use loom::sync::{Mutex, MutexGuard};
+        pub(super) use loom::sync::{Mutex, MutexGuard, RwLock};
         pub(super) use std::sync::PoisonError;
     }
 
     #[allow(dead_code, unreachable_pub)]
+    #[path = "../src/fs/crowd.rs"]
+    mod crowd;
+    #[allow(dead_code, unreachable_pub)]
     #[path = "../src/fs/parked.rs"]
     mod parked;
+    #[allow(dead_code, unreachable_pub)]
+    #[path = "../src/fs/ranked.rs"]
+    mod ranked;
+    #[allow(dead_code, unreachable_pub)]
+    #[path = "../src/fs/targets.rs"]
+    mod targets;
 
     const NAMESPACE: u32 = 7;
     const UNIQUE: u64 = 10;
 
+    /// Each append answers by itself.
+    const FEW: Pace = Pace {
+        inline: 8,
+        crowd: 16,
+        slice: 32,
+    };
+    /// One reader is a crowd; two is one slice too many.
+    const CROWD: Pace = Pace {
+        inline: 0,
+        crowd: 1,
+        slice: 1,
+    };
+    /// Two readers are a crowd, one is not: the gate opens and closes.
+    const ALMOST: Pace = Pace {
+        inline: 1,
+        crowd: 2,
+        slice: 2,
+    };
+
     /// A mount with one log, seen from the four doors. A waiter is the number of the record that it waits
     /// for.
-    #[derive(Default)]
     struct Mount {
         parked: Parked<u64>,
         log: Mutex<State>,
         answers: Mutex<Vec<(u64, &'static str)>>,
+        /// A mistake: a round looks at the log before it takes the lock.
+        looks_early: bool,
     }
 
     #[derive(Clone, Copy, Default)]
@@ -119,27 +315,27 @@ mod explored {
     }
 
     impl Mount {
-        fn state(&self) -> State {
-            *self.log.lock().unwrap()
-        }
-
-        fn would_not_wait(&self, record: u64) -> bool {
-            let state = self.state();
-            state.count > record || state.removed
+        fn look(&self) -> Reached {
+            let state = *self.log.lock().unwrap();
+            Reached {
+                records: state.count,
+                closed: state.removed,
+                ..Reached::NOTHING
+            }
         }
 
         fn answer(&self, record: u64, how: &'static str) {
             self.answers.lock().unwrap().push((record, how));
         }
 
-        /// As `Fs::read`: a look, then the parking, which looks again.
+        /// As `Fs::read`: a look, unless the crowd is held back, then the parking, which looks again.
         fn read(&self, record: u64) {
-            if self.would_not_wait(record) {
+            let need = Need::Records(record + 1);
+            if !self.parked.holds_back(NAMESPACE, need) && self.look().meets(need) {
                 return self.answer(record, "record");
             }
-            match self.parked.park(NAMESPACE, UNIQUE + record, record, |&r| {
-                self.would_not_wait(r)
-            }) {
+            let look = || self.look();
+            match (self.parked).park(NAMESPACE, UNIQUE + 2 * record, need, record, look) {
                 Parking::Parked => {}
                 Parking::Ready(r) => self.answer(r, "record"),
                 Parking::Interrupted(r) => self.answer(r, "interrupt"),
@@ -147,13 +343,22 @@ mod explored {
             }
         }
 
+        /// As the thread of an append, which, when there is a crowd, goes on as the thread that serves rounds: one
+        /// at a time is told.
         fn changed(&self) {
-            for record in self
-                .parked
-                .take_ready(NAMESPACE, |&r| self.would_not_wait(r))
-            {
+            let mut goes_on = self.answer_all(self.parked.news(NAMESPACE, || self.look()));
+            while goes_on {
+                let early = self.looks_early.then(|| self.look());
+                let look = || early.unwrap_or_else(|| self.look());
+                goes_on = self.answer_all(self.parked.slice(NAMESPACE, look));
+            }
+        }
+
+        fn answer_all(&self, ready: Ready<u64, ()>) -> bool {
+            for record in ready.readers {
                 self.answer(record, "record");
             }
+            ready.goes_on
         }
 
         fn append(&self) {
@@ -167,7 +372,7 @@ mod explored {
         }
 
         fn interrupt(&self, record: u64) {
-            if let Some(record) = self.parked.interrupt(UNIQUE + record) {
+            if let Some(record) = self.parked.interrupt(UNIQUE + 2 * record) {
                 self.answer(record, "interrupt");
             }
         }
@@ -180,7 +385,7 @@ mod explored {
         }
 
         fn close(&self) {
-            for record in self.parked.close() {
+            for record in self.parked.close().readers {
                 self.answer(record, "close");
             }
         }
@@ -188,11 +393,20 @@ mod explored {
 
     /// Runs the threads in every order, and checks that each of the reads has had exactly one answer.
     fn explore(reads: u64, threads: &'static [fn(&Mount)]) {
+        explore_at(FEW, false, reads, threads);
+    }
+
+    fn explore_at(pace: Pace, looks_early: bool, reads: u64, threads: &'static [fn(&Mount)]) {
         let mut model = loom::model::Builder::new();
         // More than this many forced switches of threads in one run find nothing new and take hours.
-        model.preemption_bound = Some(3);
+        model.preemption_bound = Some(if reads == 1 { 3 } else { 2 });
         model.check(move || {
-            let mount = Arc::new(Mount::default());
+            let mount = Arc::new(Mount {
+                parked: Parked::new(pace),
+                log: Mutex::default(),
+                answers: Mutex::default(),
+                looks_early,
+            });
             let running: Vec<_> = threads
                 .iter()
                 .map(|&thread| {
@@ -209,6 +423,108 @@ mod explored {
             assert_eq!(answered, (0..reads).collect::<Vec<_>>(), "{answers:?}");
             assert!(mount.parked.is_empty());
         });
+    }
+
+    const A_READER_AND_TWO_APPENDS: &[fn(&Mount)] = &[
+        |m| {
+            m.read(0);
+            m.read(1);
+        },
+        |m| m.append(),
+        |m| m.append(),
+    ];
+
+    #[test]
+    fn a_crowd_of_one_and_two_appends_in_any_order() {
+        explore_at(CROWD, false, 2, A_READER_AND_TWO_APPENDS);
+    }
+
+    #[test]
+    fn a_gate_that_opens_and_closes_and_two_appends_in_any_order() {
+        explore_at(ALMOST, false, 2, A_READER_AND_TWO_APPENDS);
+    }
+
+    /// Shows that the models would see it: were the log looked at before the lock is taken, a commit could come in
+    /// between, and its reader wait for a round that has been.
+    #[test]
+    #[should_panic(expected = "left: ")]
+    fn a_round_that_looks_before_it_locks_loses_a_wake_up() {
+        explore_at(CROWD, true, 2, A_READER_AND_TWO_APPENDS);
+    }
+
+    #[test]
+    fn a_crowd_an_append_and_an_interrupt_in_any_order() {
+        explore_at(
+            CROWD,
+            false,
+            2,
+            &[
+                |m| {
+                    m.read(0);
+                    m.read(1);
+                },
+                |m| {
+                    m.append();
+                    m.append();
+                },
+                |m| m.interrupt(1),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_crowd_an_append_and_a_removal_in_any_order() {
+        explore_at(
+            CROWD,
+            false,
+            2,
+            &[
+                |m| {
+                    m.read(0);
+                    m.read(1);
+                },
+                |m| m.append(),
+                |m| m.remove(),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_crowd_an_append_and_an_unmount_in_any_order() {
+        explore_at(
+            CROWD,
+            false,
+            2,
+            &[
+                |m| {
+                    m.read(0);
+                    m.read(1);
+                },
+                |m| m.append(),
+                |m| m.close(),
+            ],
+        );
+    }
+
+    #[test]
+    fn two_readers_of_whom_one_is_answered_at_once_and_an_append_in_any_order() {
+        explore_at(
+            ALMOST,
+            false,
+            3,
+            &[
+                |m| {
+                    m.read(0);
+                    m.read(2);
+                },
+                |m| m.read(1),
+                |m| {
+                    m.append();
+                    m.append();
+                    m.append();
+                },
+            ],
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod common;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
@@ -177,6 +177,29 @@ fn follow_is_readable_when_there_is_something_where_the_last_read_ended() {
     assert!(!is_readable(&follow));
     // Another handle is at another place.
     assert!(is_readable(&File::open(mount.file("follow")).unwrap()));
+}
+
+// > After a read that did not begin where the one before it ended (`pread`, `lseek`), `poll` says readable until a read begins where the one before it ended.
+#[test]
+fn follow_is_readable_when_it_is_in_doubt_where_the_next_read_begins() {
+    let mount = Mount::new();
+    mount.append("first\n");
+    mount.append("last\n");
+    let mut follow = open_nonblocking(&mount.file("follow"));
+    let mut buffer = [0; 100];
+    // It used to be told by where the last read ended, which was not where the file's position is.
+    assert_eq!(follow.read_at(&mut buffer, 6).unwrap(), 5);
+    assert!(is_readable(&follow));
+    assert_eq!(read_some(&mut follow), bytes("first\nlast\n"));
+    assert!(is_readable(&follow));
+    assert_eq!(read_some(&mut follow), None);
+    assert!(!is_readable(&follow));
+    // A seek is seen with the read that follows it.
+    follow.seek(SeekFrom::Start(6)).unwrap();
+    assert_eq!(read_some(&mut follow), bytes("last\n"));
+    assert!(is_readable(&follow));
+    assert_eq!(read_some(&mut follow), None);
+    assert!(!is_readable(&follow));
 }
 
 #[test]

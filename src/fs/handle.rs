@@ -12,12 +12,13 @@ use super::frames::Frames;
 use super::json_lines;
 use super::lines::Lines;
 use super::opener::Opener;
+use super::parked::Need;
 use super::receipts::Receipts;
 use super::spool::Spool;
 use super::start::Start;
 use super::tree::Kind;
 use super::view::{Position, View};
-use crate::log::{Log, RecordNo};
+use crate::log::{Log, RecordNo, to_ns};
 
 /// An open file. Kept small: ten thousand of them may wait at once.
 #[derive(Debug)]
@@ -31,6 +32,9 @@ pub(super) struct Handle {
     asked_end: AtomicBool,
     /// Where its last read ended, in bytes: poll comes without an offset.
     read_end: AtomicU64,
+    /// The last read did not begin where the one before it ended: it may have been a `pread`, and the next one may
+    /// begin anywhere.
+    in_doubt: AtomicBool,
 }
 
 /// How the bytes that are written become records.
@@ -146,6 +150,23 @@ impl OpenView {
         }
     }
 
+    /// What has to be there before a read at `offset` of the file has something to give. As long as it is not
+    /// known where the file begins, what has to be there at least: reads nothing from the disk.
+    pub(super) fn need(&self, log: &Log, offset: u64) -> Need {
+        let base = match (self.base.get(), self.start) {
+            (Some(base), _) => *base,
+            (None, Start::Record(0)) => 0,
+            (None, Start::Record(n)) => return Need::Records(n.saturating_add(1)),
+            // As the index holds times: those before 1970 count as 1970.
+            (None, Start::Time(time)) => return Need::Time(to_ns(time).max(0)),
+        };
+        let behind = base.saturating_add(offset).saturating_add(1);
+        match self.view {
+            View::Text => Need::Text(behind),
+            View::Frames => Need::Log(log.format().header_bytes().saturating_add(behind)),
+        }
+    }
+
     /// The offset in the view at which the file begins; `None` as long as its first record is not there.
     ///
     /// # Errors
@@ -194,6 +215,7 @@ impl Handle {
             input,
             asked_end: AtomicBool::new(false),
             read_end: AtomicU64::new(0),
+            in_doubt: AtomicBool::new(false),
         }
     }
 
@@ -233,8 +255,16 @@ impl Handle {
         self.read_end.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_read_end(&self, offset: u64) {
-        self.read_end.store(offset, Ordering::Relaxed);
+    /// Whether the next read may begin somewhere else than where the last one ended.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.in_doubt.load(Ordering::Relaxed)
+    }
+
+    /// A read has given `bytes` bytes from `offset` on; none where there is nothing yet.
+    pub(super) fn has_read(&self, offset: u64, bytes: usize) {
+        let end = offset + bytes as u64;
+        let before = self.read_end.swap(end, Ordering::Relaxed);
+        self.in_doubt.store(before != offset, Ordering::Relaxed);
     }
 }
 

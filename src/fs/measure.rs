@@ -11,11 +11,19 @@ use std::time::Instant;
 use super::errno::Errno;
 use super::handle::{Handle, Output, lock};
 use super::json_lines::Buffers;
-use super::parked::Parking;
+use super::parked::{Need, Parking, Reached};
 use super::{Fs, Namespace, ReadMode, ReadReply, Transport};
 
 /// How many bytes of lines are measured before the next namespace has its turn.
 const TURN_BYTES: u64 = 16 << 20;
+
+/// What a far read needs, as [`parked`](super::parked) counts: not records, but that it is far no more.
+const FAR: Need = Need::Records(1);
+/// It is far no more.
+const MEASURED: Reached = Reached {
+    records: 1,
+    ..Reached::NOTHING
+};
 
 /// A read that is far behind what is known.
 pub(super) struct FarRead<T: Transport> {
@@ -83,7 +91,7 @@ impl Measuring {
                 .offsets
                 .measure(&namespace.log, TURN_BYTES, &mut buffers)
                 .map_err(Errno::from);
-            let ready = fs.far_reads.take_ready(namespace.id(), |read| {
+            let ready = fs.far_reads.take_if(namespace.id(), |read| {
                 measured.is_err() || !is_far(&read.handle, read.offset)
             });
             for read in ready {
@@ -140,8 +148,16 @@ impl<T: Transport> Fs<T> {
             deadline: overdue.map(|overdue| overdue.deadline()),
             reply,
         };
-        let ready = |read: &FarRead<T>| !is_far(&read.handle, read.offset);
-        match self.far_reads.park(namespace.id(), unique, read, ready) {
+        let measured = read.handle.clone();
+        let look = || {
+            if is_far(&measured, offset) {
+                Reached::NOTHING
+            } else {
+                MEASURED
+            }
+        };
+        let parking = self.far_reads.park(namespace.id(), unique, FAR, read, look);
+        match parking {
             Parking::Parked => {
                 self.measuring.want(&namespace);
                 if let Some(overdue) = overdue {
@@ -163,7 +179,7 @@ impl<T: Transport> Fs<T> {
 
     /// Refuses each read that waits until more is known: where it reads is not the end of the file.
     pub(super) fn close_far_reads(&self) {
-        for read in self.far_reads.close() {
+        for read in self.far_reads.close().readers {
             read.reply.error(Errno::EIO);
         }
     }

@@ -8,9 +8,10 @@
 //! out of writes, and `receipts` for them; a `spool` between an open and its close, and the `storing` of it; a `budget` of the memory
 //! for what waits for its end. `rights`
 //! says who may use a namespace, `rights_files` keeps it, `changes` makes and answers changes of it. [`parked`] holds
-//! the reads that wait for a record, `overdue` ends those that have waited as long as they may; `durable` holds the
-//! answers that wait for the disk, `turn` the writes that wait for their turn, and a `pool` the threads that may
-//! wait.
+//! the reads that wait for a record, and those who poll: a `crowd` for each namespace, `ranked` by what they need, and
+//! `targets` for interrupts; `waking` answers them, a large crowd by the thread of the `waker`; `overdue` ends those
+//! that have waited as long as they may. `durable` holds the answers that wait for the disk, `turn` the writes that
+//! wait for their turn, and a `pool` the threads that may wait.
 //!
 //! `about` looks at the whole mount, and `status` and `metrics` write down what it sees; `stats` do so for one namespace,
 //! `xattr` for one file. `json` is how they, and the lines, are written; `json_range` makes the
@@ -20,6 +21,7 @@ mod about;
 mod attr;
 mod budget;
 mod changes;
+mod crowd;
 mod directory;
 mod durable;
 pub mod errno;
@@ -39,6 +41,7 @@ mod opening;
 mod overdue;
 pub mod parked;
 mod pool;
+mod ranked;
 mod reading;
 mod receipts;
 mod rights;
@@ -49,11 +52,14 @@ mod stats;
 mod status;
 mod storing;
 mod sync;
+mod targets;
 mod transport;
 pub mod tree;
 mod turn;
 mod utf8;
 pub mod view;
+mod waker;
+mod waking;
 mod writing;
 mod xattr;
 
@@ -80,6 +86,7 @@ use rights::Held;
 use rights_files::RightsFiles;
 use start::Starts;
 use turn::{Backlog, Places};
+use waker::Waker;
 
 pub use attr::{Attr, NodeType};
 pub use directory::DirEntry;
@@ -88,11 +95,12 @@ pub use directory::DirEntry;
 pub use json_range::JsonLines;
 pub use meta::{DiskSpace, SetAttr};
 pub use opening::{Access, Opened};
-pub use reading::{PollState, ReadMode};
+pub use reading::ReadMode;
 pub use start::parse_time;
 pub use transport::{
     AttrReply, Caller, DoneReply, Nudge, PollWaker, ReadReply, Transport, WriteReply,
 };
+pub use waking::PollState;
 pub use writing::WriteMode;
 pub use xattr::XattrReply;
 
@@ -130,7 +138,9 @@ pub struct Fs<T: Transport> {
     handles: Handles,
     snapshots: Snapshots,
     directories: Directories,
-    parked: Parked<Waiter<T>>,
+    /// Reads, and pollers by the number of their open file.
+    parked: Parked<Waiter<T>, Poller<T>>,
+    waker: Arc<Waker>,
     /// How long a read may wait; nothing: for ever.
     overdue: OnceLock<Arc<Overdue>>,
     durable: Arc<Line<T>>,
@@ -147,7 +157,6 @@ pub struct Fs<T: Transport> {
     rights: Held,
     far_reads: Parked<FarRead<T>>,
     measuring: Arc<Measuring>,
-    pollers: Mutex<HashMap<u64, Poller<T>>>,
     nudge: RwLock<Option<Arc<dyn Nudge>>>,
     /// The one thread whose change of times is an inotify nudge; 0: none.
     nudging_thread: AtomicU32,
@@ -172,6 +181,8 @@ struct Directories {
 
 /// Somebody who polls an open file.
 struct Poller<T: Transport> {
+    /// Number of the open file.
+    fh: u64,
     handle: Arc<Handle>,
     waker: T::Poll,
 }
@@ -215,6 +226,7 @@ impl<T: Transport> Fs<T> {
             snapshots: Snapshots::default(),
             directories: Directories::default(),
             parked: Parked::default(),
+            waker: Arc::default(),
             overdue: OnceLock::new(),
             durable: Arc::default(),
             places: Places::default(),
@@ -227,7 +239,6 @@ impl<T: Transport> Fs<T> {
             rights_files,
             far_reads: Parked::default(),
             measuring: Arc::default(),
-            pollers: Mutex::default(),
             nudge: RwLock::new(None),
             nudging_thread: AtomicU32::new(0),
             starts: Mutex::default(),
@@ -241,6 +252,10 @@ impl<T: Transport> Fs<T> {
         thread::Builder::new()
             .name("rights".into())
             .spawn(move || changes.serve(&weak))?;
+        let (waker, weak) = (fs.waker.clone(), Arc::downgrade(&fs));
+        thread::Builder::new()
+            .name("waker".into())
+            .spawn(move || waker.serve(&weak))?;
         let (measuring, weak) = (fs.measuring.clone(), Arc::downgrade(&fs));
         thread::Builder::new()
             .name("measure".into())
@@ -366,12 +381,13 @@ impl<T: Transport> Fs<T> {
                 );
             }
         }
-        for waiter in self.parked.close() {
+        let left = self.parked.close();
+        for waiter in left.readers {
             waiter.reply.data(&[]);
         }
         self.changes.close();
         self.close_far_reads();
-        for (_, poller) in lock(&self.pollers).drain() {
+        for poller in left.pollers {
             poller.waker.wake();
         }
     }
@@ -418,6 +434,7 @@ impl<T: Transport> Drop for Fs<T> {
         if let Some(overdue) = self.overdue.get() {
             overdue.close();
         }
+        self.waker.close();
         self.measuring.close();
         self.storers.close();
         self.helpers.close();

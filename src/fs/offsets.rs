@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::handle::lock;
 use super::json_lines::{self, Buffers, Large, Place, Position, Window};
+use super::parked::Need;
 use crate::log::{Log, RecordNo, Result};
 
 /// How many bytes are between the places that are remembered, at first.
@@ -116,10 +117,13 @@ impl Offsets {
             && furthest.record < log.state().count
     }
 
-    /// Whether no line is known to be at `offset` or behind it.
-    pub(super) fn is_end(&self, position: &Position, offset: u64, count: u64) -> bool {
+    /// What has to be there before a line is at `offset` or behind it, as far as that is known.
+    pub(super) fn need(&self, position: &Position, offset: u64) -> Need {
         let place = self.from(position, offset);
-        place.record >= count && offset >= place.offset
+        if offset < place.offset {
+            return Need::News;
+        }
+        Need::Records(place.record.saturating_add(1))
     }
 
     /// Where to go on from to `offset`.

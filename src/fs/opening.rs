@@ -216,7 +216,7 @@ impl<T: Transport> Fs<T> {
         let Some(handle) = self.handles.remove(fh) else {
             return self.snapshots.remove(fh);
         };
-        lock(&self.pollers).remove(&fh);
+        self.parked.stop_polling(handle.namespace.id(), fh);
         if let Output::Lines(_) = handle.output {
             handle.namespace.offsets.closed();
         }

@@ -2,183 +2,209 @@
 //!
 //! | door | who opens it | the waiter gets |
 //! | --- | --- | --- |
-//! | record | [`Parked::take_ready`], after a commit | its bytes |
+//! | record | [`Parked::news`] and [`Parked::slice`], after a commit | its bytes |
 //! | interrupt | [`Parked::interrupt`], a signal to the reader; [`Parked::take_any`], a limit of the wait | `EINTR` |
-//! | close | [`Parked::take_ready`], after the namespace was removed | end of file |
+//! | close | [`Parked::news`], after the namespace was removed | end of file |
 //! | unmount | [`Parked::close`] | end of file |
 //!
-//! Two races decide the shape. A commit between a reader's look and its parking must not be lost: so the look
-//! is repeated under the lock that the committer takes after its commit. An interrupt can be read from the
-//! kernel before its target has been parked, by another thread: so it is remembered until the target comes.
+//! Each namespace has a crowd of its own, with its own lock: an append touches nobody but its own namespace's
+//! waiters. Pollers wait in the same crowds.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::sync::{Mutex, MutexGuard, PoisonError};
+use super::crowd::Crowd;
+use super::sync::{PoisonError, RwLock};
+use super::targets::Targets;
 
-/// How many interrupts without a parked target are remembered. Almost all of them are for requests that were
-/// answered while the interrupt was on its way, which never come; a live one is at most as old as one request
-/// between being read and being parked, one for each session thread.
-const REMEMBERED_INTERRUPTS: usize = 4096;
+pub use super::crowd::{Pace, Parking, Ready};
+pub use super::ranked::{Need, Reached};
 
-/// The waiters of one mount, by namespace and by the kernel's number of the request.
+/// The waiters of one mount: readers `W`, pollers `P`.
 #[derive(Debug)]
-pub struct Parked<W> {
-    inner: Mutex<Inner<W>>,
+pub struct Parked<W, P = ()> {
+    targets: Arc<Targets>,
+    pace: Pace,
+    crowds: RwLock<Crowds<W, P>>,
 }
 
 #[derive(Debug)]
-struct Inner<W> {
+struct Crowds<W, P> {
     closed: bool,
-    /// Waiters in the order of their requests, so that the first to wait is the first to be answered.
-    by_namespace: HashMap<u32, BTreeMap<u64, W>>,
-    /// The namespace of each waiting request.
-    namespace_of: HashMap<u64, u32>,
-    /// Interrupts that were here before their target.
-    early_interrupts: VecDeque<u64>,
+    by_namespace: HashMap<u32, Arc<Crowd<W, P>>>,
 }
 
-/// What became of a waiter that wanted to be parked.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Parking<W> {
-    /// It waits.
-    Parked,
-    /// There is something for it after all: look again.
-    Ready(W),
-    /// A signal came before it was parked.
-    Interrupted(W),
-    /// The mount is on its way out.
-    Closed(W),
-}
-
-impl<W> Default for Parked<W> {
+impl<W, P> Default for Parked<W, P> {
     fn default() -> Self {
-        let inner = Inner {
-            closed: false,
-            by_namespace: HashMap::new(),
-            namespace_of: HashMap::new(),
-            early_interrupts: VecDeque::new(),
-        };
+        Parked::new(Pace::default())
+    }
+}
+
+impl<W, P> Parked<W, P> {
+    /// Nobody waits yet.
+    pub fn new(pace: Pace) -> Self {
         Parked {
-            inner: Mutex::new(inner),
+            targets: Arc::default(),
+            pace,
+            crowds: RwLock::new(Crowds {
+                closed: false,
+                by_namespace: HashMap::new(),
+            }),
         }
     }
-}
 
-impl<W> Parked<W> {
-    fn lock(&self) -> MutexGuard<'_, Inner<W>> {
-        // No code that can panic runs under this lock but the caller's `ready`; the maps are whole all the
-        // same.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The crowd of a namespace in which somebody has waited.
+    fn crowd(&self, namespace: u32) -> Option<Arc<Crowd<W, P>>> {
+        let crowds = self.crowds.read().unwrap_or_else(PoisonError::into_inner);
+        crowds.by_namespace.get(&namespace).cloned()
     }
 
-    /// Parks a waiter of `namespace` under the kernel's number of its request, unless `ready` says that there
-    /// is something for it. `ready` is asked under the lock: it must be quick and must not come back here.
+    /// The crowd of a namespace; `None` after the end.
+    fn join(&self, namespace: u32) -> Option<Arc<Crowd<W, P>>> {
+        if let Some(crowd) = self.crowd(namespace) {
+            return Some(crowd);
+        }
+        let mut crowds = self.crowds.write().unwrap_or_else(PoisonError::into_inner);
+        if crowds.closed {
+            return None;
+        }
+        let new = || Arc::new(Crowd::new(namespace, self.targets.clone(), self.pace));
+        Some(
+            crowds
+                .by_namespace
+                .entry(namespace)
+                .or_insert_with(new)
+                .clone(),
+        )
+    }
+
+    fn all(&self) -> Vec<Arc<Crowd<W, P>>> {
+        let crowds = self.crowds.read().unwrap_or_else(PoisonError::into_inner);
+        crowds.by_namespace.values().cloned().collect()
+    }
+
+    /// Parks a reader of `namespace` under the kernel's number of its request, unless there is something for it.
+    /// `look` says how far the log has come. It is called under a lock: it must be quick and must not come back
+    /// here.
     pub fn park(
         &self,
         namespace: u32,
         unique: u64,
+        need: Need,
         waiter: W,
-        ready: impl FnOnce(&W) -> bool,
+        look: impl FnOnce() -> Reached,
     ) -> Parking<W> {
-        let mut inner = self.lock();
-        if let Some(at) = inner.early_interrupts.iter().position(|&u| u == unique) {
-            inner.early_interrupts.remove(at);
-            return Parking::Interrupted(waiter);
+        match self.join(namespace) {
+            Some(crowd) => crowd.park(unique, need, waiter, look),
+            None => Parking::Closed(waiter),
         }
-        if inner.closed {
-            return Parking::Closed(waiter);
-        }
-        if ready(&waiter) {
-            return Parking::Ready(waiter);
-        }
-        inner.namespace_of.insert(unique, namespace);
-        inner
-            .by_namespace
-            .entry(namespace)
-            .or_default()
-            .insert(unique, waiter);
-        Parking::Parked
     }
 
-    /// Takes out the waiters of a namespace for which `ready` holds, first come first. To be called after
-    /// each change of what they wait for.
-    pub fn take_ready(&self, namespace: u32, mut ready: impl FnMut(&W) -> bool) -> Vec<W> {
-        let mut guard = self.lock();
-        let inner = &mut *guard;
-        let Some(waiters) = inner.by_namespace.get_mut(&namespace) else {
-            return Vec::new();
+    /// Whether a reader with this need has to wait for the next round, even if there is something for it.
+    pub fn holds_back(&self, namespace: u32, need: Need) -> bool {
+        self.crowd(namespace)
+            .is_some_and(|crowd| crowd.holds_back(need))
+    }
+
+    /// Has a poller woken once its need is met; one for each number. After the end it is given back. The caller
+    /// looks after this: what was committed before wakes nobody.
+    pub fn poll(&self, namespace: u32, number: u64, need: Need, poller: P) -> Option<P> {
+        match self.join(namespace) {
+            Some(crowd) => crowd.poll(number, need, poller),
+            None => return Some(poller),
+        }
+        None
+    }
+
+    /// Nobody polls under this number any more.
+    pub fn stop_polling(&self, namespace: u32, number: u64) {
+        if let Some(crowd) = self.crowd(namespace) {
+            crowd.stop_polling(number);
+        }
+    }
+
+    /// Takes out those whom the thread that has just committed, or has removed the namespace, is to answer. To
+    /// be called after each change of what they wait for. If it goes on, [`Parked::slice`] has to be called.
+    pub fn news(&self, namespace: u32, look: impl FnOnce() -> Reached) -> Ready<W, P> {
+        self.of_crowd(namespace, |crowd| crowd.news(look))
+    }
+
+    /// Takes out the next slice of those who are answered in rounds. To be called again, after a pause, as long
+    /// as it goes on.
+    pub fn slice(&self, namespace: u32, look: impl FnOnce() -> Reached) -> Ready<W, P> {
+        self.of_crowd(namespace, |crowd| crowd.slice(look))
+    }
+
+    fn of_crowd(
+        &self,
+        namespace: u32,
+        take: impl FnOnce(&Crowd<W, P>) -> Ready<W, P>,
+    ) -> Ready<W, P> {
+        let Some(crowd) = self.crowd(namespace) else {
+            return Ready::nobody();
         };
-        let mut taken = Vec::new();
-        for (unique, waiter) in waiters.extract_if(.., |_, w| ready(w)) {
-            inner.namespace_of.remove(&unique);
-            taken.push(waiter);
+        let ready = take(&crowd);
+        if ready.over {
+            // Who comes later sees why, and does not wait.
+            let mut crowds = self.crowds.write().unwrap_or_else(PoisonError::into_inner);
+            crowds.by_namespace.remove(&namespace);
         }
-        if waiters.is_empty() {
-            inner.by_namespace.remove(&namespace);
-        }
-        taken
+        ready
     }
 
-    /// Takes out the waiter of an interrupted request. `None`: it does not wait here (yet); should it come,
-    /// it is turned back.
+    /// Takes out the reader of an interrupted request. `None`: it does not wait here (yet); should it come, it is
+    /// turned back.
     pub fn interrupt(&self, unique: u64) -> Option<W> {
-        let mut guard = self.lock();
-        let inner = &mut *guard;
-        let Some(namespace) = inner.namespace_of.remove(&unique) else {
-            if inner.early_interrupts.len() == REMEMBERED_INTERRUPTS {
-                inner.early_interrupts.pop_front();
+        let namespace = self.targets.find_or_remember(unique)?;
+        match self.crowd(namespace) {
+            Some(crowd) => crowd.interrupt(unique),
+            None => {
+                self.targets.remember(unique);
+                None
             }
-            inner.early_interrupts.push_back(unique);
-            return None;
-        };
-        let waiters = inner.by_namespace.get_mut(&namespace)?;
-        let waiter = waiters.remove(&unique);
-        if waiters.is_empty() {
-            inner.by_namespace.remove(&namespace);
         }
-        waiter
     }
 
-    /// Takes out the waiters of all namespaces for which `leaves` holds. It is asked under the lock.
+    /// Takes out the readers of a namespace for whom `leaves` holds. It is asked under a lock.
+    pub fn take_if(&self, namespace: u32, leaves: impl FnMut(&W) -> bool) -> Vec<W> {
+        self.crowd(namespace)
+            .map_or_else(Vec::new, |crowd| crowd.take_if(leaves))
+    }
+
+    /// Takes out the readers of all namespaces for whom `leaves` holds. It is asked under a lock.
     pub fn take_any(&self, mut leaves: impl FnMut(&W) -> bool) -> Vec<W> {
-        let mut guard = self.lock();
-        let inner = &mut *guard;
-        let mut taken = Vec::new();
-        inner.by_namespace.retain(|_, waiters| {
-            for (unique, waiter) in waiters.extract_if(.., |_, w| leaves(w)) {
-                inner.namespace_of.remove(&unique);
-                taken.push(waiter);
-            }
-            !waiters.is_empty()
-        });
-        taken
-    }
-
-    /// Takes out everybody and lets nobody wait any more.
-    pub fn close(&self) -> Vec<W> {
-        let mut inner = self.lock();
-        inner.closed = true;
-        inner.namespace_of.clear();
-        std::mem::take(&mut inner.by_namespace)
-            .into_values()
-            .flat_map(BTreeMap::into_values)
+        self.all()
+            .iter()
+            .flat_map(|crowd| crowd.take_if(&mut leaves))
             .collect()
     }
 
-    /// How many wait.
+    /// Takes out everybody and lets nobody wait any more.
+    pub fn close(&self) -> Ready<W, P> {
+        let mut crowds = self.crowds.write().unwrap_or_else(PoisonError::into_inner);
+        crowds.closed = true;
+        let left = std::mem::take(&mut crowds.by_namespace);
+        drop(crowds);
+        let mut everybody = Ready::nobody();
+        for crowd in left.into_values() {
+            let left = crowd.end();
+            everybody.readers.extend(left.readers);
+            everybody.pollers.extend(left.pollers);
+        }
+        everybody
+    }
+
+    /// How many readers wait.
     pub fn len(&self) -> usize {
-        self.lock().namespace_of.len()
+        self.all().iter().map(|crowd| crowd.len()).sum()
     }
 
-    /// How many wait for a namespace.
+    /// How many readers wait for a namespace.
     pub fn waiting_for(&self, namespace: u32) -> usize {
-        self.lock()
-            .by_namespace
-            .get(&namespace)
-            .map_or(0, BTreeMap::len)
+        self.crowd(namespace).map_or(0, |crowd| crowd.len())
     }
 
-    /// Whether nobody waits.
+    /// Whether no reader waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

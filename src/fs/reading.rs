@@ -5,38 +5,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::errno::Errno;
-use super::handle::{Handle, NOT_READ, OpenView, Output, lock};
-use super::parked::Parking;
-use super::{Fs, PollWaker, Poller, ReadReply, Transport, Waiter, json_lines, view};
+use super::handle::{Handle, NOT_READ, Output, lock};
+use super::waking::{need, reached};
+use super::{Fs, ReadReply, Transport, Waiter, json_lines, view};
 use crate::log::{Log, RecordNo};
 
 thread_local! {
     /// Buffers of the thread, not of the reader: ten thousand readers wait, a handful of threads read.
-    static BUFFERS: RefCell<Buffers> = RefCell::default();
+    pub(super) static BUFFERS: RefCell<Buffers> = RefCell::default();
 }
 
 #[derive(Default)]
-struct Buffers {
+pub(super) struct Buffers {
     lines: json_lines::Buffers,
-    out: Vec<u8>,
+    /// What a read gives.
+    pub(super) out: Vec<u8>,
 }
 
 /// What a read finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+pub(super) enum Found {
     /// Bytes, in the buffer; none is end of file.
     Bytes,
     /// The end of what is committed, of a file that goes on.
     End,
-}
-
-/// Whether a file can be read or written without waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PollState {
-    /// A read would not wait.
-    pub readable: bool,
-    /// A write would not wait.
-    pub writable: bool,
 }
 
 /// How a read comes.
@@ -97,51 +89,30 @@ impl<T: Transport> Fs<T> {
             deadline: None,
             reply,
         };
+        let seen = reached(&waiter.handle);
+        let waits = !mode.nonblock && !waiter.handle.has_asked_end();
+        if waits && self.is_held_back(&waiter.handle, offset) {
+            return self.park(waiter, None);
+        }
         if let Some(waiter) = self.answer(waiter) {
+            waiter.handle.has_read(offset, 0);
             if waiter.handle.has_asked_end() {
                 waiter.reply.data(&[]);
             } else if mode.nonblock {
                 waiter.reply.error(Errno::EAGAIN);
             } else {
-                self.park(waiter);
-            }
-        }
-    }
-
-    fn park(&self, mut waiter: Waiter<T>) {
-        let overdue = self.overdue.get();
-        // Of one that is parked again, that of the first time.
-        waiter.deadline = waiter.deadline.or(overdue.map(|o| o.deadline()));
-        loop {
-            let (namespace, unique) = (waiter.handle.namespace.id(), waiter.unique);
-            match self.parked.park(namespace, unique, waiter, |w| {
-                would_not_wait(&w.handle, w.offset)
-            }) {
-                Parking::Parked => {
-                    if let Some(overdue) = overdue {
-                        overdue.came();
-                    }
-                    return;
-                }
-                Parking::Interrupted(w) => return w.reply.error(Errno::EINTR),
-                Parking::Closed(w) => return w.reply.data(&[]),
-                Parking::Ready(w) => match self.answer(w) {
-                    None => return,
-                    Some(w) => waiter = w,
-                },
+                self.park(waiter, Some(seen));
             }
         }
     }
 
     /// Answers a read unless it would wait; then gives it back.
-    fn answer(&self, waiter: Waiter<T>) -> Option<Waiter<T>> {
+    pub(super) fn answer(&self, waiter: Waiter<T>) -> Option<Waiter<T>> {
         BUFFERS.with_borrow_mut(|buffers| {
             match find(&waiter.handle, waiter.offset, waiter.size as usize, buffers) {
                 Ok(Found::End) => Some(waiter),
                 Ok(Found::Bytes) => {
-                    waiter
-                        .handle
-                        .set_read_end(waiter.offset + buffers.out.len() as u64);
+                    waiter.handle.has_read(waiter.offset, buffers.out.len());
                     waiter.reply.data(&buffers.out);
                     None
                 }
@@ -152,196 +123,23 @@ impl<T: Transport> Fs<T> {
             }
         })
     }
-
-    /// Ends the wait of the read with this number, with `EINTR`: a signal has come to its caller.
-    pub fn interrupt(&self, unique: u64) {
-        match self.parked.interrupt(unique) {
-            Some(waiter) => waiter.reply.error(Errno::EINTR),
-            None => self.interrupt_far_read(unique),
-        }
-    }
-
-    /// Answers whoever waited for what a namespace has now: records, or its end.
-    pub(super) fn answer_waiters(&self, namespace: u32) {
-        // Followers at the same place get the same bytes: they are rendered once.
-        let mut last: Option<Rendered> = None;
-        let mut again = Vec::new();
-        let ready = self
-            .parked
-            .take_ready(namespace, |w| would_not_wait(&w.handle, w.offset));
-        BUFFERS.with_borrow_mut(|buffers| {
-            for waiter in ready {
-                let same = last
-                    .as_ref()
-                    .is_some_and(|last| last.shows(&waiter.handle, waiter.offset, waiter.size));
-                let found = if same {
-                    Ok(Found::Bytes)
-                } else {
-                    find(&waiter.handle, waiter.offset, waiter.size as usize, buffers)
-                };
-                match found {
-                    Ok(Found::Bytes) => {
-                        let Waiter {
-                            handle,
-                            offset,
-                            size,
-                            reply,
-                            ..
-                        } = waiter;
-                        handle.set_read_end(offset + buffers.out.len() as u64);
-                        last = Some(Rendered {
-                            handle,
-                            offset,
-                            size,
-                        });
-                        reply.data(&buffers.out);
-                    }
-                    // There are more lines, but not yet so many.
-                    Ok(Found::End) => {
-                        last = None;
-                        again.push(waiter);
-                    }
-                    Err(errno) => {
-                        last = None;
-                        waiter.reply.error(errno);
-                    }
-                }
-            }
-        });
-        for waiter in again {
-            self.park(waiter);
-        }
-        let ready = |poller: &Poller<T>| {
-            poller.handle.namespace.id() == namespace && is_readable(&poller.handle)
-        };
-        let woken: Vec<_> = lock(&self.pollers).extract_if(|_, p| ready(p)).collect();
-        for (_, poller) in woken {
-            poller.waker.wake();
-        }
-    }
-
-    /// Whether a read or a write would wait; with a `waker`, tells it when a read no longer would.
-    ///
-    /// # Errors
-    /// `EBADF`.
-    pub fn poll(&self, fh: u64, waker: Option<T::Poll>) -> Result<PollState, Errno> {
-        let handle = match self.handle(fh) {
-            Err(_) if self.snapshots.get(fh).is_some() => {
-                return Ok(PollState {
-                    readable: true,
-                    writable: false,
-                });
-            }
-            handle => handle?,
-        };
-        // First the waker, then the look: a commit in between finds the waker.
-        if let Some(waker) = waker {
-            lock(&self.pollers).insert(
-                fh,
-                Poller {
-                    handle: handle.clone(),
-                    waker,
-                },
-            );
-        }
-        let reads = !matches!(handle.output, Output::Nothing);
-        Ok(PollState {
-            // Once the mount is on its way out a read gets end of file.
-            readable: is_readable(&handle) || (reads && self.closing.load(Ordering::SeqCst)),
-            writable: handle.input.is_some(),
-        })
-    }
-}
-
-/// The read that the buffer was filled for.
-struct Rendered {
-    handle: Arc<Handle>,
-    offset: u64,
-    size: u32,
-}
-
-impl Rendered {
-    /// Whether another read gets the same bytes. If so, its handle is told where to read on, too.
-    fn shows(&self, handle: &Handle, offset: u64, size: u32) -> bool {
-        if self.size != size {
-            return false;
-        }
-        match (&self.handle.output, &handle.output) {
-            (Output::View(ours), Output::View(theirs)) => {
-                let log = &handle.namespace.log;
-                let place =
-                    |view: &OpenView, offset| Some((view.view, view.base(log).ok()?? + offset));
-                let same =
-                    place(ours, self.offset).is_some_and(|p| Some(p) == place(theirs, offset));
-                if same && !Arc::ptr_eq(&self.handle.namespace, &handle.namespace) {
-                    return false;
-                }
-                if same {
-                    let position = *lock(&ours.position);
-                    *lock(&theirs.position) = position;
-                }
-                same
-            }
-            (Output::Lines(ours), Output::Lines(theirs)) => {
-                let same =
-                    self.offset == offset && Arc::ptr_eq(&self.handle.namespace, &handle.namespace);
-                if same {
-                    let position = *lock(&ours.position);
-                    *lock(&theirs.position) = position;
-                }
-                same
-            }
-            (Output::Record { n, .. }, Output::Record { n: m, .. }) => {
-                (n, self.offset) == (m, offset)
-            }
-            _ => false,
-        }
-    }
-}
-
-/// Whether somebody who polls an open file should read it. What an append file gives back never has to be
-/// waited for, and yet there may be nothing.
-fn is_readable(handle: &Handle) -> bool {
-    match &handle.output {
-        Output::Nothing => false,
-        Output::Receipts(receipts) => {
-            let state = handle.namespace.log.state();
-            lock(receipts).is_ready(state.count) || state.closed
-        }
-        _ => would_not_wait(handle, handle.read_end()),
-    }
-}
-
-/// Whether a read at `offset` would be answered at once. Cheap: it is asked under a lock.
-fn would_not_wait(handle: &Handle, offset: u64) -> bool {
-    let log = &handle.namespace.log;
-    let state = log.state();
-    let at_end = match &handle.output {
-        Output::View(view) if view.waits => match view.base(log) {
-            Ok(Some(base)) => base.saturating_add(offset) >= view.view.end(log, &state),
-            Ok(None) => true,
-            Err(_) => false, // The read will say what is wrong.
-        },
-        Output::Lines(lines) if lines.waits => {
-            let (offsets, position) = (&handle.namespace.offsets, *lock(&lines.position));
-            offsets.is_end(&position, offset, state.count)
-        }
-        Output::Record { n, .. } => *n >= state.count,
-        Output::View(_)
-        | Output::Lines(_)
-        | Output::Count(_)
-        | Output::Receipts(_)
-        | Output::Nothing => false,
-    };
-    !at_end || state.closed
 }
 
 /// Fills the buffer with what a handle shows at `offset`.
-fn find(handle: &Handle, offset: u64, size: usize, buffers: &mut Buffers) -> Result<Found, Errno> {
+pub(super) fn find(
+    handle: &Handle,
+    offset: u64,
+    size: usize,
+    buffers: &mut Buffers,
+) -> Result<Found, Errno> {
     let Buffers { lines, out } = buffers;
     let log = &handle.namespace.log;
     out.clear();
-    let at_end = !would_not_wait(handle, offset);
+    if let Output::View(open) = &handle.output {
+        // From now on what has to be there is known to the byte.
+        open.base(log)?;
+    }
+    let at_end = !reached(handle).meets(need(handle, offset));
     match &handle.output {
         _ if at_end => return Ok(Found::End),
         Output::Nothing => return Err(Errno::EBADF),

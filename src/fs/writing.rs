@@ -272,8 +272,8 @@ impl<T: Transport> Fs<T> {
     }
 
     /// Tells everybody that a namespace has changed: readers that wait, pollers, inotify watchers.
-    pub(super) fn grew(&self, namespace: &Namespace) {
-        self.answer_waiters(namespace.id());
+    pub(super) fn grew(&self, namespace: &Arc<Namespace>) {
+        self.answer_waiters(namespace);
         namespace.log.notify_observers();
         for path in namespace.end_askers.paths() {
             if let Some(nudge) = &*self.nudge.read().unwrap_or_else(PoisonError::into_inner) {

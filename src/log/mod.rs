@@ -67,5 +67,6 @@ pub use signal::{Signal, State, Subscription, WaitOutcome};
 pub use storage::Storage;
 pub use stream::{Record, Stream};
 pub use tail::Appended;
+pub(crate) use tail::to_ns;
 pub use transaction::Transaction;
 pub use verify::{Damage, Details, MAX_LISTED_DAMAGES, Report};

@@ -23,6 +23,9 @@ pub struct State {
     pub text_end: u64,
     /// When the last record was appended; `None` if there is none, or its time is not known.
     pub last_time: Option<SystemTime>,
+    /// As the index holds it, in nanoseconds since 1970, the time with which the last record counts: its own, or
+    /// that of one before it if its own is not known. 0 without a record.
+    pub(crate) time_ns: i64,
     /// How many of the records have an index entry that was made from the log, because another program wrote
     /// them or the index was lost: their times are not known, and their checksums are those of what was found
     /// then, not of what was written.

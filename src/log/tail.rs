@@ -75,6 +75,7 @@ impl Tail {
         state.log_end = self.log_end;
         state.text_end = self.text_end;
         state.rebuilt = self.rebuilt;
+        state.time_ns = self.time_ns;
         state.last_time = (self.time_known && self.count > 0).then(|| from_ns(self.time_ns));
     }
 }

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod append_file;
+mod crowd;
 mod durability;
 #[path = "../common/files.rs"]
 mod files;

@@ -1,0 +1,300 @@
+//! The readers and pollers that wait for one namespace, and the gate that paces them when they are many.
+//!
+//! An append answers the first few readers itself, which is the fastest. The rest are answered in *rounds*, by
+//! one thread for the whole mount, in slices with pauses between them: thousands of readers that are answered at
+//! once would all read again at once, and stand in front of the writer in the kernel's queue.
+//!
+//! A round shows its readers the log up to the *gate*: the state of the log when the round began. While there is
+//! a gate, a read that would wait at the gate waits, even if there is more: so a reader takes part in one round
+//! and comes back for the next. A read below the gate is answered at once.
+//!
+//! No wake-up is lost, since "a reader waits, and there is something for it" implies "the namespace is queued for
+//! a round that has not begun, or a round is under way". Each side looks at the state of the log under the lock
+//! of the crowd, never before: an append commits first and then takes the lock. Either the append takes the lock
+//! before the round does, and the round sees its commit; or after, and the append sees the gate and asks for
+//! another round.
+
+use std::sync::Arc;
+
+use super::ranked::{Need, Ranked, Reached};
+use super::sync::{Mutex, MutexGuard, PoisonError};
+use super::targets::Targets;
+
+/// How many readers are answered by whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// So many are answered by the thread of the append itself.
+    pub inline: usize,
+    /// A round that answers fewer ends the gate.
+    pub crowd: usize,
+    /// So many are answered before the next pause.
+    pub slice: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace {
+            inline: 8,
+            crowd: 16,
+            slice: 32,
+        }
+    }
+}
+
+/// The waiters of one namespace.
+#[derive(Debug)]
+pub(super) struct Crowd<W, P> {
+    namespace: u32,
+    targets: Arc<Targets>,
+    pace: Pace,
+    inner: Mutex<Inner<W, P>>,
+}
+
+#[derive(Debug)]
+struct Inner<W, P> {
+    /// The mount is on its way out: nobody waits any more.
+    ended: bool,
+    readers: Ranked<W>,
+    pollers: Ranked<P>,
+    /// How far the crowd has been shown the log; `None`: there is no crowd.
+    gate: Option<Reached>,
+    /// The thread that serves rounds has been told of this namespace and has not let it go.
+    queued: bool,
+    /// Something was committed that the next round is to show.
+    wanted: bool,
+    /// A round has begun; it has answered so many readers.
+    under_way: Option<usize>,
+}
+
+/// What became of a waiter that wanted to be parked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Parking<W> {
+    /// It waits.
+    Parked,
+    /// There is something for it after all: look again.
+    Ready(W),
+    /// A signal came before it was parked.
+    Interrupted(W),
+    /// The mount is on its way out.
+    Closed(W),
+}
+
+/// Whom to answer.
+#[derive(Debug)]
+pub struct Ready<W, P> {
+    /// Readers that have something to read.
+    pub readers: Vec<W>,
+    /// Pollers to be woken.
+    pub pollers: Vec<P>,
+    /// After an append: the thread that serves rounds has to be told. In a round: it has to come again.
+    pub goes_on: bool,
+    /// The namespace was removed, or the mount ends: these were all, and there will be no more.
+    pub over: bool,
+}
+
+impl<W, P> Ready<W, P> {
+    pub(super) fn nobody() -> Self {
+        Ready {
+            readers: Vec::new(),
+            pollers: Vec::new(),
+            goes_on: false,
+            over: false,
+        }
+    }
+}
+
+impl<W, P> Crowd<W, P> {
+    pub(super) fn new(namespace: u32, targets: Arc<Targets>, pace: Pace) -> Self {
+        Crowd {
+            namespace,
+            targets,
+            pace,
+            inner: Mutex::new(Inner {
+                ended: false,
+                readers: Ranked::default(),
+                pollers: Ranked::default(),
+                gate: None,
+                queued: false,
+                wanted: false,
+                under_way: None,
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner<W, P>> {
+        // No code that can panic runs under this lock but the caller's `look`; the maps are whole all the same.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leave(&self, taken: Vec<(u64, W)>) -> Vec<W> {
+        let leave = |(unique, waiter)| {
+            self.targets.remove(unique);
+            waiter
+        };
+        taken.into_iter().map(leave).collect()
+    }
+
+    /// Parks a reader unless there is something for it. `look` says how far the log has come; it is called under
+    /// the lock: it must be quick and must not come back here.
+    pub(super) fn park(
+        &self,
+        unique: u64,
+        need: Need,
+        waiter: W,
+        look: impl FnOnce() -> Reached,
+    ) -> Parking<W> {
+        let mut inner = self.lock();
+        if inner.ended {
+            return Parking::Closed(waiter);
+        }
+        let now = look();
+        if now.closed || inner.gate.unwrap_or(now).meets(need) {
+            return Parking::Ready(waiter);
+        }
+        if !self.targets.add(unique, self.namespace) {
+            return Parking::Interrupted(waiter);
+        }
+        inner.readers.insert(unique, need, waiter);
+        Parking::Parked
+    }
+
+    /// Whether a reader with this need has to wait for the next round, even if there is something for it.
+    pub(super) fn holds_back(&self, need: Need) -> bool {
+        self.lock().gate.is_some_and(|gate| !gate.meets(need))
+    }
+
+    /// Has a poller woken once its need is met. One poller for each number.
+    pub(super) fn poll(&self, number: u64, need: Need, poller: P) {
+        let before = self.lock().pollers.insert(number, need, poller);
+        drop(before); // not under the lock: it may be anything
+    }
+
+    /// Nobody polls under this number any more.
+    pub(super) fn stop_polling(&self, number: u64) {
+        let gone = self.lock().pollers.remove(number);
+        drop(gone);
+    }
+
+    /// After a commit, or a removal of the namespace: takes out those whom its thread is to answer itself.
+    pub(super) fn news(&self, look: impl FnOnce() -> Reached) -> Ready<W, P> {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        let now = look();
+        if now.closed {
+            return self.everybody(inner);
+        }
+        let readers = if inner.gate.is_none() {
+            let mut first = inner.readers.take_met(&now, self.pace.inline);
+            // Whatever they need: the first request first.
+            first.sort_unstable_by_key(|&(unique, _)| unique);
+            self.leave(first)
+        } else {
+            Vec::new()
+        };
+        let pollers = unnumbered(inner.pollers.take_met(&now, self.pace.inline));
+        // With a gate, also if nobody waits: a reader that comes now waits for the next round.
+        let wanted =
+            inner.gate.is_some() || inner.readers.any_met(&now) || inner.pollers.any_met(&now);
+        inner.wanted |= wanted;
+        let tell = wanted && !inner.queued;
+        inner.queued |= tell;
+        Ready {
+            readers,
+            pollers,
+            goes_on: tell,
+            over: false,
+        }
+    }
+
+    /// The next slice of a round, or the first one of a new round. To be called again after a pause as long as
+    /// it goes on, also if there was nobody to answer.
+    pub(super) fn slice(&self, look: impl FnOnce() -> Reached) -> Ready<W, P> {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        let now = look();
+        if now.closed || inner.ended {
+            return self.everybody(inner);
+        }
+        let answered = match inner.under_way {
+            Some(answered) => answered,
+            None if inner.wanted => {
+                inner.wanted = false;
+                inner.gate = Some(now);
+                0
+            }
+            None => {
+                inner.queued = false;
+                return Ready::nobody();
+            }
+        };
+        let shown = inner.gate.unwrap_or(now);
+        let mut readers = inner.readers.take_met(&shown, self.pace.slice);
+        let pollers = unnumbered(inner.pollers.take_met(&now, self.pace.slice));
+        let answered = answered + readers.len();
+        if inner.readers.any_met(&shown) || inner.pollers.any_met(&now) {
+            inner.under_way = Some(answered);
+        } else {
+            inner.under_way = None;
+            if answered < self.pace.crowd {
+                // No crowd: those who came meanwhile see all there is, and the next append answers by itself.
+                inner.gate = None;
+                readers.extend(inner.readers.take_met(&now, self.pace.slice));
+                inner.wanted = inner.readers.any_met(&now);
+            }
+        }
+        Ready {
+            readers: self.leave(readers),
+            pollers,
+            goes_on: true,
+            over: false,
+        }
+    }
+
+    fn everybody(&self, inner: &mut Inner<W, P>) -> Ready<W, P> {
+        inner.gate = None;
+        inner.under_way = None;
+        inner.wanted = false;
+        inner.queued = false;
+        Ready {
+            readers: self.leave(inner.readers.take_if(|_| true)),
+            pollers: unnumbered(inner.pollers.take_if(|_| true)),
+            goes_on: false,
+            over: true,
+        }
+    }
+
+    /// Takes out the reader of an interrupted request. `None`: it does not wait now; should it wait again, it is
+    /// turned back.
+    pub(super) fn interrupt(&self, unique: u64) -> Option<W> {
+        let mut inner = self.lock();
+        let waiter = inner.readers.remove(unique);
+        // Under the lock: a reader that is parked again comes after this.
+        match waiter {
+            Some(_) => self.targets.remove(unique),
+            None => self.targets.remember(unique),
+        }
+        waiter
+    }
+
+    /// Takes out the readers for whom `leaves` holds. It is asked under the lock.
+    pub(super) fn take_if(&self, leaves: impl FnMut(&W) -> bool) -> Vec<W> {
+        let taken = self.lock().readers.take_if(leaves);
+        self.leave(taken)
+    }
+
+    /// Takes out everybody and lets nobody wait any more.
+    pub(super) fn end(&self) -> Ready<W, P> {
+        let mut guard = self.lock();
+        guard.ended = true;
+        self.everybody(&mut guard)
+    }
+
+    /// How many readers wait.
+    pub(super) fn len(&self) -> usize {
+        self.lock().readers.len()
+    }
+}
+
+fn unnumbered<P>(numbered: Vec<(u64, P)>) -> Vec<P> {
+    numbered.into_iter().map(|(_, poller)| poller).collect()
+}

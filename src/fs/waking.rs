@@ -1,0 +1,290 @@
+//! Who waits at the end of a log, for what, and how they are answered: readers that are parked, and pollers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::errno::Errno;
+use super::handle::{Handle, OpenView, Output, lock};
+use super::parked::{Need, Parking, Reached, Ready};
+use super::reading::{BUFFERS, Found, find};
+use super::{Fs, Namespace, PollWaker, Poller, ReadReply, Transport, Waiter};
+
+/// Whether a file can be read or written without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PollState {
+    /// A read would not wait.
+    pub readable: bool,
+    /// A write would not wait.
+    pub writable: bool,
+}
+
+impl<T: Transport> Fs<T> {
+    /// Whether the crowd of its namespace is shown less than there is, and a read at `offset` has to wait with it.
+    pub(super) fn is_held_back(&self, handle: &Handle, offset: u64) -> bool {
+        match need(handle, offset) {
+            Need::News => false,
+            need => self.parked.holds_back(handle.namespace.id(), need),
+        }
+    }
+
+    /// Has a read wait. `seen`: how far the log had come when there was nothing for it.
+    pub(super) fn park(&self, mut waiter: Waiter<T>, mut seen: Option<Reached>) {
+        let overdue = self.overdue.get();
+        // Of one that is parked again, that of the first time.
+        waiter.deadline = waiter.deadline.or(overdue.map(|o| o.deadline()));
+        loop {
+            let (handle, unique) = (waiter.handle.clone(), waiter.unique);
+            let need = match (need(&handle, waiter.offset), seen) {
+                // It seemed to be there, and was not: the next record may bring it.
+                (need, Some(seen)) if !seen.closed && seen.meets(need) => {
+                    Need::Records(seen.records + 1)
+                }
+                (need, _) => need,
+            };
+            let namespace = handle.namespace.id();
+            match (self.parked).park(namespace, unique, need, waiter, || reached(&handle)) {
+                Parking::Parked => {
+                    if let Some(overdue) = overdue {
+                        overdue.came();
+                    }
+                    return;
+                }
+                Parking::Interrupted(w) => return w.reply.error(Errno::EINTR),
+                Parking::Closed(w) => return w.reply.data(&[]),
+                Parking::Ready(w) => {
+                    seen = Some(reached(&handle));
+                    match self.answer(w) {
+                        None => return,
+                        Some(w) => waiter = w,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the wait of the read with this number, with `EINTR`: a signal has come to its caller.
+    pub fn interrupt(&self, unique: u64) {
+        match self.parked.interrupt(unique) {
+            Some(waiter) => waiter.reply.error(Errno::EINTR),
+            None => self.interrupt_far_read(unique),
+        }
+    }
+
+    /// Answers whoever waited for what a namespace has now: records, or its end. A large crowd is left to the
+    /// waker.
+    pub(super) fn answer_waiters(&self, namespace: &Arc<Namespace>) {
+        let ready = self.parked.news(namespace.id(), || of_log(namespace));
+        let goes_on = ready.goes_on;
+        self.answer_all(ready);
+        if goes_on {
+            self.waker.want(namespace.clone(), Duration::ZERO);
+        }
+    }
+
+    /// Answers the next slice of a crowd. Returns whether it has to be called again, after a rest.
+    pub(super) fn answer_slice(&self, namespace: &Namespace) -> bool {
+        let ready = self.parked.slice(namespace.id(), || of_log(namespace));
+        let goes_on = ready.goes_on;
+        self.answer_all(ready);
+        goes_on
+    }
+
+    fn answer_all(&self, ready: Ready<Waiter<T>, Poller<T>>) {
+        self.answer_readers(ready.readers);
+        for poller in ready.pollers {
+            // Any news wakes the crowd's pollers of receipts; not all of them have some.
+            if is_readable(&poller.handle) {
+                poller.waker.wake();
+            } else {
+                self.poll_again(poller);
+            }
+        }
+    }
+
+    fn answer_readers(&self, ready: Vec<Waiter<T>>) {
+        // Followers at the same place get the same bytes: they are rendered once.
+        let mut last: Option<Rendered> = None;
+        let mut again = Vec::new();
+        BUFFERS.with_borrow_mut(|buffers| {
+            for waiter in ready {
+                let seen = reached(&waiter.handle);
+                let same = last
+                    .as_ref()
+                    .is_some_and(|last| last.shows(&waiter.handle, waiter.offset, waiter.size));
+                let found = if same {
+                    Ok(Found::Bytes)
+                } else {
+                    find(&waiter.handle, waiter.offset, waiter.size as usize, buffers)
+                };
+                match found {
+                    Ok(Found::Bytes) => {
+                        let Waiter {
+                            handle,
+                            offset,
+                            size,
+                            reply,
+                            ..
+                        } = waiter;
+                        handle.has_read(offset, buffers.out.len());
+                        last = Some(Rendered {
+                            handle,
+                            offset,
+                            size,
+                        });
+                        reply.data(&buffers.out);
+                    }
+                    // There are more lines, but not yet so many.
+                    Ok(Found::End) => {
+                        last = None;
+                        again.push((waiter, seen));
+                    }
+                    Err(errno) => {
+                        last = None;
+                        waiter.reply.error(errno);
+                    }
+                }
+            }
+        });
+        for (waiter, seen) in again {
+            self.park(waiter, Some(seen));
+        }
+    }
+
+    /// Whether a read or a write would wait; with a `waker`, tells it when a read no longer would.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn poll(&self, fh: u64, waker: Option<T::Poll>) -> Result<PollState, Errno> {
+        let handle = match self.handle(fh) {
+            Err(_) if self.snapshots.get(fh).is_some() => {
+                return Ok(PollState {
+                    readable: true,
+                    writable: false,
+                });
+            }
+            handle => handle?,
+        };
+        // First the waker, then the look: a commit in between finds the waker.
+        if let Some(waker) = waker {
+            self.poll_again(Poller {
+                fh,
+                handle: handle.clone(),
+                waker,
+            });
+        }
+        let reads = !matches!(handle.output, Output::Nothing);
+        Ok(PollState {
+            // Once the mount is on its way out a read gets end of file.
+            readable: is_readable(&handle) || (reads && self.closing.load(Ordering::SeqCst)),
+            writable: handle.input.is_some(),
+        })
+    }
+
+    fn poll_again(&self, poller: Poller<T>) {
+        let (namespace, fh) = (poller.handle.namespace.id(), poller.fh);
+        let need = match &poller.handle.output {
+            // The next record of anybody may be its own.
+            Output::Receipts(_) => Need::News,
+            _ => need(&poller.handle, poller.handle.read_end()),
+        };
+        if let Some(poller) = self.parked.poll(namespace, fh, need, poller) {
+            poller.waker.wake();
+        }
+    }
+}
+
+/// The read that the buffer was filled for.
+struct Rendered {
+    handle: Arc<Handle>,
+    offset: u64,
+    size: u32,
+}
+
+impl Rendered {
+    /// Whether another read gets the same bytes. If so, its handle is told where to read on, too.
+    fn shows(&self, handle: &Handle, offset: u64, size: u32) -> bool {
+        if self.size != size {
+            return false;
+        }
+        match (&self.handle.output, &handle.output) {
+            (Output::View(ours), Output::View(theirs)) => {
+                let log = &handle.namespace.log;
+                let place =
+                    |view: &OpenView, offset| Some((view.view, view.base(log).ok()?? + offset));
+                let same =
+                    place(ours, self.offset).is_some_and(|p| Some(p) == place(theirs, offset));
+                if same && !Arc::ptr_eq(&self.handle.namespace, &handle.namespace) {
+                    return false;
+                }
+                if same {
+                    let position = *lock(&ours.position);
+                    *lock(&theirs.position) = position;
+                }
+                same
+            }
+            (Output::Lines(ours), Output::Lines(theirs)) => {
+                let same =
+                    self.offset == offset && Arc::ptr_eq(&self.handle.namespace, &handle.namespace);
+                if same {
+                    let position = *lock(&ours.position);
+                    *lock(&theirs.position) = position;
+                }
+                same
+            }
+            (Output::Record { n, .. }, Output::Record { n: m, .. }) => {
+                (n, self.offset) == (m, offset)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether somebody who polls an open file should read it. What an append file gives back never has to be
+/// waited for, and yet there may be nothing.
+fn is_readable(handle: &Handle) -> bool {
+    match &handle.output {
+        Output::Nothing => false,
+        Output::Receipts(receipts) => {
+            let state = handle.namespace.log.state();
+            lock(receipts).is_ready(state.count) || state.closed
+        }
+        _ => handle.is_in_doubt() || reached(handle).meets(need(handle, handle.read_end())),
+    }
+}
+
+/// What has to be there before a read at `offset` is answered. Reads nothing from the disk.
+pub(super) fn need(handle: &Handle, offset: u64) -> Need {
+    match &handle.output {
+        Output::View(view) if view.waits => view.need(&handle.namespace.log, offset),
+        Output::Lines(lines) if lines.waits => {
+            let position = *lock(&lines.position);
+            handle.namespace.offsets.need(&position, offset)
+        }
+        Output::Record { n, .. } => Need::Records(n.saturating_add(1)),
+        Output::View(_)
+        | Output::Lines(_)
+        | Output::Count(_)
+        | Output::Receipts(_)
+        | Output::Nothing => Need::News,
+    }
+}
+
+/// How far the log of an open file has come.
+pub(super) fn reached(handle: &Handle) -> Reached {
+    of_log(&handle.namespace)
+}
+
+fn of_log(namespace: &Namespace) -> Reached {
+    let state = namespace.log.state();
+    Reached {
+        records: state.count,
+        text: state.text_end,
+        log: state.log_end,
+        time: match state.count {
+            0 => i64::MIN,
+            _ => state.time_ns.max(0),
+        },
+        closed: state.closed,
+    }
+}
