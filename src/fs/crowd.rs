@@ -34,7 +34,7 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Pace {
-            inline: 8,
+            inline: 16,
             crowd: 16,
             slice: 32,
         }
