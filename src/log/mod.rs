@@ -10,8 +10,8 @@
 //! does so at an interval. Readers use `scan` for entries and `run`s of records, `search` to find one by text offset or
 //! time, `stream` to follow; `refresh` is for those in another process. `recovery` opens a log whatever has
 //! happened to it, watched in its `progress`, and says its `outcome`: a `survey` decides what is kept, by a `walk` along it where it must;
-//! `detect` tells a log's format where no index does, once `files` has found them; `repair` is the way out of what they refuse. `verify`
-//! looks at every byte. `sync` names the locks. `storage` is the directory, with its `lock`, what it takes
+//! `detect` tells a log's format where no index does, once `files` has found them; `repair` is the way out of what they refuse, and `save`
+//! keeps what they cut. `verify` looks at every byte. `sync` names the locks. `storage` is the directory, with its `lock`, what it takes
 //! to `create` a log, and the logs that `others` make, remove and replace.
 
 mod commit;
@@ -37,6 +37,7 @@ mod recovery;
 mod refresh;
 mod repair;
 mod run;
+mod save;
 mod scan;
 mod search;
 mod signal;

@@ -1,6 +1,7 @@
 //! What opening a log found, kept and cut.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use super::RecordNo;
 
@@ -21,6 +22,9 @@ pub struct Recovery {
     pub damaged: u64,
     /// What was cut off the end of the log.
     pub cut: Option<Cut>,
+    /// The file beside the log that holds what was cut, where whole records were in it that the log counted: as frames,
+    /// which `immuta append --input frames` takes back.
+    pub saved: Option<PathBuf>,
     /// The count that the log's header claimed, if it was not the number of records kept.
     pub claimed: Option<i64>,
 }
@@ -35,6 +39,8 @@ pub struct Cut {
     pub bytes: u64,
     /// What they were.
     pub what: &'static str,
+    /// How many whole records, which the log counted, they begin with.
+    pub records: u64,
 }
 
 impl fmt::Display for Recovery {
@@ -50,13 +56,17 @@ impl fmt::Display for Recovery {
                 self.rebuilt
             )?;
         }
-        if let Some(Cut {
-            offset,
-            bytes,
-            what,
-        }) = self.cut
-        {
-            write!(f, ", cut {bytes} bytes at byte {offset}: {what}")?;
+        if let Some(cut) = self.cut {
+            let Cut { offset, bytes, .. } = cut;
+            write!(f, ", cut {bytes} bytes at byte {offset}: {}", cut.what)?;
+            if let Some(path) = &self.saved {
+                let (path, s) = (path.display(), if cut.records == 1 { "" } else { "s" });
+                write!(
+                    f,
+                    ", saved in '{path}' with {} whole record{s} (immuta append --input frames takes them back)",
+                    cut.records
+                )?;
+            }
         }
         if self.damaged > 0 {
             write!(f, ", {} of them damaged", self.damaged)?;

@@ -14,6 +14,7 @@ use super::files::{Files, watched};
 use super::format::{Slot, entry_offset};
 use super::index::{Index, Overlay, new_index_header, slot_offset};
 use super::progress::Checking;
+use super::save::save_beside;
 use super::survey::{Decision, Survey};
 use super::tail::Tail;
 use super::{Error, Format, Namespace, Options, Recovery, Result};
@@ -64,7 +65,7 @@ pub(crate) fn open(
         repair: options.repair,
     };
     let new_id = id(slot.map(|slot| slot.id));
-    let (tail, recovery, sequence) = survey.run(new_id)?;
+    let (tail, recovery, sequence) = survey.run(options, new_id)?;
     if recovery.cut.is_some()
         || recovery.claimed.is_some()
         || recovery.rebuilt > 0
@@ -101,7 +102,7 @@ fn create_index(disk: &dyn Disk, dir: &Path, path: &Path) -> Result<Arc<dyn Disk
 
 impl Survey<'_> {
     /// Puts the log in order, and returns its tail and the sequence number of the slot that counts.
-    fn run(&self, id: u32) -> Result<(Tail, Recovery, u64)> {
+    fn run(&self, options: &Options, id: u32) -> Result<(Tail, Recovery, u64)> {
         let same_id = self.slot.is_some_and(|slot| slot.id == id);
         let decision = self.decide(same_id)?;
         let (tail, mut recovery) = (decision.tail, decision.recovery.clone());
@@ -115,6 +116,12 @@ impl Survey<'_> {
             }
             recovery.cut = None;
             return Ok((tail, recovery, sequence));
+        }
+        // Before anything is changed. What the log counted was acknowledged, or will be missed in a copy whose index is
+        // older than its log: only a person can tell that from what a power cut has left.
+        if let Some(cut) = recovery.cut.filter(|cut| cut.records > 0) {
+            let log = (self.log, self.log_path);
+            recovery.saved = Some(save_beside(options, self.namespace, log, cut)?);
         }
         let stale = if same_id {
             decision.stale

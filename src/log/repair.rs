@@ -2,20 +2,17 @@
 //! it.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use super::create::pick_id;
-use super::disk::{self, DiskFile, OpenMode};
+use super::disk::OpenMode;
 use super::files::Files;
 use super::index::Overlay;
 use super::lock::take_lock;
 use super::recovery;
+use super::save::{cut_path, save};
 use super::survey::Survey;
 use super::{Cut, Error, Format, Namespace, Options, Recovery, Result};
-
-/// What is copied at a time.
-const PIECE_BYTES: usize = 1 << 20;
 
 /// What [`repair`] has done to a log, or would do.
 #[derive(Clone, Debug)]
@@ -29,6 +26,8 @@ pub struct Repair {
     pub recovery: Recovery,
     /// The file, beside the log, that holds what was cut, or would.
     pub saved: Option<PathBuf>,
+    /// Of a dry run: what opening the log, instead of repairing it, would find and do, or why it would be refused.
+    pub opening: Option<Result<Recovery, String>>,
 }
 
 /// Opens the log of `namespace` as with [`Options::repair`], but first writes what is cut off to the file
@@ -83,20 +82,27 @@ pub fn repair(options: &Options, namespace: &Namespace, dry_run: bool) -> Result
         repair: true,
     };
     let decision = survey.decide(true)?;
-    let saved = decision.recovery.cut.map(|cut| {
-        options
-            .logs_dir
-            .join(format!("{namespace}.cut-{}", cut.offset))
+    let saved = |cut: &Cut| cut_path(&options, namespace, cut.offset);
+    let opening = dry_run.then(|| {
+        let as_it_is = Survey {
+            repair: false,
+            ..survey
+        };
+        let mut found = as_it_is.decide(true).map_err(|e| e.to_string())?.recovery;
+        found.saved = found.cut.filter(|cut| cut.records > 0).as_ref().map(saved);
+        Ok(found)
     });
+    let saved = decision.recovery.cut.as_ref().map(saved);
     let plan = Repair {
         format: files.format,
         bytes: decision.tail.log_end,
         recovery: decision.recovery,
         saved,
+        opening,
     };
     if !dry_run && !plan.recovery.clean {
         if let (Some(cut), Some(to)) = (plan.recovery.cut, &plan.saved) {
-            save(&options, &files, cut, to)?;
+            save(&options, (&*files.log, &files.log_path), cut, to)?;
         }
         drop(files);
         let none = std::collections::BTreeMap::new();
@@ -109,48 +115,4 @@ pub fn repair(options: &Options, namespace: &Namespace, dry_run: bool) -> Result
     }
     drop(lock);
     Ok(plan)
-}
-
-/// Copies what is to be cut, and returns when the copy and its name are on the disk.
-fn save(options: &Options, files: &Files, cut: Cut, path: &Path) -> Result<()> {
-    let error = |e| Error::io("save what is cut to", path, e);
-    let disk = &*options.disk;
-    let copy: Arc<dyn DiskFile> = match disk.open(path, OpenMode::Create) {
-        Ok(copy) => copy,
-        // Left by a repair that was stopped, or by one of the same place before: it may be gone on with, not
-        // written over.
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            disk.open(path, OpenMode::Write).map_err(error)?
-        }
-        Err(e) => return Err(error(e)),
-    };
-    let there = copy.len().map_err(error)?;
-    if there > cut.bytes {
-        return Err(error(taken()));
-    }
-    let (mut piece, mut saved) = (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
-    let mut done = 0;
-    while done < cut.bytes {
-        let n = usize::try_from(cut.bytes - done)
-            .unwrap_or(usize::MAX)
-            .min(PIECE_BYTES);
-        disk::read_exact(&*files.log, &mut piece[..n], cut.offset + done)
-            .map_err(|e| Error::io("read", &files.log_path, e))?;
-        let have = disk::read_up_to(&*copy, &mut saved[..n], done).map_err(error)?;
-        if saved[..have] != piece[..have] {
-            return Err(error(taken()));
-        }
-        disk::write_all(&*copy, &piece[have..n], done + have as u64).map_err(error)?;
-        done += n as u64;
-    }
-    copy.sync_data()
-        .and_then(|()| disk.sync_dir(&options.logs_dir))
-        .map_err(error)
-}
-
-fn taken() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        "it holds other bytes already (move it away, and try again)",
-    )
 }

@@ -8,10 +8,10 @@ use super::detect::{Verdict, detect, read_header};
 use super::disk::DiskFile;
 use super::format::{
     ENTRY_BYTES, Header, INDEX_HEADER_BYTES, MAX_HEADER_BYTES, SIZE_FIELD_BYTES, Slot,
-    encode_length, entry_offset,
+    decode_length, encode_length, entry_offset, u64_at,
 };
 use super::tail::Tail;
-use super::walk::Claims;
+use super::walk::{Claims, WINDOW_BYTES};
 use super::window::Window;
 use super::{Cut, Error, Format, Namespace, RecordNo, Recovery, Result};
 
@@ -103,9 +103,19 @@ impl Survey<'_> {
             ));
         }
         let cut = if length > end {
-            Some((end, length - end, walked.what))
+            Some(Cut {
+                offset: end,
+                bytes: length - end,
+                what: walked.what,
+                records: self.counted_behind(&tail, &claims, &header)?,
+            })
         } else if 0 < length && length < self.format.header_bytes() {
-            Some((0, length, "a torn header"))
+            Some(Cut {
+                offset: 0,
+                bytes: length,
+                what: "a torn header",
+                records: 0,
+            })
         } else {
             None
         };
@@ -118,11 +128,8 @@ impl Survey<'_> {
                 rebuilt_from: walked.rebuilt_from,
                 rebuilt: walked.rebuilt,
                 damaged: walked.damaged,
-                cut: cut.map(|(offset, bytes, what)| Cut {
-                    offset,
-                    bytes,
-                    what,
-                }),
+                cut,
+                saved: None,
                 claimed: wrong_count.then_some(header.count()),
             },
             claims,
@@ -167,8 +174,9 @@ impl Survey<'_> {
             .map_err(|e| self.log_error(e))?;
         if field != encode_length(size) {
             // A flipped bit in the size field, or an index that is not this log's: the payload tells.
-            let (crc, _) =
-                self.checksum_of(&mut window, entry.log_offset + SIZE_FIELD_BYTES, size)?;
+            let payload = entry.log_offset + SIZE_FIELD_BYTES;
+            let mut large = Window::new(self.log, WINDOW_BYTES);
+            let (crc, _) = self.checksum_of(&mut large, payload, size)?;
             if crc != entry.checksum {
                 return Ok(None);
             }
@@ -209,7 +217,7 @@ impl Survey<'_> {
     /// a say in the format.
     fn check_index_is_of_this_log(&self, base: &Tail, length: u64) -> Result<()> {
         let knows = self.slot.is_some_and(|slot| slot.synced_count > 0);
-        if !knows || base.count > 0 || self.repair {
+        if !knows || base.count > 0 || self.repair || self.knows_first_record(length)? {
             return Ok(());
         }
         match detect(self.log, length).map_err(|e| self.log_error(e))? {
@@ -227,6 +235,28 @@ impl Survey<'_> {
                 })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Whether the first record of the log, one with bytes, is the one that the index has: then it is this log's, of
+    /// which the end is missing.
+    fn knows_first_record(&self, length: u64) -> Result<bool> {
+        let at = self.format.header_bytes();
+        let mut window = Window::new(self.log, WINDOW_BYTES);
+        let entry = self.entry(&mut Window::new(self.index, ENTRY_BYTES), 0)?;
+        let Some(entry) = entry.filter(|entry| entry.log_offset == at) else {
+            return Ok(false);
+        };
+        let Some(room) = length.checked_sub(at + SIZE_FIELD_BYTES) else {
+            return Ok(false);
+        };
+        let field = window.get(at, 8).map_err(|e| self.log_error(e))?;
+        match decode_length(u64_at(field, 0).to_le_bytes()) {
+            Some(size) if 0 < size && size <= room => {
+                let (crc, _) = self.checksum_of(&mut window, at + SIZE_FIELD_BYTES, size)?;
+                Ok(crc == entry.checksum)
+            }
+            _ => Ok(false),
         }
     }
 
@@ -272,6 +302,27 @@ impl Survey<'_> {
             (Err(_), _) => return Err(self.damaged(None, 0, "the count is negative")),
         };
         Ok(())
+    }
+
+    /// How many records behind `tail` are whole by their size fields and counted by the log itself. A `bare` log counts
+    /// none: where the index may be older than the log, all that are whole.
+    fn counted_behind(&self, tail: &Tail, claims: &Claims, header: &Header) -> Result<u64> {
+        let counted = match self.format {
+            Format::Bare if claims.lossy => u64::MAX,
+            Format::Bare => 0,
+            Format::Count8 | Format::Count16 => u64::try_from(header.count()).unwrap_or(0),
+        };
+        let mut window = Window::new(self.log, WINDOW_BYTES);
+        let (mut at, mut found) = (tail.log_end, 0);
+        while tail.count + found < counted && claims.length.saturating_sub(at) >= SIZE_FIELD_BYTES {
+            let field = window.get(at, 8).map_err(|e| self.log_error(e))?;
+            let room = claims.length - at - SIZE_FIELD_BYTES;
+            match decode_length(u64_at(field, 0).to_le_bytes()).filter(|size| *size <= room) {
+                Some(size) => (at, found) = (at + SIZE_FIELD_BYTES + size, found + 1),
+                None => break,
+            }
+        }
+        Ok(found)
     }
 
     pub(crate) fn damaged(&self, record: Option<RecordNo>, offset: u64, what: &str) -> Error {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
-use immuta::{Namespace, Options, Report, Storage};
+use immuta::{Namespace, Options, Recovery, Report, Storage};
 
 use crate::Failure;
 use crate::logs::{Assume, progress_bar};
@@ -231,6 +231,46 @@ fn repair(options: &Options, name: &str, dry_run: bool) -> Result<(), Failure> {
             out,
             "{name}: {} of them are damaged, and reading them is an error: 'immuta verify' lists them",
             recovery.damaged
+        )?;
+    }
+    match &repair.opening {
+        Some(opening) => say_opening(&mut out, name, opening, recovery),
+        None => Ok(()),
+    }
+}
+
+/// What opening a log, without repairing it, would do.
+fn say_opening(
+    out: &mut dyn io::Write,
+    name: &str,
+    opening: &Result<Recovery, String>,
+    repair: &Recovery,
+) -> Result<(), Failure> {
+    let opening = match opening {
+        Ok(opening) => opening,
+        Err(why) => return Ok(writeln!(out, "{name}: opening it is refused: {why}")?),
+    };
+    write!(
+        out,
+        "{name}: opening it would keep {} records",
+        opening.records
+    )?;
+    if let Some(cut) = opening.cut {
+        let to = cut.offset + cut.bytes;
+        write!(
+            out,
+            " and cut {} bytes, {} to {to}: {}",
+            cut.bytes, cut.offset, cut.what
+        )?;
+    }
+    if let Some(path) = &opening.saved {
+        write!(out, "; to be saved in '{}'", path.display())?;
+    }
+    writeln!(out)?;
+    if opening.records < repair.records {
+        writeln!(
+            out,
+            "{name}: repair keeps more: if this is a copy whose index is older than its log, repair it before it is opened"
         )?;
     }
     Ok(())
