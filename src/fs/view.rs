@@ -112,13 +112,16 @@ pub fn read(
     };
     let count = log.state().count;
     while out.len() < size && next < count {
+        let before = out.len();
         let mut reading = Reading {
             view,
-            at: offset + out.len() as u64,
+            at: offset + before as u64,
             size,
             out: &mut *out,
         };
         match reading.some(log, &mut position.verified, next, scratch) {
+            // Every record has a byte in every view: an index that says otherwise is not to make a read spin.
+            Ok(n) if n <= next && out.len() == before => return Err(log.bad_entry(RecordNo(n))),
             Ok(n) => next = n,
             Err(_) if !out.is_empty() => break,
             Err(e) => return Err(e),
@@ -207,8 +210,11 @@ impl Reading<'_> {
         payload: impl FnOnce(u64, usize, &mut Vec<u8>) -> Result<()>,
     ) -> Result<bool> {
         let before = self.out.len();
-        let mut skip = self.at - self.view.start_of(log, entry);
-        let all = self.view.size_of(entry) - skip;
+        // Two neighbours of a forged index may contradict each other.
+        let bad = || log.bad_entry(entry.record);
+        let start = self.view.start_of(log, entry);
+        let mut skip = self.at.checked_sub(start).ok_or_else(bad)?;
+        let all = self.view.size_of(entry).checked_sub(skip).ok_or_else(bad)?;
 
         let (prefix, length) = self.view.prefix(entry);
         self.fixed(&prefix[..length], &mut skip);

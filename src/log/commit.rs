@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::thread;
 
+use super::detect::read_header;
 use super::disk;
 use super::log::{Writer, Wrote};
 use super::signal::lock;
@@ -65,6 +66,12 @@ impl Log {
         }
     }
 
+    /// Whether the header of the log is that of `tail`. `false` also when it cannot be read.
+    fn header_says(&self, tail: &Tail) -> bool {
+        let header = self.format.header(tail.count, tail.last_index);
+        read_header(&*self.file, self.format).is_ok_and(|found| found == header)
+    }
+
     /// Takes a failed append back, and says what it failed with. A full disk leaves the log as it was;
     /// anything else leaves it failed.
     pub(crate) fn roll_back(&self, writer: &mut Writer, cause: io::Error, wrote: Wrote) -> Error {
@@ -87,7 +94,9 @@ impl Log {
 
     /// Puts the files back to `writer.tail`. The count first: it must never be larger than what is there.
     pub(crate) fn cut_back(&self, writer: &Writer, wrote: Wrote) -> io::Result<()> {
-        if wrote >= Wrote::Count {
+        // Mostly nothing of the count was written: then it is not written again, which a file system that copies on write
+        // would refuse as it has refused the first one.
+        if wrote >= Wrote::Count && !self.header_says(&writer.tail) {
             self.write_header(&writer.tail)?;
         }
         self.file.set_len(writer.tail.log_end)?;

@@ -16,8 +16,8 @@ use super::window::Window;
 /// How often a header is read again that a writer changes under the reader.
 const HEADER_READS: u32 = 100;
 
-/// The header of a log, as its writer wrote it: a read may run into a write of its 16 bytes, and see a half
-/// of each.
+/// The header of a log, as its writer wrote it: a read may run into a write of its bytes, and see a part of each. So it is
+/// read until two reads agree.
 pub(crate) fn read_header(file: &dyn DiskFile, format: Format) -> io::Result<Header> {
     let read = || {
         let mut head = [0; MAX_HEADER_BYTES];
@@ -26,7 +26,7 @@ pub(crate) fn read_header(file: &dyn DiskFile, format: Format) -> io::Result<Hea
         Ok::<_, io::Error>(Header::of(format, if whole { &head[..have] } else { &[] }))
     };
     let mut header = read()?;
-    if format == Format::Count16 {
+    if format != Format::Bare {
         for _ in 0..HEADER_READS {
             let again = read()?;
             if again == header {

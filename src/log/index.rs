@@ -47,6 +47,18 @@ impl Index {
         }
     }
 
+    /// Reads up to `count` entries from `first` on, as bytes, into the front of `buf`; fewer bytes where the file ends.
+    pub(crate) fn read_some(
+        &self,
+        first: u64,
+        count: usize,
+        buf: &mut Vec<u8>,
+    ) -> io::Result<usize> {
+        buf.resize(buf.len().max(count * ENTRY_BYTES), 0);
+        let offset = entry_offset(first).ok_or(io::ErrorKind::InvalidInput)?;
+        disk::read_up_to(&*self.file, &mut buf[..count * ENTRY_BYTES], offset)
+    }
+
     /// Writes entries that the caller has encoded.
     pub(crate) fn write(&self, first: u64, entries: &[u8]) -> io::Result<()> {
         let offset = entry_offset(first).ok_or(io::ErrorKind::InvalidInput)?;

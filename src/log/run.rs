@@ -30,15 +30,29 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(n: u64, raw: &IndexEntry, log_end: u64, text_end: u64) -> Option<Self> {
+    /// Entry `n` of a log whose records start behind `header_bytes`, up to where it and its text end. `None` if no record
+    /// is like that: an entry with the right checksum may still be forged.
+    pub(crate) fn new(
+        n: u64,
+        raw: &IndexEntry,
+        header_bytes: u64,
+        log_end: u64,
+        text_end: u64,
+    ) -> Option<Self> {
+        let size = log_end
+            .checked_sub(raw.log_offset)?
+            .checked_sub(SIZE_FIELD_BYTES)?;
+        let text_size = text_end.checked_sub(raw.text_offset)?;
+        let newline = text_size.checked_sub(size)?;
+        if raw.log_offset < header_bytes || newline > 1 || text_size == 0 {
+            return None;
+        }
         Some(Entry {
             record: RecordNo(n),
             index: ByteIndex(raw.log_offset),
-            size: log_end
-                .checked_sub(raw.log_offset)?
-                .checked_sub(SIZE_FIELD_BYTES)?,
+            size,
             text_offset: raw.text_offset,
-            text_size: text_end.checked_sub(raw.text_offset)?,
+            text_size,
             time: (!raw.time_unknown).then(|| from_ns(raw.time_ns)),
             checksum: raw.checksum,
         })

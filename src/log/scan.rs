@@ -229,7 +229,8 @@ impl Log {
             None if n.0 + 1 == state.count => (state.log_end, state.text_end),
             None => self.end_from_log(n, raw, state)?,
         };
-        Entry::new(n.0, raw, log_end, text_end).ok_or_else(|| self.bad_entry(n))
+        let header_bytes = self.format.header_bytes();
+        Entry::new(n.0, raw, header_bytes, log_end, text_end).ok_or_else(|| self.bad_entry(n))
     }
 
     fn end_from_log(&self, n: RecordNo, raw: &IndexEntry, state: &State) -> Result<(u64, u64)> {

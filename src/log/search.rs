@@ -2,9 +2,14 @@
 
 use std::time::SystemTime;
 
-use super::format::{IndexEntry, SIZE_FIELD_BYTES};
+use super::format::{ENTRY_BYTES, IndexEntry, SIZE_FIELD_BYTES};
 use super::tail::to_ns;
 use super::{ByteIndex, Entry, Log, RecordNo, Result};
+
+/// How many damaged entries one search steps over.
+const MAX_STEPS: u64 = 1 << 16;
+/// How many entries are read at once while damaged ones are stepped over: 4 KiB.
+const STEPS_AT_ONCE: u64 = 128;
 
 impl Log {
     /// The record whose text covers byte `offset` of the text view; `None` at its end and beyond. O(log n)
@@ -70,6 +75,7 @@ impl Log {
     /// with the one before it.
     ///
     /// # Errors
+    /// [`Error::Damaged`](super::Error::Damaged) if very many entries of the index are so,
     /// [`Error::Io`](super::Error::Io).
     pub fn find_time(&self, time: SystemTime) -> Result<RecordNo> {
         let state = self.state();
@@ -97,7 +103,7 @@ impl Log {
         target: u64,
         key: impl Fn(&IndexEntry) -> u64,
     ) -> Result<(u64, bool)> {
-        let (mut low, mut high, mut skipped) = (0, count, false);
+        let (mut low, mut high, mut steps) = (0, count, 0);
         let (mut low_key, mut high_key) = (0, end);
         for look in 0.. {
             if low == high {
@@ -112,22 +118,44 @@ impl Log {
                     .unwrap_or(u64::MAX)
             };
             let middle = low + step.min(left - 1);
-            let mut at = middle;
-            let found = loop {
-                if at == high {
-                    break None;
-                }
-                match self.index.entry(at).map_err(|e| self.index_error(e))? {
-                    None => (at, skipped) = (at + 1, true),
-                    Some(entry) => break Some(key(&entry)),
-                }
-            };
-            match found {
-                Some(key) if key <= target => (low, low_key) = (at + 1, key),
-                Some(key) => (high, high_key) = (middle, key),
+            let found = self.next_good(middle, high, &mut steps)?;
+            match found.map(|(at, entry)| (at, key(&entry))) {
+                Some((at, key)) if key <= target => (low, low_key) = (at + 1, key),
+                Some((_, key)) => (high, high_key) = (middle, key),
                 None => high = middle,
             }
         }
-        Ok((low, skipped))
+        Ok((low, steps > 0))
+    }
+
+    /// The first entry from `from` on, below `to`, that is not damaged. Adds to `steps` those that it steps over; a search
+    /// that would step over more than [`MAX_STEPS`] ends with an error: nobody waits for an index of millions of them.
+    fn next_good(&self, from: u64, to: u64, steps: &mut u64) -> Result<Option<(u64, IndexEntry)>> {
+        let (mut at, mut bytes) = (from, Vec::new());
+        while at < to {
+            // Mostly the first one is good.
+            let wanted = if at == from {
+                1
+            } else {
+                (to - at).min(STEPS_AT_ONCE)
+            };
+            let have = self
+                .index
+                .read_some(at, wanted as usize, &mut bytes)
+                .map_err(|e| self.index_error(e))?;
+            let entries = bytes[..have].chunks_exact(ENTRY_BYTES).zip(at..);
+            for (entry, n) in entries {
+                if let Some(entry) = IndexEntry::decode(entry, n, self.index.id) {
+                    *steps += n - from;
+                    return Ok(Some((n, entry)));
+                }
+            }
+            at += wanted;
+            if *steps + (at - from) > MAX_STEPS {
+                return Err(self.bad_entry(RecordNo(from)));
+            }
+        }
+        *steps += to.saturating_sub(from);
+        Ok(None)
     }
 }
