@@ -310,3 +310,45 @@ fn whichever_system_call_fails_no_acknowledged_record_is_lost_and_the_next_start
     assert!(hits > 20, "{hits} failures: does strace inject?");
     mount.stop_and_verify();
 }
+
+/// Records went into a file without a name, were acknowledged, and were gone when the daemon ended.
+/// > A log whose file is removed or renamed on the disk takes no more records, EIO, from the next sync on, at the latest when the daemon ends; what is committed stays readable until then, and `stats` and the daemon's log say so.
+#[test]
+fn a_log_that_is_removed_or_renamed_on_the_disk_takes_no_more_records() {
+    for (mode, rename) in [
+        ("always", false),
+        ("always", true),
+        ("1s", false),
+        ("never", true),
+    ] {
+        let mut mount = Mount::with(&["--sync", mode]);
+        mount.append("kept\n");
+        let stats = || fs::read_to_string(mount.file("stats")).unwrap();
+        assert!(stats().contains("\"failed\": null"), "{}", stats());
+        let log = mount.logs().join("default.log");
+        if rename {
+            fs::rename(&log, log.with_extension("log.old")).unwrap();
+        } else {
+            fs::remove_file(&log).unwrap();
+        }
+        let append = mount.file("append");
+        let refused = || common::append(&append, "lost\n").is_err();
+        let why = "the file was removed or renamed while it was open";
+        if mode == "never" {
+            assert!(!refused(), "nothing was synced");
+        } else {
+            eventually("it takes no more", refused);
+            let error = common::append(&append, "lost\n").unwrap_err();
+            assert_eq!(errno(&error), Errno::EIO);
+            assert!(stats().contains(why), "{}", stats());
+            let read = fs::read_to_string(mount.file("log")).unwrap();
+            assert!(read.starts_with("kept\n"), "{read}");
+        }
+        assert_eq!(mount.stop().code(), Some(1), "{mode}: {}", mount.messages());
+        assert!(
+            mount.messages().contains(why),
+            "{mode}: {}",
+            mount.messages()
+        );
+    }
+}

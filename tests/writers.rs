@@ -35,7 +35,7 @@ fn wild_lines(random: &mut Random, bytes: usize, longest: usize) -> Vec<u8> {
 
 // > Any number of processes append at the same time: no record is mixed, torn or lost, and each writer's records are
 // > in its order.
-// > Records are numbered from 0, in the order in which their writes returned, without gaps.
+// > Records are numbered from 0, without gaps, and a write that begins after another one has returned gets the higher number.
 #[test]
 fn eight_processes_append_and_every_record_is_there_once_whole_and_in_each_ones_order() {
     const RECORDS: usize = 10_000;

@@ -174,9 +174,26 @@ impl Log {
             sync_log()?;
             sync_index()?;
         }
+        self.check_in_place()?;
         self.index
             .write_slot(false, tail, self.boot)
             .map_err(|e| self.fail("write", &self.index_path, e))
+    }
+
+    /// Fails the log if its file is not the one of its name any more: what is appended to a file without a name is gone when
+    /// this process ends. Where that cannot be told, it is not so.
+    fn check_in_place(&self) -> Result<()> {
+        match self.file.is_at(&self.log_path) {
+            Ok(false) => {
+                let gone = io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "the file was removed or renamed while it was open (its records can be read until it is closed: \
+                     copy them first)",
+                );
+                Err(self.fail("keep", &self.log_path, gone))
+            }
+            Ok(true) | Err(_) => Ok(()),
+        }
     }
 
     /// Syncs, says on disk that all is in order, and tells everybody that there will be no more records. The
@@ -200,7 +217,7 @@ impl Log {
     fn close_files(&self, synced: &mut u64, writer: &Writer) -> Result<()> {
         self.check_failed()?;
         if !writer.unclean {
-            return Ok(());
+            return self.check_in_place();
         }
         let tail = &writer.tail;
         self.sync_files(tail)?;

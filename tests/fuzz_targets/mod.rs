@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use immuta::fs::view::{self, Position, View};
 use immuta::{Error, Log, Namespace, Options, RecordNo, Run, Scratch, Storage, Sync};
 
 use crate::crash::{Image, SimDisk, directory};
@@ -244,6 +245,29 @@ fn read_everything(log: &Arc<Log>, each: impl Fn(usize, &[u8])) {
     }
     log.verify().expect("damage is no error");
     let _ = log.details();
+    for view in [View::Text, View::Frames] {
+        read_view(log, view);
+    }
+}
+
+/// A view from its beginning, and from some places in it, in small reads and in large ones: each read ends, and none gives
+/// more than it was asked for, or more than there is.
+fn read_view(log: &Log, view: View) {
+    let (mut scratch, mut out) = (Scratch::default(), Vec::new());
+    let end = view.end(log, &log.state());
+    for from in [0, 1, end / 2, end.saturating_sub(1), end, u64::MAX] {
+        for size in [7, 64 << 10] {
+            let (mut position, mut at) = (Position::default(), from);
+            for _ in 0..30 {
+                let read = view::read(view, log, &mut position, at, size, &mut scratch, &mut out);
+                if read.is_err() || out.is_empty() {
+                    break;
+                }
+                assert!(out.len() <= size, "{view:?} at {at}: {} bytes", out.len());
+                at += out.len() as u64;
+            }
+        }
+    }
 }
 
 /// Names: what is taken is one component, and the log's files are in the directory.
