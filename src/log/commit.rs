@@ -180,20 +180,28 @@ impl Log {
             .map_err(|e| self.fail("write", &self.index_path, e))
     }
 
-    /// Fails the log if its file is not the one of its name any more: what is appended to a file without a name is gone when
-    /// this process ends. Where that cannot be told, it is not so.
-    fn check_in_place(&self) -> Result<()> {
-        match self.file.is_at(&self.log_path) {
-            Ok(false) => {
-                let gone = io::Error::new(
-                    io::ErrorKind::NotFound,
-                    "the file was removed or renamed while it was open (its records can be read until it is closed: \
-                     copy them first)",
-                );
-                Err(self.fail("keep", &self.log_path, gone))
-            }
-            Ok(true) | Err(_) => Ok(()),
+    /// Whether the file of the log's name is another one, or not there: it was removed, renamed or replaced. `false` where
+    /// that cannot be told.
+    pub(crate) fn has_lost_its_name(&self) -> bool {
+        match (self.disk.stat(&self.log_path), self.file.stat()) {
+            (Err(e), _) => e.kind() == io::ErrorKind::NotFound,
+            (Ok(Some(there)), Ok(Some(open))) => there.identity != open.identity,
+            _ => false,
         }
+    }
+
+    /// Fails the log if its file is not the one of its name any more: what is appended to a file without a name is gone when
+    /// this process ends.
+    fn check_in_place(&self) -> Result<()> {
+        if self.read_only || !self.has_lost_its_name() {
+            return Ok(());
+        }
+        let gone = io::Error::new(
+            io::ErrorKind::NotFound,
+            "the file was removed or renamed while it was open (its records can be read until it is closed: copy them \
+             first)",
+        );
+        Err(self.fail("keep", &self.log_path, gone))
     }
 
     /// Syncs, says on disk that all is in order, and tells everybody that there will be no more records. The

@@ -95,12 +95,6 @@ pub trait DiskFile: Send + Sync + Debug {
     }
     /// Returns when what was written, and the length, are on the disk.
     fn sync_data(&self) -> io::Result<()>;
-    /// Whether this is the file of that name: it is not any more when it was removed or renamed. `true`, the default, where
-    /// that cannot be.
-    fn is_at(&self, path: &Path) -> io::Result<bool> {
-        let _ = path;
-        Ok(true)
-    }
 }
 
 /// The most buffers one write takes (`IOV_MAX` on Linux).
@@ -273,16 +267,6 @@ impl DiskFile for StdFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
-    }
-
-    fn is_at(&self, path: &Path) -> io::Result<bool> {
-        let there = match std::fs::symlink_metadata(path) {
-            Ok(there) => there,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(e) => return Err(e),
-        };
-        let open = self.0.metadata()?;
-        Ok((open.dev(), open.ino()) == (there.dev(), there.ino()))
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::SystemTime;
 
-use super::disk::{self, DiskFile};
+use super::disk::{self, Disk, DiskFile};
 use super::format::{IndexEntry, MAX_LOG_BYTES, SIZE_FIELD_BYTES, checksum, encode_length};
 use super::group::Group;
 use super::index::Index;
@@ -62,6 +62,7 @@ pub struct Log {
     pub(crate) max_record_bytes: u64,
     pub(crate) read_only: bool,
     pub(crate) boot: u64,
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) log_path: PathBuf,
     pub(crate) index_path: PathBuf,
     pub(crate) file: Arc<dyn DiskFile>,
@@ -90,6 +91,7 @@ pub(crate) struct Parts {
     pub(crate) max_record_bytes: u64,
     pub(crate) read_only: bool,
     pub(crate) boot: u64,
+    pub(crate) disk: Arc<dyn Disk>,
     pub(crate) log_path: PathBuf,
     pub(crate) index_path: PathBuf,
     pub(crate) file: Arc<dyn DiskFile>,
@@ -113,6 +115,7 @@ impl Log {
             max_record_bytes: parts.max_record_bytes,
             read_only: parts.read_only,
             boot: parts.boot,
+            disk: parts.disk,
             log_path: parts.log_path,
             index_path: parts.index_path,
             file: parts.file,

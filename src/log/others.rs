@@ -67,12 +67,6 @@ impl Storage {
         if !self.options.read_only {
             return Vec::new();
         }
-        let stat = |path: &std::path::Path| self.options.disk.stat(path);
-        let is_gone = |log: &Log| match (stat(&log.log_path), log.file.stat()) {
-            (Ok(Some(there)), Ok(Some(open))) => there.identity != open.identity,
-            (Err(e), _) => e.kind() == ErrorKind::NotFound,
-            _ => false,
-        };
         let named = |name: &Namespace| ns.is_none_or(|ns| ns == name.as_str());
         let known: Vec<_> = self
             .logs_now()
@@ -80,7 +74,10 @@ impl Storage {
             .filter(|(name, _)| named(name))
             .map(|(_, log)| Arc::clone(log))
             .collect();
-        let gone: Vec<_> = known.into_iter().filter(|log| is_gone(log)).collect();
+        let gone: Vec<_> = known
+            .into_iter()
+            .filter(|log| log.has_lost_its_name())
+            .collect();
         let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
         for log in &gone {
             logs.remove(log.namespace());
@@ -91,7 +88,12 @@ impl Storage {
         lock(&self.failed).retain(|failed| {
             let log_path = failed.namespace.log_path(&self.options.logs_dir);
             let is_there = |e: std::io::Error| e.kind() != ErrorKind::NotFound;
-            !named(&failed.namespace) || stat(&log_path).map_or_else(is_there, |_| true)
+            !named(&failed.namespace)
+                || self
+                    .options
+                    .disk
+                    .stat(&log_path)
+                    .map_or_else(is_there, |_| true)
         });
         gone
     }

@@ -541,6 +541,7 @@ impl Storage {
             max_record_bytes: options.max_record_bytes,
             read_only: options.read_only,
             boot: options.disk.boot_id(),
+            disk: Arc::clone(&options.disk),
             log_path: namespace.log_path(&options.logs_dir),
             index_path: namespace.index_path(&options.logs_dir),
             file: opened.file,
