@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::os::fd::AsRawFd;
+
 use common::Mount;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -55,5 +57,38 @@ fn every_file_opens_as_the_table_says() {
             directory || seen.contains(&name.as_str()),
             "{name} is not in the table"
         );
+    }
+}
+
+// > A file has no attributes as `lsattr` shows them: FS_IOC_GETFLAGS and FS_IOC_SETFLAGS are ENOTTY on each, the append files included.
+#[test]
+fn no_file_has_attributes() {
+    let mount = Mount::new();
+    mount.append("x\n");
+    let files = [
+        "append",
+        "append-lines",
+        "append-frames",
+        "append-file",
+        "log",
+        "follow",
+        "count",
+        "0",
+        "frames",
+        "",
+    ];
+    for name in files {
+        let writes = name.starts_with("append");
+        let file = std::fs::File::options()
+            .read(!writes)
+            .append(writes)
+            .open(mount.file(name))
+            .unwrap();
+        for request in [libc::FS_IOC_GETFLAGS, libc::FS_IOC_SETFLAGS] {
+            let mut flags: libc::c_long = 0;
+            // SAFETY: the kernel reads or writes no more than `flags`.
+            let failed = unsafe { libc::ioctl(file.as_raw_fd(), request, &mut flags) };
+            assert_eq!((failed, Errno::last()), (-1, Errno::ENOTTY), "{name}");
+        }
     }
 }

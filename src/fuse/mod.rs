@@ -163,6 +163,11 @@ impl Filesystem for FuseFs {
                 flags.set(FopenFlags::FOPEN_NOFLUSH, !opened.needs_flush);
                 reply.opened(FileHandle(opened.fh), flags);
             }
+            // The kernel opens a file for itself when a program asks for its attributes (FS_IOC_GETFLAGS). No open(2)
+            // comes without any flag (there is O_LARGEFILE), and the program gets this error: there are none.
+            Err(errno) if flags.0 == 0 && errno == Errno::EACCES => {
+                reply.error(fuser::Errno::ENOTTY);
+            }
             Err(errno) => reply.error(to_fuser(errno)),
         }
     }
