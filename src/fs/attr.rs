@@ -90,7 +90,7 @@ impl<T: Transport> Fs<T> {
                     Kind::Frames | Kind::FollowFrames => {
                         (View::Frames.end(log, &state), Duration::ZERO)
                     }
-                    Kind::JsonLog | Kind::JsonFollow => match namespace.lines_size(file.name) {
+                    Kind::JsonLog | Kind::JsonFollow => match namespace.lines_size(file.name)? {
                         Size::Exact(bytes) | Size::AtLeast(bytes) => (bytes, Duration::ZERO),
                         Size::Unknown => (0, Duration::ZERO),
                     },

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::log::Error;
+use crate::log::{Error, may_wait};
 
 /// An errno value, as in `errno(3)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +59,17 @@ impl Errno {
     pub const ECANCELED: Errno = Errno(libc::ECANCELED);
     /// Larger than a file can be.
     pub const EFBIG: Errno = Errno(libc::EFBIG);
+    /// No answer to anybody: who asks must not wait, and the answer takes a disk. It is asked again by who may.
+    pub(crate) const WOULD_WAIT: Errno = Errno(-1);
     /// Opened for reading only.
     pub const EROFS: Errno = Errno(libc::EROFS);
 }
 
 impl From<Error> for Errno {
     fn from(error: Error) -> Errno {
+        if error.would_wait() && !may_wait() {
+            return Errno::WOULD_WAIT;
+        }
         let errno = match &error {
             Error::InvalidNamespace { .. } => Errno::EINVAL,
             Error::NotFound { .. } | Error::NoSuchRecord { .. } => Errno::ENOENT,

@@ -99,7 +99,7 @@ impl<T: Transport> Fs<T> {
             Node::File(id, file) => {
                 let is_json = matches!(file.kind, Kind::JsonLog | Kind::JsonFollow);
                 let is_unknown = || {
-                    let size = self.namespace(id)?.lines_size(file.name);
+                    let size = self.namespace(id)?.lines_size(file.name)?;
                     Ok::<_, Errno>(matches!(size, Size::Unknown))
                 };
                 !(file.kind.waits() || is_json && is_unknown()?)
@@ -119,7 +119,8 @@ impl<T: Transport> Fs<T> {
         let (start, lasting) = Start::parse(directory.kind, name, &namespace.log)?;
         let path = lasting.then(|| format!("{}/{name}", directory.name));
         let number = lock(&self.starts).look_up(id, start, path);
-        let mut attr = self.attr(Node::Start(id, number))?;
+        let attr = self.attr(Node::Start(id, number));
+        let mut attr = attr.inspect_err(|_| lock(&self.starts).forget(number, 1))?;
         if !lasting {
             attr.entry_ttl = Duration::ZERO;
         }
@@ -148,7 +149,7 @@ impl<T: Transport> Fs<T> {
         }
         if let Some(handle) = &handle
             && let Output::Lines(lines) = &handle.output
-            && !matches!(handle.namespace.lines_size(lines.name), Size::Exact(_))
+            && !matches!(handle.namespace.lines_size(lines.name)?, Size::Exact(_))
         {
             return Err(Errno::EINVAL);
         }

@@ -11,7 +11,7 @@
 //! the reads that wait for a record, and those who poll: a `crowd` for each namespace, `ranked` by what they need, and
 //! `targets` for interrupts; `waking` answers them, a large crowd by the thread of the `waker`; `overdue` ends those
 //! that have waited as long as they may. `durable` holds the answers that wait for the disk, `turn` the writes that
-//! wait for their turn, and a `pool` the threads that may wait.
+//! wait for their turn, `later` the reads that wait for the disk, and a `pool` the threads that may wait.
 //!
 //! `about` looks at the whole mount, and `status` and `metrics` write down what it sees; `stats` do so for one namespace,
 //! `xattr` for one file. `json` is how they, and the lines, are written; `json_range` makes the
@@ -30,6 +30,7 @@ mod handle;
 mod json;
 mod json_lines;
 mod json_range;
+mod later;
 pub mod lines;
 mod measure;
 mod meta;
@@ -77,6 +78,7 @@ use changes::Changes;
 use durable::Line;
 use errno::Errno;
 use handle::{Handle, Handles, lock};
+use later::Later;
 use measure::{FarRead, Measuring};
 use namespace::Namespace;
 use overdue::Overdue;
@@ -146,6 +148,7 @@ pub struct Fs<T: Transport> {
     durable: Arc<Line<T>>,
     places: Places,
     backlog: Arc<Backlog>,
+    later: Later<T>,
     /// Append, where the threads that serve the mount may not.
     storers: Arc<Pool>,
     /// Look, make and remove, where those may not wait for it.
@@ -194,6 +197,7 @@ struct Waiter<T: Transport> {
     unique: u64,
     offset: u64,
     size: u32,
+    nonblock: bool,
     /// When it has waited as long as it may.
     deadline: Option<Instant>,
     reply: T::Read,
@@ -231,6 +235,7 @@ impl<T: Transport> Fs<T> {
             durable: Arc::default(),
             places: Places::default(),
             backlog: Arc::default(),
+            later: Later::default(),
             storers: Pool::new("store", MOST_STORERS),
             helpers: Pool::new("help", MOST_HELPERS),
             myself: myself.clone(),
@@ -437,6 +442,7 @@ impl<T: Transport> Drop for Fs<T> {
         self.waker.close();
         self.measuring.close();
         self.storers.close();
+        self.later.threads.close();
         self.helpers.close();
     }
 }

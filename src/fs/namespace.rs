@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::errno::Errno;
 use super::handle::lock;
 use super::offsets::{Offsets, Size};
 use super::rights::{Given, Held};
@@ -41,8 +42,8 @@ impl Namespace {
     }
 
     /// How long the lines are that one of its files shows.
-    pub(super) fn lines_size(&self, file: &str) -> Size {
-        self.offsets.size(&self.log, self.end_askers.has(file))
+    pub(super) fn lines_size(&self, file: &str) -> Result<Size, Errno> {
+        Ok(self.offsets.size(&self.log, self.end_askers.has(file))?)
     }
 
     /// Counts a write that was refused.

@@ -169,7 +169,7 @@ impl Offsets {
         }
         drop(known);
         match made {
-            Err(e) if out.is_empty() => return Err(e),
+            Err(e) if out.is_empty() || e.would_wait() => return Err(e),
             _ => *lock(position) = next,
         }
         Ok(())
@@ -215,7 +215,10 @@ impl Offsets {
 
     /// How long the lines are. Reads only as much of the log as is worth it. While they are `followed` by a
     /// reader that lives on sizes, the answer never goes back, and each one brings it closer to the end.
-    pub(super) fn size(&self, log: &Log, followed: bool) -> Size {
+    ///
+    /// # Errors
+    /// Only that it would wait for the disk.
+    pub(super) fn size(&self, log: &Log, followed: bool) -> Result<Size> {
         let state = log.state();
         let limit = match self.open.load(Ordering::Relaxed) {
             0 => LOOKED_AT_BYTES,
@@ -229,11 +232,13 @@ impl Offsets {
                 (known.furthest, known.read_end)
             };
             if furthest.record >= state.count {
-                return Size::Exact(furthest.offset);
+                return Ok(Size::Exact(furthest.offset));
             }
             let at_least = Size::AtLeast(furthest.offset.max(read_end));
-            let Ok(entry) = log.entry(RecordNo(furthest.record)) else {
-                return at_least;
+            let entry = match log.entry(RecordNo(furthest.record)) {
+                Ok(entry) => entry,
+                Err(e) if e.would_wait() => return Err(e),
+                Err(_) => return Ok(at_least),
             };
             let left = state
                 .log_end
@@ -241,15 +246,17 @@ impl Offsets {
             let first_left = *first_left.get_or_insert(left);
             if first_left > limit {
                 if !followed {
-                    return Size::Unknown;
+                    return Ok(Size::Unknown);
                 }
                 if first_left.saturating_sub(left) >= OPEN_BYTES {
-                    return at_least;
+                    return Ok(at_least);
                 }
             }
             // What cannot be read now is no part of the file now.
-            if self.step(log, &mut buffers).is_err() {
-                return at_least;
+            match self.step(log, &mut buffers) {
+                Ok(_) => {}
+                Err(e) if e.would_wait() => return Err(e),
+                Err(_) => return Ok(at_least),
             }
         }
     }

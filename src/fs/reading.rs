@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::errno::Errno;
 use super::handle::{Handle, NOT_READ, Output, lock};
+use super::parked::Reached;
 use super::waking::{need, reached};
 use super::{Fs, ReadReply, Transport, Waiter, json_lines, view};
 use crate::log::{Log, RecordNo};
@@ -68,7 +69,7 @@ impl<T: Transport> Fs<T> {
         if mode.for_page_cache && !handle.output.is_fixed() {
             return reply.error(Errno::EINVAL);
         }
-        self.read_when_near(handle, unique, offset, size, mode, reply);
+        self.at_once(|| self.read_when_near(handle, unique, offset, size, mode, reply));
     }
 
     /// Reads at a place that is known, or is soon found.
@@ -86,6 +87,7 @@ impl<T: Transport> Fs<T> {
             unique,
             offset,
             size,
+            nonblock: mode.nonblock,
             deadline: None,
             reply,
         };
@@ -95,14 +97,46 @@ impl<T: Transport> Fs<T> {
             return self.park(waiter, None);
         }
         if let Some(waiter) = self.answer(waiter) {
-            waiter.handle.has_read(offset, 0);
-            if waiter.handle.has_asked_end() {
-                waiter.reply.data(&[]);
-            } else if mode.nonblock {
-                waiter.reply.error(Errno::EAGAIN);
-            } else {
-                self.park(waiter, Some(seen));
+            self.at_end(waiter, seen);
+        }
+    }
+
+    /// Goes on with a read that has found the end. `seen`: how far the log had come before it looked.
+    fn at_end(&self, waiter: Waiter<T>, seen: Reached) {
+        waiter.handle.has_read(waiter.offset, 0);
+        if waiter.handle.has_asked_end() {
+            waiter.reply.data(&[]);
+        } else if waiter.nonblock {
+            waiter.reply.error(Errno::EAGAIN);
+        } else {
+            self.park(waiter, Some(seen));
+        }
+    }
+
+    /// Finds what a read gets that waits for the disk, and only then takes it from where a signal finds it.
+    pub(super) fn answer_later(
+        &self,
+        handle: &Handle,
+        offset: u64,
+        size: usize,
+        taken: impl FnOnce() -> Option<Waiter<T>>,
+    ) {
+        let seen = reached(handle);
+        let at_end = BUFFERS.with_borrow_mut(|buffers| {
+            let found = find(handle, offset, size, buffers);
+            let waiter = taken()?;
+            match found {
+                Ok(Found::Bytes) => {
+                    handle.has_read(offset, buffers.out.len());
+                    waiter.reply.data(&buffers.out);
+                }
+                Ok(Found::End) => return Some(waiter),
+                Err(errno) => waiter.reply.error(errno),
             }
+            None
+        });
+        if let Some(waiter) = at_end {
+            self.at_end(waiter, seen);
         }
     }
 
@@ -114,6 +148,10 @@ impl<T: Transport> Fs<T> {
                 Ok(Found::Bytes) => {
                     waiter.handle.has_read(waiter.offset, buffers.out.len());
                     waiter.reply.data(&buffers.out);
+                    None
+                }
+                Err(Errno::WOULD_WAIT) => {
+                    self.read_later(waiter);
                     None
                 }
                 Err(errno) => {
@@ -150,9 +188,11 @@ pub(super) fn find(
         Output::View(open) => {
             // Without a beginning, and yet not to wait: the namespace was removed.
             if let Some(base) = open.base(log)? {
-                let (mut position, at) = (lock(&open.position), base.saturating_add(offset));
+                // A copy: whoever else reads it does not wait while this waits for the disk.
+                let (mut position, at) = (*lock(&open.position), base.saturating_add(offset));
                 let scratch = &mut lines.scratch;
                 view::read(open.view, log, &mut position, at, size, scratch, out)?;
+                *lock(&open.position) = position;
             }
         }
         Output::Lines(open) => {

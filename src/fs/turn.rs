@@ -117,7 +117,7 @@ impl Places {
         self.limited.store(true, Ordering::Relaxed);
     }
 
-    fn are_limited(&self) -> bool {
+    pub(super) fn are_limited(&self) -> bool {
         self.limited.load(Ordering::Relaxed)
     }
 

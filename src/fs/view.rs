@@ -123,6 +123,8 @@ pub fn read(
             // Every record has a byte in every view: an index that says otherwise is not to make a read spin.
             Ok(n) if n <= next && out.len() == before => return Err(log.bad_entry(RecordNo(n))),
             Ok(n) => next = n,
+            // All of it, or nothing: whoever is given less takes it for the end.
+            Err(e) if e.would_wait() => return Err(e),
             Err(_) if !out.is_empty() => break,
             Err(e) => return Err(e),
         }

@@ -65,6 +65,9 @@ impl<T: Transport> Fs<T> {
 
     /// Ends the wait of the read with this number, with `EINTR`: a signal has come to its caller.
     pub fn interrupt(&self, unique: u64) {
+        if self.interrupt_later(unique) {
+            return;
+        }
         match self.parked.interrupt(unique) {
             Some(waiter) => waiter.reply.error(Errno::EINTR),
             None => self.interrupt_far_read(unique),

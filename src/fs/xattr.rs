@@ -52,7 +52,14 @@ impl<T: Transport> Fs<T> {
         let mut list = Vec::new();
         for name in names(node) {
             // The record that comes next is nowhere yet.
-            if *name != INDEX || self.xattr(node, name).is_ok() {
+            let is_there = match *name {
+                INDEX => self.xattr(node, name).map(drop),
+                _ => Ok(()),
+            };
+            if is_there == Err(Errno::WOULD_WAIT) {
+                return Err(Errno::WOULD_WAIT);
+            }
+            if is_there.is_ok() {
                 list.extend_from_slice(name.as_bytes());
                 list.push(0);
             }

@@ -74,10 +74,13 @@ impl Filesystem for FuseFs {
     }
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let found = utf8(name)
-            .map_err(|_| Errno::ENOENT)
-            .and_then(|name| self.0.lookup(parent.0, name));
-        reply_entry(reply, found);
+        let Some(name) = name.to_str().map(str::to_owned) else {
+            return reply.error(fuser::Errno::ENOENT);
+        };
+        self.0.ask(
+            move |fs| fs.lookup(parent.0, &name),
+            |found| reply_entry(reply, found),
+        );
     }
 
     fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
@@ -85,7 +88,10 @@ impl Filesystem for FuseFs {
     }
 
     fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
-        reply_attr(reply, self.0.getattr(ino.0, fh.map(|fh| fh.0)));
+        self.0.ask(
+            move |fs| fs.getattr(ino.0, fh.map(|fh| fh.0)),
+            |attr| reply_attr(reply, attr),
+        );
     }
 
     fn setattr(
@@ -154,7 +160,9 @@ impl Filesystem for FuseFs {
             OpenAccMode::O_RDWR if only_adds => Access::ReadAppend,
             OpenAccMode::O_RDWR => Access::ReadWrite,
         };
-        match self.0.open(caller(req), ino.0, access) {
+        let caller = caller(req);
+        let open = move |fs: &Fs<Kernel>| fs.open(caller, ino.0, access);
+        self.0.ask(open, |opened| match opened {
             Ok(opened) => {
                 let mut flags = FopenFlags::empty();
                 flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.cached);
@@ -169,7 +177,7 @@ impl Filesystem for FuseFs {
                 reply.error(fuser::Errno::ENOTTY);
             }
             Err(errno) => reply.error(to_fuser(errno)),
-        }
+        });
     }
 
     fn read(
@@ -341,11 +349,18 @@ impl Filesystem for FuseFs {
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        reply_xattr(reply, self.0.getxattr(ino.0, name.as_bytes(), size));
+        let name = name.as_bytes().to_owned();
+        self.0.ask(
+            move |fs| fs.getxattr(ino.0, &name, size),
+            |value| reply_xattr(reply, value),
+        );
     }
 
     fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        reply_xattr(reply, self.0.listxattr(ino.0, size));
+        self.0.ask(
+            move |fs| fs.listxattr(ino.0, size),
+            |list| reply_xattr(reply, list),
+        );
     }
 
     fn lseek(
@@ -357,10 +372,13 @@ impl Filesystem for FuseFs {
         whence: i32,
         reply: ReplyLseek,
     ) {
-        match self.0.seek_data_or_hole(ino.0, offset, whence) {
-            Ok(offset) => reply.offset(offset),
-            Err(errno) => reply.error(to_fuser(errno)),
-        }
+        self.0.ask(
+            move |fs| fs.seek_data_or_hole(ino.0, offset, whence),
+            |found| match found {
+                Ok(offset) => reply.offset(offset),
+                Err(errno) => reply.error(to_fuser(errno)),
+            },
+        );
     }
 
     // What would change what is written, or make anything but a namespace: refused at once, to root too.

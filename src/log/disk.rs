@@ -11,6 +11,8 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::nowait::CanTell;
+
 /// How a file is opened. None of them follows a symbolic link in the last part of the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
@@ -77,7 +79,8 @@ pub trait Disk: Send + Sync + Debug {
 
 /// One open file. Reads and writes at an offset, from any number of threads.
 pub trait DiskFile: Send + Sync + Debug {
-    /// Reads up to `buf.len()` bytes at `offset`; fewer than that does not mean the end, 0 does.
+    /// Reads up to `buf.len()` bytes at `offset`; fewer than that does not mean the end, 0 does. On a thread that must not
+    /// wait ([`may_wait`](super::may_wait)) a file that would have to says `WouldBlock`, if it can tell.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes some of `bufs` at `offset`, at least one byte, and says how many.
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
@@ -190,7 +193,7 @@ impl Disk for StdDisk {
             .create_new(mode == OpenMode::Create)
             .custom_flags(libc::O_NOFOLLOW)
             .open(path)?;
-        Ok(Arc::new(StdFile(file)))
+        Ok(Arc::new(StdFile(file, CanTell::default())))
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
@@ -237,7 +240,7 @@ impl Disk for StdDisk {
 }
 
 #[derive(Debug)]
-struct StdFile(File);
+struct StdFile(File, CanTell);
 
 impl DiskFile for StdFile {
     fn stat(&self) -> io::Result<Option<FileStat>> {
@@ -245,7 +248,7 @@ impl DiskFile for StdFile {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
+        self.1.read(&self.0, buf, offset)
     }
 
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {

@@ -29,6 +29,7 @@ mod lock;
 #[allow(clippy::module_inception)] // the log itself
 mod log;
 mod name;
+mod nowait;
 mod options;
 mod others;
 mod outcome;
@@ -59,6 +60,9 @@ pub use format::{Format, SIZE_FIELD_BYTES};
 pub use lock::LOCK_FILE;
 pub use log::Log;
 pub use name::{ByteIndex, MAX_NAMESPACE_BYTES, Namespace, RecordNo};
+#[doc(hidden)]
+pub use nowait::may_wait;
+pub(crate) use nowait::without_waiting;
 pub use options::{DEFAULT_MAX_RECORD_BYTES, Options, Sync};
 pub use outcome::{Cut, Recovery};
 pub use progress::{Next, Opening};

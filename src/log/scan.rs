@@ -7,6 +7,7 @@ use super::format::{
     ENTRY_BYTES, IndexEntry, SIZE_FIELD_BYTES, checksum, checksum_append, decode_length,
     entry_offset, text_bytes,
 };
+use super::nowait::may_wait;
 use super::run::{Entry, MAX_RUN_BYTES, Records, Run, Scratch};
 use super::signal::State;
 use super::{Error, Log, RecordNo, Result};
@@ -130,7 +131,7 @@ impl Log {
             let entry =
                 match self.entry_between(RecordNo(first.0 + i), &current, next.as_ref(), state) {
                     Ok(entry) => entry,
-                    Err(e) if i == 0 => return Err(e),
+                    Err(e) if i == 0 || e.would_wait() => return Err(e),
                     Err(_) => break,
                 };
             if i == 0 && entry.size > MAX_RUN_BYTES as u64 {
@@ -180,6 +181,9 @@ impl Log {
     /// As [`Log::verify_record`].
     pub fn verify_record_with(&self, entry: &Entry, mut each: impl FnMut(&[u8])) -> Result<()> {
         let start = entry.index.0;
+        if entry.size > MAX_RUN_BYTES as u64 && !may_wait() {
+            return Err(self.log_error(io::ErrorKind::WouldBlock.into()));
+        }
         let mut field = [0; SIZE_FIELD_BYTES as usize];
         let have =
             disk::read_up_to(&*self.file, &mut field, start).map_err(|e| self.log_error(e))?;

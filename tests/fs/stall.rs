@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 
-use immuta::{DirEntry, Disk, DiskFile, OpenMode, StdDisk};
+use immuta::{DirEntry, Disk, DiskFile, OpenMode, StdDisk, may_wait};
 
 /// The machine's disk. Of the namespaces that are stalled nothing is written or synced before they go on.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +34,6 @@ impl StallingDisk {
         state.namespaces.extend(namespaces.iter().cloned());
     }
 
-    #[allow(dead_code)]
     pub(crate) fn stall_reads(&self, namespaces: &[String]) {
         self.0.state.lock().unwrap().reads = true;
         self.stall(namespaces);
@@ -108,6 +107,9 @@ impl Disk for StallingDisk {
 impl DiskFile for StallingFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         if self.2.stalls_reads_of(&self.1) {
+            if !may_wait() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
             self.2.pass(&self.1);
         }
         self.0.read_at(buf, offset)

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use immuta::Sync;
+use immuta::fs::errno::Errno;
 use immuta::fs::{Access, Caller};
 
 use crate::stall::{StallingDisk, Threads};
-use crate::transport::{Answer, ME, PLAIN, ROOT, Tree, data, me};
+use crate::transport::{Answer, ME, NOW, PLAIN, ROOT, Tree, WAIT, data, me};
 
 const NAMESPACES: usize = 16;
 
@@ -150,7 +151,7 @@ fn on_a_full_disk_the_threads_that_serve_the_mount_sync_once() {
     let log = tree.storage.log("n0").unwrap();
     assert!(!log.next_append_syncs());
     disk.fill(true);
-    let full = Answer::Refused(immuta::fs::errno::Errno::ENOSPC);
+    let full = Answer::Refused(Errno::ENOSPC);
     for _ in 0..3 {
         assert_eq!(tree.write(files[0], b"no room", PLAIN), full);
         assert!(log.next_append_syncs());
@@ -158,4 +159,70 @@ fn on_a_full_disk_the_threads_that_serve_the_mount_sync_once() {
     disk.fill(false);
     assert_eq!(tree.write(files[0], b"room", PLAIN), Answer::Written(4));
     assert!(!log.next_append_syncs());
+}
+
+/// Every call here is made by one thread: if one of them waited, nobody would have the disk go on.
+//
+// > What is not in memory is read from the disk by threads that are there for it: whoever waits for it holds up nobody
+// > else, and a signal ends a read there, too.
+#[test]
+fn a_read_that_waits_for_the_disk_holds_no_thread_that_serves_the_mount() {
+    let disk = StallingDisk::default();
+    let (tree, _) = stalling(Sync::Never, &disk);
+    let fs = &tree.fs;
+    let other = tree.open("log");
+    let (log, record) = (
+        open(&tree, "n0", "log", Access::Read),
+        open(&tree, "n0", "0", Access::Read),
+    );
+    let (json, count) = (
+        open(&tree, "n0", "log.jsonl", Access::Read),
+        open(&tree, "n0", "count", Access::Read),
+    );
+    let directory = fs.lookup(ROOT, "n0").unwrap().ino;
+    disk.stall_reads(&names());
+    fs.read(log, 1, 0, 100, WAIT, tree.reply("log"));
+    fs.read(record, 2, 0, 100, NOW, tree.reply("record"));
+    fs.read(json, 3, 0, 1000, WAIT, tree.reply("lines"));
+    fs.read(log, 4, 0, 100, WAIT, tree.reply("killed"));
+    let reply = tree.reply("lookup");
+    fs.ask(
+        move |fs| fs.lookup(directory, "0"),
+        move |found| match found {
+            Ok(_) => reply.done(),
+            Err(errno) => reply.refuse(errno),
+        },
+    );
+    disk.wait_for(5);
+    fs.interrupt(4);
+    let killed = ("killed", Answer::Refused(Errno::EINTR));
+    assert_eq!(tree.next(), Some(killed));
+    assert_eq!(tree.read(count, 0, 100), Some(data(b"1\n")));
+    assert_eq!(tree.read(other, 0, 100), Some(data(b"first\n")));
+    assert_eq!(tree.next(), None);
+
+    disk.go_on();
+    for _ in 0..4 {
+        match tree.wait() {
+            ("log", answer) => assert_eq!(answer, data(b"first\n")),
+            ("record", answer) => assert_eq!(answer, data(b"first")),
+            ("lines", Answer::Data(line)) => assert!(line.ends_with(b"}\n")),
+            (who, answer) => assert_eq!((who, answer), ("lookup", Answer::Done)),
+        }
+    }
+    assert_eq!(tree.next(), None);
+}
+
+#[test]
+fn a_large_record_is_verified_by_no_thread_that_serves_the_mount() {
+    let tree = Tree::new();
+    let large = vec![b'x'; 2 << 20];
+    tree.append(&large);
+    tree.fs.serve_with(6);
+    let log = tree.open("log");
+    tree.fs.read(log, 1, 0, 100, WAIT, tree.reply("read"));
+    assert_eq!(tree.wait(), ("read", data(&large[..100])));
+    // Now it is verified, and this thread gives the next piece.
+    tree.fs.read(log, 2, 100, 100, WAIT, tree.reply("read"));
+    assert_eq!(tree.next(), Some(("read", data(&large[..100]))));
 }

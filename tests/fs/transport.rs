@@ -37,6 +37,14 @@ impl Transport for Channels {
 pub(crate) struct Reply(Sender<(&'static str, Answer)>, &'static str);
 
 impl Reply {
+    pub(crate) fn refuse(self, errno: Errno) {
+        self.send(Answer::Refused(errno));
+    }
+
+    pub(crate) fn done(self) {
+        self.send(Answer::Done);
+    }
+
     fn send(self, answer: Answer) {
         self.0.send((self.1, answer)).unwrap();
     }

@@ -1,0 +1,114 @@
+//! Reads that do not wait for the disk: they give what is in memory, or say [`WouldBlock`](io::ErrorKind::WouldBlock).
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Error;
+
+thread_local! {
+    static MAY_WAIT: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Whether a read on this thread may wait for the disk. If not, a [`DiskFile`](super::DiskFile) that can tell says
+/// `WouldBlock` instead.
+pub fn may_wait() -> bool {
+    MAY_WAIT.get()
+}
+
+/// Calls `f`, and has no read in it wait for the disk.
+pub(crate) fn without_waiting<R>(f: impl FnOnce() -> R) -> R {
+    /// As it was before, also when `f` panics.
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            MAY_WAIT.set(self.0);
+        }
+    }
+    let _before = Before(MAY_WAIT.replace(false));
+    f()
+}
+
+impl Error {
+    /// Whether it is no error, but the answer of a read that must not wait.
+    pub(crate) fn would_wait(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// Whether a file can be read without waiting: it is tried once.
+#[derive(Debug)]
+pub(crate) struct CanTell(AtomicBool);
+
+impl Default for CanTell {
+    fn default() -> Self {
+        CanTell(AtomicBool::new(true))
+    }
+}
+
+impl CanTell {
+    /// Reads as this thread may.
+    pub(crate) fn read(&self, file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        if may_wait() || !self.0.load(Ordering::Relaxed) {
+            return file.read_at(buf, offset);
+        }
+        match read_what_is_in_memory(file, buf, offset) {
+            Err(e)
+                if matches!(
+                    e.raw_os_error(),
+                    Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL)
+                ) =>
+            {
+                self.0.store(false, Ordering::Relaxed);
+                file.read_at(buf, offset)
+            }
+            result => result,
+        }
+    }
+}
+
+/// `preadv2(2)` with RWF_NOWAIT, which no crate in use wraps.
+fn read_what_is_in_memory(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let into = libc::iovec {
+        iov_base: buf.as_mut_ptr().cast(),
+        iov_len: buf.len(),
+    };
+    // Two halves where a long has 32 bits; else the first is all of it, and the kernel shifts the other one away.
+    let (low, high) = (offset as libc::c_long, (offset >> 32) as libc::c_long);
+    // SAFETY: the descriptor is open as long as `file` is borrowed; `into` is one buffer, which is valid for writes of
+    // its length and borrowed by this call alone.
+    let got = unsafe {
+        libc::syscall(
+            libc::SYS_preadv2,
+            file.as_raw_fd(),
+            &raw const into,
+            1 as libc::c_long,
+            low,
+            high,
+            libc::RWF_NOWAIT,
+        )
+    };
+    usize::try_from(got).map_err(|_| io::Error::last_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_memory_is_read_without_waiting() {
+        let mut file = tempfile::tempfile().expect("a file");
+        io::Write::write_all(&mut file, b"in memory").expect("written");
+        let (can_tell, mut buf) = (CanTell::default(), [0; 20]);
+        let got = without_waiting(|| {
+            assert!(!may_wait());
+            can_tell.read(&file, &mut buf, 3)
+        });
+        assert_eq!(got.expect("read"), 6);
+        assert_eq!(&buf[..6], b"memory");
+        assert!(may_wait());
+    }
+}
