@@ -12,6 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const PF_EXITING: u64 = 0x4;
 const PF_SIGNALED: u64 = 0x400;
 
+/// So many descriptors of a process are looked at, each time that it closes a file with something unfinished in it.
+const MOST_DESCRIPTORS: usize = 4096;
+
 /// The process that opened a file, told from the ones that inherited it. The kernel names threads, so another
 /// thread of the same process has to be recognised; that is looked up only when a line has been left open.
 #[derive(Debug)]
@@ -66,7 +69,8 @@ impl Opener {
 
     /// Whether the process of a thread that closes a descriptor of the file has another one of it to write to:
     /// a shell that runs `echo done >&2` closes its standard output for as long as that takes, after it has
-    /// kept a duplicate. Another open of the same inode counts as well. `None`: its descriptors cannot be seen.
+    /// kept a duplicate. Another open of the same inode counts as well. Of more than are
+    /// looked at, one may be it: then the last close tells. `None`: its descriptors cannot be seen.
     pub(super) fn holds_another(&self, thread: u32) -> Option<bool> {
         let descriptors = std::fs::read_dir(format!("/proc/{thread}/fdinfo")).ok()?;
         let is_ours = |descriptor: &std::fs::DirEntry| {
@@ -76,7 +80,15 @@ impl Opener {
                 is_open_for_writing(&info) && inode_in(&info).is_none_or(|ino| ino == self.ino)
             })
         };
-        Some(descriptors.flatten().any(|descriptor| is_ours(&descriptor)))
+        for (nth, descriptor) in descriptors.flatten().enumerate() {
+            if nth == MOST_DESCRIPTORS {
+                return Some(true);
+            }
+            if is_ours(&descriptor) {
+                return Some(true);
+            }
+        }
+        Some(false)
     }
 }
 
