@@ -162,7 +162,7 @@ impl Filesystem for FuseFs {
         };
         let caller = caller(req);
         let open = move |fs: &Fs<Kernel>| fs.open(caller, ino.0, access);
-        self.0.ask(open, |opened| match opened {
+        self.0.ask(open, move |opened| match opened {
             Ok(opened) => {
                 let mut flags = FopenFlags::empty();
                 flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.cached);
