@@ -45,6 +45,10 @@ if [ ! -x "$IMMUTA_TEST_TOOLS/bin/tail" ]; then
         die "cannot install uu_tail, see above (is the network there?)"
 fi
 
+# How many seconds each attack of tests/attack goes on.
+IMMUTA_ATTACK=${IMMUTA_ATTACK:-60}
+export IMMUTA_ATTACK
+
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 trap 'exit 130' INT

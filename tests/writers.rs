@@ -134,7 +134,7 @@ fn cat_of_a_large_file_into_append_lines_gives_the_same_file() {
 }
 
 // > One `write(2)` to `append` is one record, byte for byte, newlines and NULs included; so is one `writev(2)` whose
-// > pieces lie in no more than 255 pages of memory.
+// > pieces lie in no more than 255 pages of memory, summed over the pieces.
 #[test]
 fn one_write_to_append_is_one_record_whatever_is_in_it() {
     let mut mount = Mount::new();
@@ -167,6 +167,78 @@ fn one_write_to_append_is_one_record_whatever_is_in_it() {
         assert!(output.stdout == records.concat());
         mount.restart();
     }
+    mount.stop_and_verify();
+}
+
+/// The kernel counts the pages of each piece, also when all pieces lie in one page, and splits a write of more than 256. Two
+/// pieces of the same buffer became two records, and nobody was told.
+// > One `write(2)` to `append` is one record, byte for byte, newlines and NULs included; so is one `writev(2)` whose
+// > pieces lie in no more than 255 pages of memory, summed over the pieces.
+// > The kernel splits a `writev` of more pieces or pages than that: without O_APPEND its rest is EMSGSIZE, so that it returns
+// > how many bytes became the record.
+#[test]
+fn regression_a_writev_of_many_pieces_is_one_record_or_says_how_much_of_it_is() {
+    let mut mount = Mount::new();
+    let mut memory = Vec::new();
+    let aligned = page_aligned(&mut memory, 1 << 20);
+    let some =
+        |pieces: usize, bytes: usize| vec![IoSlice::new(&memory[aligned..][..bytes]); pieces];
+    let open = |append: bool| {
+        let mut options = File::options();
+        options
+            .write(true)
+            .append(append)
+            .open(mount.file("append"))
+            .unwrap()
+    };
+    let mut records: Vec<Vec<u8>> = Vec::new();
+    for append in [false, true] {
+        let mut file = open(append);
+        for (pieces, bytes) in [
+            (255, 4),
+            (85, 3 * PAGE_BYTES - 9),
+            (21, 12 * PAGE_BYTES - 9),
+        ] {
+            let record = vec![b'x'; pieces * bytes];
+            assert_eq!(
+                file.write_vectored(&some(pieces, bytes)).unwrap(),
+                record.len()
+            );
+            records.push(record);
+        }
+    }
+    for (pieces, bytes) in [
+        (257, 4),
+        (1024, 4),
+        (20, 50 * PAGE_BYTES),
+        (300, PAGE_BYTES / 2),
+    ] {
+        let mut file = open(false);
+        // After another write, too.
+        file.write_all(b"before").unwrap();
+        records.push(b"before".to_vec());
+        match file.write_vectored(&some(pieces, bytes)) {
+            Ok(written) => {
+                assert!(written < pieces * bytes, "{pieces} pieces of {bytes}");
+                records.push(vec![b'x'; written]);
+            }
+            // As large as what is refused anyway.
+            Err(e) => assert_eq!(e.raw_os_error(), Some(libc::EMSGSIZE)),
+        }
+        // What comes next is no rest.
+        file.write_all(b"after").unwrap();
+        records.push(b"after".to_vec());
+    }
+    // Nor is a write of the same length, again and again.
+    let mut file = open(false);
+    for _ in 0..3 {
+        assert_eq!(file.write(&[b'y'; 300]).unwrap(), 300);
+        records.push(vec![b'y'; 300]);
+    }
+    drop(file);
+    let said = "the rest of a writev to 'append', 4 bytes, was refused (EMSGSIZE)";
+    assert!(mount.messages().contains(said), "{}", mount.messages());
+    mount.has_records(&records);
     mount.stop_and_verify();
 }
 

@@ -41,7 +41,10 @@ pub(super) struct Handle {
 #[derive(Debug)]
 pub(super) enum Input {
     /// One write is one record.
-    Writes,
+    Writes {
+        /// How many bytes the last write had, if it was the beginning of one.
+        before: AtomicU64,
+    },
     /// One line is one record.
     Lines {
         lines: Mutex<Lines>,
@@ -78,7 +81,7 @@ impl Input {
     /// Whether it has to know of each `close(2)`, not only of the last.
     pub(super) fn needs_flush(&self) -> bool {
         match self {
-            Input::Writes => false,
+            Input::Writes { .. } => false,
             Input::Lines { .. } | Input::Frames { .. } | Input::File(_) => true,
         }
     }

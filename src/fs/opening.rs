@@ -183,7 +183,9 @@ impl<T: Transport> Fs<T> {
     ) -> Result<Option<Input>, Errno> {
         let waiting = || self.budget.waiting(caller.uid);
         Ok(match kind {
-            Kind::Append => Some(Input::Writes),
+            Kind::Append => Some(Input::Writes {
+                before: AtomicU64::new(0),
+            }),
             Kind::AppendLines | Kind::Log => Some(Input::lines(opener, kind, waiting())),
             Kind::AppendFrames => Some(Input::frames(opener, waiting())),
             Kind::AppendFile => {

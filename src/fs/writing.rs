@@ -13,6 +13,9 @@ use super::tree::Kind;
 use super::turn::Takes;
 use super::{Caller, DoneReply, Fs, Namespace, PoisonError, Transport, WriteReply};
 
+/// In which the kernel counts how much of a write it sends at once.
+const PAGE_BYTES: usize = 4096;
+
 /// How a write comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteMode {
@@ -20,6 +23,9 @@ pub struct WriteMode {
     pub durable: bool,
     /// With O_APPEND, as the open file has it now.
     pub append: bool,
+    /// The offset that it comes with. Of a file that has none it is 0, and only the rest of a write that the kernel
+    /// has split comes with another.
+    pub offset: u64,
 }
 
 impl<T: Transport> Fs<T> {
@@ -85,6 +91,14 @@ impl<T: Transport> Fs<T> {
         }
     }
 
+    /// Whether a write is the rest of one that the kernel has split: it goes on where the write before it ended, which
+    /// had a byte, at least, in each page that the kernel sends at most. With O_APPEND every write comes with
+    /// an offset, and nobody can tell.
+    fn is_rest(&self, before: u64, mode: WriteMode) -> bool {
+        let least = (self.settings.split_write_bytes / PAGE_BYTES) as u64;
+        !mode.append && mode.offset != 0 && mode.offset == before && before >= least
+    }
+
     /// Stores what a write brings. Returns whether the log grew.
     fn store(&self, handle: &Handle, data: &[u8], mode: WriteMode) -> Result<bool, Errno> {
         let log = &handle.namespace.log;
@@ -97,7 +111,24 @@ impl<T: Transport> Fs<T> {
             Ok(())
         };
         match &handle.input {
-            Some(Input::Writes) => {
+            Some(Input::Writes { before }) => {
+                let whole = if mode.offset == 0 {
+                    data.len() as u64
+                } else {
+                    0
+                };
+                let before = before.swap(whole, Ordering::Relaxed);
+                if self.is_rest(before, mode) {
+                    ::log::warn!(
+                        "namespace '{}': the rest of a writev to 'append', {} bytes, was refused (EMSGSIZE): the kernel \
+                         splits one whose pieces lie in more than {} pages, and its first {before} bytes are a \
+                         record already (gather the pieces into one buffer)",
+                        log.namespace(),
+                        data.len(),
+                        self.settings.split_write_bytes / PAGE_BYTES,
+                    );
+                    return Err(Errno::EMSGSIZE);
+                }
                 if data.len() >= self.settings.split_write_bytes {
                     ::log::warn!(
                         "namespace '{}': a write of {} bytes to 'append' was refused (EMSGSIZE): from {} bytes on the \
@@ -164,7 +195,7 @@ impl<T: Transport> Fs<T> {
             Some(Input::Lines { .. } | Input::Frames { .. } | Input::File(_)) => {
                 self.apart(move |fs| fs.flush_apart(caller, &handle, reply));
             }
-            Some(Input::Writes) | None => reply.done(),
+            Some(Input::Writes { .. }) | None => reply.done(),
         }
     }
 
@@ -232,7 +263,7 @@ impl<T: Transport> Fs<T> {
                 }
             }
             // What is not closed is no record: see `spool`.
-            Some(Input::Writes | Input::File(_)) | None => {}
+            Some(Input::Writes { .. } | Input::File(_)) | None => {}
         }
         Ok(false)
     }
@@ -245,7 +276,7 @@ impl<T: Transport> Fs<T> {
             Err(errno) => return reply.error(errno),
         };
         match &handle.input {
-            Some(Input::Writes | Input::Lines { .. } | Input::Frames { .. }) => {
+            Some(Input::Writes { .. } | Input::Lines { .. } | Input::Frames { .. }) => {
                 self.sync_in_turn(&handle, reply);
             }
             // A write of somebody else may hold it, and wait for the disk.

@@ -205,7 +205,7 @@ impl Filesystem for FuseFs {
         _req: &Request,
         _ino: INodeNo,
         fh: FileHandle,
-        _offset: u64,
+        offset: u64,
         data: &[u8],
         _write_flags: WriteFlags,
         flags: OpenFlags,
@@ -215,6 +215,7 @@ impl Filesystem for FuseFs {
         let mode = WriteMode {
             durable: flags.0 & libc::O_DSYNC != 0, // O_SYNC includes it.
             append: flags.0 & libc::O_APPEND != 0,
+            offset,
         };
         self.0.write(fh.0, data, mode, KernelWrite(reply));
     }

@@ -107,14 +107,17 @@ pub(crate) const NOW: ReadMode = ReadMode {
 pub(crate) const PLAIN: WriteMode = WriteMode {
     durable: false,
     append: false,
+    offset: 0,
 };
 pub(crate) const DURABLE: WriteMode = WriteMode {
     durable: true,
     append: false,
+    offset: 0,
 };
 pub(crate) const WITH_O_APPEND: WriteMode = WriteMode {
     durable: false,
     append: true,
+    offset: 0,
 };
 pub(crate) const ACCESSES: [Access; 6] = [
     Access::Read,
