@@ -50,7 +50,9 @@ pub(super) struct NamespaceLook {
     pub(super) open: OpenFiles,
     /// How many records are on the disk; `None`: another process writes, and it alone knows.
     pub(super) synced: Option<u64>,
-    /// How long the first record that is not on the disk has been waiting for it; `None`: not known.
+    /// How many are written and not known to be there, whether readers see them or not; `None`: not known.
+    pub(super) unsynced: Option<u64>,
+    /// How long the first of those has been waiting; `None`: not known.
     pub(super) sync_lag: Option<Duration>,
     /// Why the log takes no more records.
     pub(super) failed: Option<String>,
@@ -194,23 +196,19 @@ impl<T: Transport> Fs<T> {
         // In this order: what is on the disk is not older than what is there.
         let state = log.state();
         let synced = log.synced().map(|synced| synced.min(state.count));
-        let time_of = |record| log.entry(RecordNo(record)).ok()?.time;
-        let sync_lag = match synced {
-            None => None,
-            Some(synced) if synced == state.count => Some(Duration::ZERO),
-            Some(synced) => time_of(synced).map(|time| time.elapsed().unwrap_or_default()),
-        };
+        let unsynced = log.unsynced();
         NamespaceLook {
             name: log.namespace().to_string(),
             state,
             format: log.format(),
-            first_time: time_of(0),
+            first_time: log.entry(RecordNo(0)).ok().and_then(|entry| entry.time),
             appended: state.count.saturating_sub(log.recovery().records),
             refused_writes: namespace.refused_writes.load(Ordering::Relaxed),
             blocked_readers: self.parked.waiting_for(namespace.id()),
             open,
             synced,
-            sync_lag,
+            unsynced: unsynced.map(|(records, _)| records),
+            sync_lag: unsynced.map(|(_, lag)| lag),
             failed: log.failure().map(str::to_owned),
         }
     }

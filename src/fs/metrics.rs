@@ -131,13 +131,13 @@ pub(super) fn text(mount: &MountLook) -> String {
     each(
         "immuta_unsynced_records",
         "gauge",
-        "Records that are not known to be on the disk.",
-        &|look| Some((look.state.count - look.synced?) as f64),
+        "Records that are written and not known to be on the disk, those included that no reader sees yet.",
+        &|look| Some(look.unsynced? as f64),
     );
     each(
         "immuta_sync_lag_seconds",
         "gauge",
-        "How long the first record that is not known to be on the disk has been waiting for it.",
+        "How long the first record that is written and not known to be on the disk has been waiting for it.",
         &|look| Some(look.sync_lag?.as_secs_f64()),
     );
     each(

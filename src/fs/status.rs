@@ -39,7 +39,6 @@ pub(super) fn json(mount: &MountLook) -> String {
 
 fn namespace(look: &NamespaceLook) -> String {
     let number = |number: Option<u64>| number.map_or_else(json::null, |n| n.to_string());
-    let unsynced = look.synced.map(|synced| look.state.count - synced);
     let lag = look.sync_lag.map(|lag| lag.as_secs_f64().to_string());
     json::object(&[
         ("name", json::string(&look.name)),
@@ -55,7 +54,7 @@ fn namespace(look: &NamespaceLook) -> String {
         ("open_readers", look.open.readers.to_string()),
         ("open_writers", look.open.writers.to_string()),
         ("synced_records", number(look.synced)),
-        ("unsynced_records", number(unsynced)),
+        ("unsynced_records", number(look.unsynced)),
         ("sync_lag_seconds", lag.unwrap_or_else(json::null)),
         ("failed", json::string_or_null(look.failed.as_deref())),
     ])

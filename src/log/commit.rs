@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 
 use super::detect::read_header;
 use super::disk;
@@ -22,7 +23,7 @@ impl Log {
         if self.read_only {
             return Ok(());
         }
-        let target = lock(&self.written).count;
+        let target = lock(&self.written).tail.count;
         self.sync_through(target)
     }
 
@@ -31,6 +32,16 @@ impl Log {
     /// for moments, except while the log is closed.
     pub fn synced(&self) -> Option<u64> {
         (!self.read_only).then(|| self.group.synced())
+    }
+
+    /// How many records are written and not known to be on the disk, committed or not, and how long the first of them has
+    /// been waiting, by a clock that is never set back; `None` for a log opened for reading only. Costs as much as
+    /// [`Log::synced`].
+    pub fn unsynced(&self) -> Option<(u64, Duration)> {
+        // In this order: what is on the disk is not newer than what is written.
+        let synced = self.synced()?;
+        let written = *lock(&self.written);
+        Some((written.tail.count.saturating_sub(synced), written.lag()))
     }
 
     /// Before the first write after opening, the index must say on disk that the log is not closed in order:
@@ -123,19 +134,13 @@ impl Log {
         error
     }
 
-    /// What the thread that syncs at an interval does with a log that it has taken out of its queue.
-    pub(crate) fn sync_from_queue(&self) {
-        self.dirty.store(false, Ordering::Relaxed);
-        // A failed sync has said so in the log of the program, and in the state of the log.
-        let _ = self.sync();
-    }
-
     /// Returns when the first `target` records are on the disk. Writers that come at the same time share
     /// syncs.
     pub(crate) fn sync_through(&self, target: u64) -> Result<()> {
         let sync = || {
-            let tail = *lock(&self.written);
+            let tail = lock(&self.written).begin_sync();
             self.sync_files(&tail)?;
+            lock(&self.written).end_sync();
             if self.sync == Sync::Always {
                 self.signal.update(|state| tail.write_to(state));
             }
@@ -228,7 +233,9 @@ impl Log {
             return self.check_in_place();
         }
         let tail = &writer.tail;
+        lock(&self.written).begin_sync();
         self.sync_files(tail)?;
+        lock(&self.written).end_sync();
         *synced = tail.count;
         self.signal.update(|state| tail.write_to(state));
         self.index

@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::disk::{self, Disk, DiskFile};
 use super::format::{IndexEntry, MAX_LOG_BYTES, SIZE_FIELD_BYTES, checksum, encode_length};
@@ -16,6 +16,7 @@ use super::signal::{Signal, State, lock};
 use super::stamp::{Stamp, Stamps};
 use super::syncer::SyncQueue;
 use super::tail::{Appended, Tail, to_ns};
+use super::unsynced::Written;
 use super::{ByteIndex, Error, Format, Namespace, RecordNo, Recovery, Result, Sync};
 
 /// Payloads up to this size are copied behind their size fields, which costs less than the kernel's walk over
@@ -71,12 +72,12 @@ pub struct Log {
     pub(crate) recovery: Recovery,
     pub(crate) writer: Mutex<Writer>,
     /// The writer's tail, for a sync: it does not wait for an append that takes long.
-    pub(crate) written: Mutex<Tail>,
+    pub(crate) written: Mutex<Written>,
     pub(crate) group: Group,
     pub(crate) failed: OnceLock<String>,
     /// The next append waits for the disk: it is the first since opening, or the disk was full last time.
     pub(crate) next_syncs: AtomicBool,
-    /// Set while the log is in the queue of those to be synced.
+    /// Set while the log is in the queue of those to be synced, or is being synced from there.
     pub(crate) dirty: AtomicBool,
     queue: Option<Arc<SyncQueue>>,
     myself: Weak<Log>,
@@ -129,7 +130,7 @@ impl Log {
                 bytes: Vec::new(),
                 entries: Vec::new(),
             }),
-            written: Mutex::new(tail),
+            written: Mutex::new(Written::new(tail)),
             group: Group::new(tail.count),
             failed: OnceLock::new(),
             next_syncs: AtomicBool::new(true),
@@ -384,7 +385,7 @@ impl Log {
             return Err(self.roll_back(writer, e, Wrote::Count));
         }
         writer.tail = tail;
-        *lock(&self.written) = tail;
+        let since = lock(&self.written).append(tail);
         if self.next_syncs.load(Ordering::Relaxed) {
             self.next_syncs.store(false, Ordering::Relaxed);
         }
@@ -396,16 +397,36 @@ impl Log {
         }
         // Still under the writer's lock, so that commits are in order.
         self.signal.update(|state| tail.write_to(state));
-        // The thread that stores `false` takes this lock after that, and so syncs at least up to here if
-        // `true` is seen.
+        // The thread that stores `false` then looks at what is written: it sees this append, or this sees `false`.
         if let Some(queue) = &self.queue
             && !self.dirty.load(Ordering::Relaxed)
-            && let Some(myself) = self.myself.upgrade()
         {
-            self.dirty.store(true, Ordering::Relaxed);
-            queue.add(myself);
+            self.put_in_line(queue, since);
         }
         Ok(())
+    }
+}
+
+impl Log {
+    /// Has the log synced the interval after that time, unless it is in line already.
+    fn put_in_line(&self, queue: &SyncQueue, since: Instant) {
+        if let Some(myself) = self.myself.upgrade()
+            && !self.dirty.swap(true, Ordering::Relaxed)
+        {
+            queue.add(myself, since);
+        }
+    }
+
+    /// What a thread that syncs at an interval does with a log that it has taken out of its queue. The log is not put in
+    /// line again meanwhile, so that one whose disk is slow holds one thread.
+    pub(crate) fn sync_from_queue(&self) {
+        // A failed sync has said so in the log of the program, and in the state of the log.
+        let synced = self.sync();
+        self.dirty.store(false, Ordering::Relaxed);
+        let came_meanwhile = lock(&self.written).waiting_since();
+        if let (Ok(()), Some(queue), Some(since)) = (synced, &self.queue, came_meanwhile) {
+            self.put_in_line(queue, since);
+        }
     }
 }
 

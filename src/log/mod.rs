@@ -50,6 +50,7 @@ mod sync;
 mod syncer;
 mod tail;
 mod transaction;
+mod unsynced;
 mod verify;
 mod walk;
 mod window;

@@ -23,6 +23,8 @@ struct State {
     namespaces: BTreeSet<String>,
     /// Their reads stand still, too, as if nothing of them were in memory.
     reads: bool,
+    /// Only their syncs stand still, and not their writes.
+    only_syncs: bool,
     /// There is no room for entries of the index.
     full: bool,
     waiting: usize,
@@ -36,6 +38,11 @@ impl StallingDisk {
 
     pub(crate) fn stall_reads(&self, namespaces: &[String]) {
         self.0.state.lock().unwrap().reads = true;
+        self.stall(namespaces);
+    }
+
+    pub(crate) fn stall_syncs(&self, namespaces: &[String]) {
+        self.0.state.lock().unwrap().only_syncs = true;
         self.stall(namespaces);
     }
 
@@ -116,7 +123,9 @@ impl DiskFile for StallingFile {
     }
 
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        self.2.pass(&self.1);
+        if !self.2.state.lock().unwrap().only_syncs {
+            self.2.pass(&self.1);
+        }
         let is_entry = self.1.extension().is_some_and(|e| e == "idx") && offset >= 128;
         if is_entry && self.2.state.lock().unwrap().full {
             return Err(io::ErrorKind::StorageFull.into());

@@ -226,3 +226,72 @@ fn a_large_record_is_verified_by_no_thread_that_serves_the_mount() {
     tree.fs.read(log, 2, 100, 100, WAIT, tree.reply("read"));
     assert_eq!(tree.next(), Some(("read", data(&large[..100]))));
 }
+
+/// The number that `.immuta/status` shows of a namespace.
+fn shown(tree: &Tree, namespace: &str, field: &str) -> f64 {
+    let about = tree.fs.lookup(ROOT, ".immuta").unwrap().ino;
+    let status = tree.fs.lookup(about, "status").unwrap().ino;
+    let fh = tree.fs.open(ME, status, Access::Read).unwrap().fh;
+    let text = match tree.read(fh, 0, 1 << 20) {
+        Some(Answer::Data(bytes)) => String::from_utf8(bytes).unwrap().replace(": ", ":"),
+        other => panic!("{other:?}"),
+    };
+    let of_namespace = text
+        .split_once(&format!("\"name\":\"{namespace}\""))
+        .unwrap()
+        .1;
+    let value = of_namespace.split_once(&format!("\"{field}\":")).unwrap().1;
+    value.split([',', '}']).next().unwrap().parse().unwrap()
+}
+
+// > `unsynced_records` and `sync_lag_seconds` count from the write on, also what readers do not see yet: while a sync
+// > hangs they grow.
+#[test]
+fn a_sync_that_hangs_is_seen_in_the_status_with_sync_always_too() {
+    let disk = StallingDisk::default();
+    let (tree, files) = stalling(Sync::Always, &disk);
+    assert_eq!(shown(&tree, "n0", "unsynced_records"), 0.0);
+    assert_eq!(shown(&tree, "n0", "sync_lag_seconds"), 0.0);
+    disk.stall_syncs(&names()[..1]);
+    tree.fs
+        .write(files[0], b"second", PLAIN, tree.reply("stalled"));
+    disk.wait_for(1);
+    assert_eq!(shown(&tree, "n0", "records"), 1.0);
+    assert_eq!(shown(&tree, "n0", "unsynced_records"), 1.0);
+    let lag = shown(&tree, "n0", "sync_lag_seconds");
+    assert!(lag > 0.0);
+    assert!(shown(&tree, "n0", "sync_lag_seconds") > lag);
+    disk.go_on();
+    assert_eq!(tree.wait(), ("stalled", Answer::Written(6)));
+    assert_eq!(shown(&tree, "n0", "unsynced_records"), 0.0);
+}
+
+// > With `--sync` at an interval, a namespace whose sync takes long does not hold up the syncs of others.
+#[test]
+fn syncs_at_an_interval_go_on_while_others_hang() {
+    let disk = StallingDisk::default();
+    let interval = std::time::Duration::from_millis(1);
+    let (tree, files) = stalling(Sync::Every(interval), &disk);
+    let synced = |namespace: &str, records: u64| {
+        let log = tree.storage.log(namespace).unwrap();
+        let start = std::time::Instant::now();
+        while log.synced() != Some(records) {
+            assert!(start.elapsed().as_secs() < 60, "{namespace} is not synced");
+            std::thread::yield_now();
+        }
+    };
+    synced("n0", 1);
+    synced("n1", 1);
+    disk.stall_syncs(&names()[..1]);
+    tree.write(files[0], b"second", PLAIN);
+    disk.wait_for(1);
+    // One log holds one thread, however often it is written to.
+    for _ in 0..8 {
+        tree.write(files[0], b"more", PLAIN);
+        tree.write(files[1], b"more", PLAIN);
+        let count = tree.storage.log("n1").unwrap().state().count;
+        synced("n1", count);
+    }
+    disk.go_on();
+    synced("n0", 10);
+}
