@@ -5,7 +5,7 @@
 mod common;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 
 use common::{Mount, Reader, append, eventually, read, refused, wait};
@@ -230,4 +230,82 @@ fn a_signal_ends_a_daemon_that_opens_its_logs() {
         .read_to_string(&mut announced)
         .unwrap();
     assert_eq!(announced, "");
+}
+
+/// > The files of logs take at most a quarter of the descriptors that the daemon may have, however many namespaces there are: all can be read and written.
+#[test]
+fn six_hundred_namespaces_are_served_with_128_descriptors() {
+    let mut mount = Mount::idle(&["--sync", "1s"]);
+    fs::create_dir_all(mount.logs()).unwrap();
+    let name = |n: u32| format!("ns{n:03}");
+    for n in 0..600 {
+        // An empty log, of the Go library's or ours.
+        fs::write(mount.logs().join(name(n) + ".log"), [0; 8]).unwrap();
+    }
+    mount
+        .start_under(&["prlimit", "--nofile=128", "--"])
+        .unwrap();
+    let descriptors = || {
+        let listed = fs::read_dir(format!("/proc/{}/fd", mount.pid())).unwrap();
+        listed.count()
+    };
+    assert!(descriptors() < 64, "{}", descriptors());
+    for round in 0..2 {
+        for n in 0..600 {
+            let record = format!("{round} of {n}\n");
+            append(&mount.path().join(name(n)).join("append"), record).unwrap();
+        }
+    }
+    assert!(descriptors() < 64, "{}", descriptors());
+    let mut followers = Vec::new();
+    for n in (0..600).rev() {
+        let log = mount.path().join(name(n)).join("log");
+        assert_eq!(read(&log), format!("0 of {n}\n1 of {n}\n").as_bytes());
+        if n % 30 == 0 {
+            let follow = mount.path().join(name(n)).join("from/2");
+            followers.push((n, Reader::start("cat", &[&follow])));
+        }
+    }
+    for (n, follower) in &mut followers {
+        append(&mount.path().join(name(*n)).join("append"), "last\n").unwrap();
+        follower.expect("cat", "last");
+    }
+    assert!(descriptors() < 64, "{}", descriptors());
+    mount.stop_and_verify();
+    assert_eq!(mount.messages().matches("ERROR").count(), 0);
+}
+
+/// > A call that needs a descriptor when the daemon has none left is EMFILE, and its log says what holds them.
+#[test]
+fn at_the_limit_of_descriptors_the_caller_is_told_so() {
+    let mut mount = Mount::idle(&[]);
+    mount
+        .start_under(&["prlimit", "--nofile=64", "--"])
+        .unwrap();
+    let mut held = Vec::new();
+    let large = vec![b'x'; 100_000];
+    let error = loop {
+        let file = File::options().append(true).open(mount.file("append-file"));
+        match file.and_then(|mut file| file.write_all(&large).map(|()| file)) {
+            Ok(file) => held.push(file),
+            Err(e) => break e,
+        }
+        assert!(held.len() < 64);
+    };
+    assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
+    let said = mount.messages();
+    assert!(
+        said.contains("of the 64 descriptors that this process may have")
+            && said.contains("LimitNOFILE="),
+        "{said}"
+    );
+    // Small things go on.
+    mount.append("small");
+    assert_eq!(mount.count(), 1);
+    assert_eq!(read(&mount.file("0")), b"small");
+    let stored = held.len() as u64;
+    drop(held);
+    eventually("what was held is stored", || mount.count() == 1 + stored);
+    append(&mount.file("append-file"), &large).unwrap();
+    mount.stop_and_verify();
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::log::{Error, may_wait};
+use crate::log::{Error, is_out_of_descriptors, may_wait, what_holds_descriptors};
 
 /// An errno value, as in `errno(3)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,10 @@ impl From<Error> for Errno {
             Error::Closed => Errno::ESTALE,
             // Cannot come from a call on the tree; if it does, the daemon's log says what it was.
             Error::Locked { .. } | Error::UnclearFormat { .. } | Error::Input { .. } => Errno::EIO,
+            Error::Io { source, .. } if is_out_of_descriptors(source) => {
+                log::error!("{error}: {}", what_holds_descriptors());
+                return Errno(source.raw_os_error().unwrap_or(libc::EMFILE));
+            }
             Error::Failed { .. } | Error::Damaged { .. } | Error::Io { .. } => Errno::EIO,
         };
         // An errno is a poor message, and this one names neither record nor file: the daemon's log does. Of a

@@ -8,6 +8,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::log::with_room;
+
 /// Flags of a task in `/proc/PID/stat` (kernel `include/linux/sched.h`).
 const PF_EXITING: u64 = 0x4;
 const PF_SIGNALED: u64 = 0x400;
@@ -100,7 +102,8 @@ pub(super) fn closer(thread: u32) -> Closer {
         Some(false) => {}
         None => return Closer::Hidden,
     }
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{thread}/stat")) else {
+    let stat = with_room(|| std::fs::read_to_string(format!("/proc/{thread}/stat")));
+    let Ok(stat) = stat else {
         return Closer::Hidden;
     };
     // The exit code is shown to those who may read this link, too.
@@ -156,7 +159,7 @@ fn has_descriptors(thread: u32) -> Option<bool> {
 
 /// A number in `/proc/PID/status`.
 fn status(thread: u32, field: &str) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    let status = with_room(|| std::fs::read_to_string(format!("/proc/{thread}/status"))).ok()?;
     let value = status.lines().find_map(|l| l.strip_prefix(field))?;
     value.trim().parse().ok()
 }

@@ -13,6 +13,7 @@ use super::start::Start;
 use super::tree::{self, Direction, Kind, Node};
 use super::view::View;
 use super::{Caller, Fs, Handle, Namespace, Transport};
+use crate::log::what_holds_descriptors;
 
 /// Which way a file is opened, and whether anything that is there may be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,12 +191,19 @@ impl<T: Transport> Fs<T> {
             Kind::AppendFrames => Some(Input::frames(opener, waiting())),
             Kind::AppendFile => {
                 let spool = Spool::new(opener, self.storage.logs_dir());
-                let spool = spool.inspect_err(|_| {
+                let spool = spool.inspect_err(|errno| {
+                    let name = namespace.log.namespace();
+                    if *errno != Errno::EOPNOTSUPP {
+                        ::log::warn!(
+                            "namespace '{name}': 'append-file' was not opened: {errno}: {}",
+                            what_holds_descriptors()
+                        );
+                        return;
+                    }
                     ::log::warn!(
-                        "namespace '{}': 'append-file' was not opened: the process cannot be seen in /proc, so \
+                        "namespace '{name}': 'append-file' was not opened: the process cannot be seen in /proc, so \
                          nobody could tell whether it ends or is killed (run the daemon as root, in the same pid \
-                         namespace, and without hidepid)",
-                        namespace.log.namespace()
+                         namespace, and without hidepid)"
                     );
                 });
                 Some(Input::File(Box::new(spool?)))

@@ -12,6 +12,7 @@
 //! | another one, which inherited the file | nothing, as long as the opener has it; if not, and it was killed: nothing is stored |
 //! | nobody: the daemon ends | nothing is stored |
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -23,7 +24,7 @@ use super::errno::Errno;
 use super::handle::{Handle, Input, lock};
 use super::opener::{Closer, Opener, closer};
 use super::{Caller, DoneReply, Fs, SetAttr, Transport};
-use crate::log::Log;
+use crate::log::{Log, are_descriptors_scarce, is_out_of_descriptors, what_holds_descriptors};
 
 /// What is kept in memory, in bytes for each open file. More of it goes to the disk, and is stored by another
 /// thread.
@@ -71,10 +72,14 @@ impl Spool {
     /// For a file that a thread opens as `ino`; its bytes will lie in `dir`.
     ///
     /// # Errors
-    /// `EOPNOTSUPP` for a process that cannot be seen in `/proc`: nobody could tell whether it was killed.
+    /// `EOPNOTSUPP` for a process that cannot be seen in `/proc`: nobody could tell whether it was killed. `EMFILE` or
+    /// `ENFILE` when that cannot be looked up for want of a descriptor.
     pub(super) fn new(opener: Opener, dir: &Path) -> Result<Spool, Errno> {
         if !opener.resolve() {
-            return Err(Errno::EOPNOTSUPP);
+            return Err(match File::open("/proc/self/status") {
+                Err(e) if is_out_of_descriptors(&e) => errno_of(&e),
+                _ => Errno::EOPNOTSUPP,
+            });
         }
         Ok(Spool {
             opener,
@@ -106,6 +111,12 @@ impl Spool {
         // command of its own does not look at what close says.
         let written = if bytes <= MEMORY_BYTES as u64 && !has_room(bytes) {
             Err(io::ErrorKind::StorageFull.into())
+        } else if unclosed.bytes <= MEMORY_BYTES as u64
+            && bytes > MEMORY_BYTES as u64
+            && are_descriptors_scarce().unwrap_or(true)
+        {
+            // It goes to the disk from here on.
+            Err(io::Error::from_raw_os_error(libc::EMFILE))
         } else {
             unclosed.file.write_all(data)
         };
@@ -225,6 +236,9 @@ enum WriteError {
 }
 
 fn errno_of(error: &io::Error) -> Errno {
+    if is_out_of_descriptors(error) {
+        return Errno(error.raw_os_error().unwrap_or(libc::EMFILE));
+    }
     match error.kind() {
         // Quota and disk are one thing to a writer: make room.
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Errno::ENOSPC,
@@ -266,6 +280,9 @@ impl<T: Transport> Fs<T> {
         };
         let (namespace, bytes) = (log.namespace(), data.len());
         let (errno, why) = match refused {
+            WriteError::Failed(e) if is_out_of_descriptors(&e) => {
+                (errno_of(&e), format!("{e}: {}", what_holds_descriptors()))
+            }
             WriteError::Failed(e) => (errno_of(&e), e.to_string()),
             WriteError::Again(errno) => (errno, errno.to_string()),
             WriteError::Closed => (

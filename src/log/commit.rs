@@ -48,6 +48,14 @@ impl Log {
     /// else, after a power cut, half-written records would be taken for those of another program that
     /// appended after us.
     pub(crate) fn mark_unclean(&self, writer: &mut Writer) -> Result<()> {
+        // They may have to be opened again.
+        self.file
+            .ready()
+            .map_err(|e| Error::io("open", &self.log_path, e))?;
+        self.index
+            .file
+            .ready()
+            .map_err(|e| Error::io("open", &self.index_path, e))?;
         if writer.unclean {
             return Ok(());
         }

@@ -5,13 +5,13 @@
 
 use std::ffi::OsString;
 use std::fmt::Debug;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IoSlice, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::nowait::CanTell;
+use super::open_files;
 
 /// How a file is opened. None of them follows a symbolic link in the last part of the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,10 @@ pub trait DiskFile: Send + Sync + Debug {
     }
     /// Returns when what was written, and the length, are on the disk.
     fn sync_data(&self) -> io::Result<()>;
+    /// Before a change is begun: what can fail before anything is written fails here. By default nothing can.
+    fn ready(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The most buffers one write takes (`IOV_MAX` on Linux).
@@ -181,19 +185,14 @@ pub(crate) fn write_again(file: &dyn DiskFile, from: u64, to: u64) -> io::Result
     Ok(())
 }
 
-/// The machine's own disk.
+/// The machine's own disk. Of its files, a quarter of what the process may have open are kept open; the others are opened
+/// again when they are used.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StdDisk;
 
 impl Disk for StdDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(mode != OpenMode::Read)
-            .create_new(mode == OpenMode::Create)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(path)?;
-        Ok(Arc::new(StdFile(file, CanTell::default())))
+        Ok(open_files::open(path, mode)?)
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
@@ -236,40 +235,6 @@ impl Disk for StdDisk {
         };
         let (front, back) = text.split_at(text.len() / 2);
         u64::from(crc32c::crc32c(front)) << 32 | u64::from(crc32c::crc32c(back))
-    }
-}
-
-#[derive(Debug)]
-struct StdFile(File, CanTell);
-
-impl DiskFile for StdFile {
-    fn stat(&self) -> io::Result<Option<FileStat>> {
-        Ok(Some(self.0.metadata()?.into()))
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.1.read(&self.0, buf, offset)
-    }
-
-    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        if let [one] = bufs {
-            return self.0.write_at(one, offset);
-        }
-        let offset =
-            i64::try_from(offset).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-        Ok(nix::sys::uio::pwritev(&self.0, bufs, offset)?)
-    }
-
-    fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.0.set_len(bytes)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
     }
 }
 

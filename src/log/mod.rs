@@ -2,7 +2,7 @@
 //! and writes too.
 //!
 //! `format` is the bytes and does no I/O; `disk` is all that the engine asks of a disk, `window` a buffer
-//! over one of its files, and `index` the file beside the log. `signal` holds what is committed, and wakes
+//! over one of its files, `open_files` which of them are open, and `index` the file beside the log. `signal` holds what is committed, and wakes
 //! those who wait for more. `log` is the only writer, with `tail`, the end that it writes at, and `large` for
 //! records of any size; `transaction` holds many appends back until they are visible at once; `copy` appends
 //! what another log holds, and `stamp` is the time that each record gets. `commit` brings them to the disk, for
@@ -30,6 +30,7 @@ mod lock;
 mod log;
 mod name;
 mod nowait;
+mod open_files;
 mod options;
 mod others;
 mod outcome;
@@ -64,6 +65,9 @@ pub use name::{ByteIndex, MAX_NAMESPACE_BYTES, Namespace, RecordNo};
 #[doc(hidden)]
 pub use nowait::may_wait;
 pub(crate) use nowait::without_waiting;
+pub(crate) use open_files::{
+    are_descriptors_scarce, is_out_of_descriptors, what_holds_descriptors, with_room,
+};
 pub use options::{DEFAULT_MAX_RECORD_BYTES, Options, Sync};
 pub use outcome::{Cut, Recovery};
 pub use progress::{Next, Opening};
