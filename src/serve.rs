@@ -353,6 +353,14 @@ fn users(cli: &Cli) -> SessionACL {
 /// How long a read may wait: as long as the user says, and well within what the kernel allows.
 fn max_block(cli: &Cli) -> Option<Duration> {
     let kernels = RequestTimeout::of_kernel();
+    if let Some(kernels) = &kernels {
+        log::warn!(
+            "the kernel ends this mount, for everybody, when the disk holds up a write, an fsync or a close for {} (set {} to 0, \
+             or to more than the disk can take)",
+            humantime::format_duration(kernels.timeout),
+            kernels.setting,
+        );
+    }
     let shorter = kernels.filter(|k| cli.max_block.is_none_or(|ours| k.max_block() < ours));
     if let Some(kernels) = shorter {
         log::info!(
@@ -366,7 +374,8 @@ fn max_block(cli: &Cli) -> Option<Duration> {
     shorter.map(RequestTimeout::max_block).or(cli.max_block)
 }
 
-/// Every namespace holds two files open, and the default limit of 1024 is soon reached.
+/// Files of logs, and records that are written to `append-file`, hold descriptors, and the default limit of 1024 is soon
+/// reached.
 fn raise_open_files() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
