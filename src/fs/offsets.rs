@@ -4,13 +4,14 @@
 //! it. Each namespace remembers the furthest one, and one every so often on the way there; when there are too
 //! many, every other one is forgotten.
 
+use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::handle::lock;
 use super::json_lines::{self, Buffers, Large, Place, Position, Window};
 use super::parked::Need;
-use crate::log::{Log, RecordNo, Result};
+use crate::log::{Log, RecordNo, Result, may_wait};
 
 /// How many bytes are between the places that are remembered, at first.
 const SPACING_BYTES: u64 = 64 << 10;
@@ -251,6 +252,11 @@ impl Offsets {
                 if first_left.saturating_sub(left) >= OPEN_BYTES {
                     return Ok(at_least);
                 }
+            }
+            if first_left > LOOKED_AT_BYTES && !may_wait() {
+                // Much is to be read: all of it by a thread that may, so that the answer does not depend on what is in
+                // memory.
+                return Err(log.log_error(io::ErrorKind::WouldBlock.into()));
             }
             // What cannot be read now is no part of the file now.
             match self.step(log, &mut buffers) {
