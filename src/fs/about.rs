@@ -191,7 +191,27 @@ impl<T: Transport> Fs<T> {
         }
     }
 
-    fn look_at(&self, namespace: &Namespace, open: OpenFiles) -> NamespaceLook {
+    /// When the first record was appended. Where only the disk can tell, it is asked, and the next look knows.
+    fn first_time(&self, namespace: &Arc<Namespace>) -> Option<SystemTime> {
+        let log = &namespace.log;
+        if log.state().count == 0 {
+            return None;
+        }
+        match log.entry(RecordNo(0)) {
+            Ok(entry) => entry.time,
+            Err(e) if e.would_wait() => {
+                let log = log.clone();
+                self.later.threads.run(Box::new(move || {
+                    // It brings the entry into memory; what is wrong with it, a read of the record says.
+                    let _ = log.entry(RecordNo(0));
+                }));
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn look_at(&self, namespace: &Arc<Namespace>, open: OpenFiles) -> NamespaceLook {
         let log = &namespace.log;
         // In this order: what is on the disk is not older than what is there.
         let state = log.state();
@@ -201,7 +221,7 @@ impl<T: Transport> Fs<T> {
             name: log.namespace().to_string(),
             state,
             format: log.format(),
-            first_time: log.entry(RecordNo(0)).ok().and_then(|entry| entry.time),
+            first_time: self.first_time(namespace),
             appended: state.count.saturating_sub(log.recovery().records),
             refused_writes: namespace.refused_writes.load(Ordering::Relaxed),
             blocked_readers: self.parked.waiting_for(namespace.id()),
