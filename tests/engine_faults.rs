@@ -3,7 +3,7 @@
 mod engine_support;
 
 use engine_support::{Bench, Fault, contents};
-use immuta::{Error, Format, Storage, Sync};
+use immuta::{Error, Format, RecordNo, Run, Scratch, Storage, Sync};
 
 const RECORDS: [&str; 7] = [
     "one",
@@ -111,6 +111,73 @@ fn refuse_at_every_call(format: Format) {
         assert_eq!(log.recovery().claimed, None, "call {call}");
         assert_eq!(log.recovery().cut, None, "call {call}");
     }
+}
+
+/// The disk refused the count and had written nothing of it. It was written a second time, to take it back, which such a
+/// disk refuses too: the log then failed until the next start.
+#[test]
+fn regression_a_count_that_a_copying_disk_refuses_is_not_written_again() {
+    for format in [Format::Count8, Format::Count16] {
+        let bench = bench(format, Sync::Never);
+        let storage = bench.open();
+        let log = storage.log("a").expect("there");
+        log.append(b"first").expect("appended");
+        bench.disk.refuse_overwrites(true);
+        let refused = log.append(b"no room").expect_err("no room");
+        assert!(matches!(refused, Error::NoSpace { .. }), "{refused:?}");
+        bench.disk.refuse_overwrites(false);
+        log.append(b"second").expect("appended");
+        assert_eq!(contents(&log), [&b"first"[..], b"second"]);
+        assert!(storage.verify("a").expect("read").is_clean());
+        storage.close().expect("closed");
+    }
+}
+
+/// "What was lost then is found as damage, as long as the record's entry is there." "Where the entry was lost, too, it is
+/// rebuilt from what the log holds, which may be zeros." (docs/format.md, of a disk that loses writes while the machine
+/// runs on.)
+#[test]
+fn what_a_disk_loses_while_the_machine_runs_on_is_damage_or_its_time_is_not_known() {
+    // Each is in several sectors, of which some are lost.
+    let record = |n: u64| vec![b'a' + n as u8; 900];
+    let (mut damaged, mut whole) = (0, 0);
+    for format in Format::ALL {
+        for luck in 0..60 {
+            let mut bench = bench(format, Sync::Never);
+            let storage = bench.open();
+            for n in 0..5 {
+                storage.append("a", &record(n)[..]).expect("appended");
+                if n == 0 {
+                    storage.sync().expect("synced");
+                }
+            }
+            storage.abandon();
+            drop(storage);
+            let lossy = bench.disk.power_cut(luck);
+            lossy.has_boot_of(&bench.disk);
+            bench.disk = lossy;
+            let storage = Storage::open(bench.options()).expect("opened");
+            let Ok(log) = storage.log("a") else {
+                continue; // It was refused as damaged.
+            };
+            assert!(log.state().count >= 1, "{format} {luck}: it was synced");
+            let (mut scratch, before) = (Scratch::default(), damaged);
+            for n in 0..log.state().count {
+                match log.read_run(RecordNo(n), 0, &mut scratch) {
+                    Ok(Run::Records(mut run)) => {
+                        let (entry, payload) = run.next().expect("one");
+                        let is_rebuilt = entry.time.is_none();
+                        assert!(is_rebuilt || payload == record(n), "{format} {luck}: {n}");
+                        whole += 1;
+                    }
+                    Err(Error::Damaged { .. }) => damaged += 1,
+                    other => panic!("{format} {luck}: {other:?}"),
+                }
+            }
+            assert_eq!(log.verify().expect("read").damaged.len(), damaged - before);
+        }
+    }
+    assert!(damaged > 0 && whole > 0, "{damaged} {whole}");
 }
 
 /// "After a failed write or fsync the log refuses appends (EIO) until it is reopened and verified, keeps

@@ -51,7 +51,10 @@ struct Inner {
     names: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
     synced_names: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
     calls: u64,
+    reads: u64,
     fault: Option<(u64, Fault)>,
+    /// There is no room for what is written over other bytes.
+    overwrites_are_refused: bool,
     boot: u64,
 }
 
@@ -73,6 +76,23 @@ impl TestDisk {
     /// How many calls that change something there were.
     pub(crate) fn calls(&self) -> u64 {
         lock(&self.0).calls
+    }
+
+    /// How many reads there were.
+    pub(crate) fn reads(&self) -> u64 {
+        lock(&self.0).reads
+    }
+
+    /// A full disk that copies on write: writing over bytes takes room that there is not, and nothing is written; writing
+    /// behind them goes on.
+    pub(crate) fn refuse_overwrites(&self, refuse: bool) {
+        lock(&self.0).overwrites_are_refused = refuse;
+    }
+
+    /// The machine runs on: it has the boot id that `other` has.
+    pub(crate) fn has_boot_of(&self, other: &TestDisk) {
+        let boot = lock(&other.0).boot;
+        lock(&self.0).boot = boot;
     }
 
     /// Lets the `at`-th call from now fail; 0 is the next one.
@@ -247,6 +267,7 @@ impl TestFile {
 
 impl DiskFile for TestFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        lock(&self.disk.0).reads += 1;
         let content = lock(&self.content);
         let rest = &content.now[(offset as usize).min(content.now.len())..];
         let n = rest.len().min(buf.len());
@@ -256,6 +277,10 @@ impl DiskFile for TestFile {
 
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
+        let is_over_others = offset < lock(&self.content).now.len() as u64;
+        if is_over_others && lock(&self.disk.0).overwrites_are_refused {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
         match self.disk.count() {
             Ok(()) => {}
             Err((e, false)) => return Err(e),
