@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use common::files::frames_of;
 use common::{Mount, Reader, eventually, refused, shell, shell_ok};
+use immuta::{Options, Storage};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statvfs::statvfs;
@@ -249,7 +250,8 @@ fn whichever_system_call_fails_no_acknowledged_record_is_lost_and_the_next_start
     for call in calls {
         for error in ["EIO", "ENOSPC"] {
             for nth in [1, 2, 3, 5, 8] {
-                // Each thread counts its own: the first of the main thread is the line that this test waits for.
+                // Each thread counts its own: the first of the main thread is the line that this test waits for. The
+                // first one of another thread is that to the lock file: it is tried by itself, below.
                 if call == "write" && nth == 1 {
                     continue;
                 }
@@ -313,6 +315,44 @@ fn whichever_system_call_fails_no_acknowledged_record_is_lost_and_the_next_start
     // Of the calls that an append makes, each fails some write of its round.
     assert!(hits > 20, "{hits} failures: does strace inject?");
     mount.stop_and_verify();
+}
+
+/// The lock file says who holds the lock, for people: that it cannot be written is none of the lock.
+#[test]
+fn a_lock_file_that_cannot_be_written_is_a_lock_all_the_same() {
+    for call in ["write", "ftruncate"] {
+        for error in ["EIO", "ENOSPC"] {
+            let mut mount = Mount::idle(&[]);
+            fs::create_dir(mount.logs()).unwrap();
+            let lock = mount.logs().join(".immuta.lock");
+            File::create(&lock).unwrap();
+            let inject = format!("inject={call}:error={error}");
+            let path = lock.to_str().unwrap();
+            let strace = [
+                "strace",
+                "-D",
+                "-f",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                "signal=none",
+                "-P",
+                path,
+                "-e",
+                &inject,
+            ];
+            mount.start_under(&strace).unwrap();
+            assert_eq!(fs::read(&lock).unwrap(), b"", "{call}: does strace inject?");
+            mount.append("one\n");
+            let second = Storage::open(Options::new(mount.logs()));
+            match second {
+                Err(immuta::Error::Locked { holder, .. }) => assert_eq!(holder, "another process"),
+                other => panic!("{call} {error}: {other:?}"),
+            }
+            mount.stop_and_verify();
+        }
+    }
 }
 
 /// Records went into a file without a name, were acknowledged, and were gone when the daemon ended.
