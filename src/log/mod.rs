@@ -12,7 +12,7 @@
 //! happened to it, watched in its `progress`, and says its `outcome`: a `survey` decides what is kept, by a `walk` along it where it must;
 //! `detect` tells a log's format where no index does, once `files` has found them; `repair` is the way out of what they refuse, and `save`
 //! keeps what they cut. `verify` looks at every byte. `sync` names the locks. `storage` is the directory, with its `lock`, what it takes
-//! to `create` a log, and the logs that `others` make, remove and replace.
+//! to `create` a log and to `open_all` that are there, and the logs that `others` make, remove and replace.
 
 mod commit;
 mod copy;
@@ -30,6 +30,7 @@ mod lock;
 mod log;
 mod name;
 mod nowait;
+mod open_all;
 mod open_files;
 mod options;
 mod others;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::create::MAX_ID;
 use super::signal::lock;
-use super::{Error, FileStat, Log, Namespace, Options, Storage};
+use super::{Error, FileStat, Log, Namespace, Options, Result, Storage};
 
 /// A log that could not be opened is looked at again after so many times as long as that took, so that a large one that
 /// somebody goes on writing to takes little of the machine.
@@ -60,6 +60,21 @@ fn stats(options: &Options, namespace: &Namespace) -> [Option<FileStat>; 2] {
 }
 
 impl Storage {
+    /// Of a directory that is open for reading only: opens the logs that have come since, and those that
+    /// could not be opened and now can. Returns them. A directory that is open for writing has no others than
+    /// those it knows.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the directory cannot be listed.
+    pub fn rescan(&self) -> Result<Vec<Arc<Log>>> {
+        if self.options.read_only {
+            self.nothing_waits();
+            self.open_all()
+        } else {
+            Ok(Vec::new())
+        }
+    }
+
     /// Of a directory that is open for reading only: forgets the logs whose file another process has removed, moved
     /// away or replaced, of this name or of any, and returns them. Whoever waits for their records is woken: they are
     /// closed. A file that has come in the place of one is found by [`Storage::rescan`].
