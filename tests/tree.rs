@@ -323,7 +323,8 @@ fn a_listing_of_the_root_misses_none_while_others_are_removed() {
 }
 
 // > Inode numbers are the same after a remount, and a removed namespace's are not used again; that of `append-file` is another
-// > one at each look, and that of the next record changes when it is written.
+// > one at each look, as those of all append files are with `--sync always`, and that of the next record changes when it is
+// > written.
 #[test]
 fn inode_numbers_are_unique_and_stay() {
     let mut mount = Mount::new();
@@ -364,6 +365,12 @@ fn inode_numbers_are_unique_and_stay() {
     mount.kill();
     mount.start();
     assert_eq!(all(&mount), before);
+
+    let always = Mount::with(&["--sync", "always"]);
+    for name in ["append", "append-lines", "append-frames", "append-file"] {
+        let path = always.file(name);
+        assert_ne!(inode(&path), inode(&path), "{name}");
+    }
 }
 
 // > The modification time of a record is the time of its append; that of `log` and `follow` is the time of the last

@@ -48,7 +48,7 @@ pub(super) enum Input {
     /// One line is one record.
     Lines {
         lines: Mutex<Lines>,
-        opener: Opener,
+        opener: Arc<Opener>,
         /// [`Kind::AppendLines`], or [`Kind::Log`], where a write without O_APPEND is refused: it has an offset
         /// to write at.
         kind: Kind,
@@ -56,14 +56,14 @@ pub(super) enum Input {
     /// One frame is one record.
     Frames {
         frames: Mutex<Frames>,
-        opener: Opener,
+        opener: Arc<Opener>,
     },
     /// All of it is one record.
     File(Box<Spool>),
 }
 
 impl Input {
-    pub(super) fn lines(opener: Opener, kind: Kind, waiting: Waiting) -> Input {
+    pub(super) fn lines(opener: Arc<Opener>, kind: Kind, waiting: Waiting) -> Input {
         Input::Lines {
             lines: Mutex::new(Lines::new(waiting)),
             opener,
@@ -71,7 +71,7 @@ impl Input {
         }
     }
 
-    pub(super) fn frames(opener: Opener, waiting: Waiting) -> Input {
+    pub(super) fn frames(opener: Arc<Opener>, waiting: Waiting) -> Input {
         Input::Frames {
             frames: Mutex::new(Frames::new(waiting)),
             opener,

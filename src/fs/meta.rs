@@ -62,24 +62,34 @@ impl<T: Transport> Fs<T> {
                 return Err(Errno::ENOTDIR);
             }
         };
-        let mut attr = match self.attr(node) {
+        let attr = match self.attr(node) {
             Err(Errno::ESTALE) => return Err(Errno::ENOENT),
             other => other?,
         };
-        if let Node::File(id, file) = node
-            && file.direction == Direction::In
+        match node {
             // Whoever writes gigabytes holds up nobody else, and the descriptors of one open are told from
             // those of another.
-            && (self.settings.sync_always || file.kind == Kind::AppendFile)
-        {
-            attr.ino = tree::ino_of_lookup(
-                id,
-                file,
-                self.lookups.fetch_add(1, atomic::Ordering::Relaxed),
-            )?;
-            attr.entry_ttl = Duration::ZERO;
+            Node::File(_, file)
+                if file.direction == Direction::In
+                    && (self.settings.sync_always || file.kind == Kind::AppendFile) =>
+            {
+                self.with_its_own_ino(attr)
+            }
+            _ => Ok(attr),
         }
-        Ok(attr)
+    }
+
+    /// What a lookup of a fixed file gets, with an inode that no other lookup gets.
+    pub(super) fn with_its_own_ino(&self, attr: Attr) -> Result<Attr, Errno> {
+        let Node::File(id, file) = Node::from_ino(attr.ino)? else {
+            return Ok(attr);
+        };
+        let running = self.lookups.fetch_add(1, atomic::Ordering::Relaxed);
+        Ok(Attr {
+            ino: tree::ino_of_lookup(id, file, running)?,
+            entry_ttl: Duration::ZERO,
+            ..attr
+        })
     }
 
     /// A record, or the one that comes next.

@@ -2,7 +2,8 @@
 //! brings it calls; [`Transport`] is all that it asks of one.
 //!
 //! [`tree`] says which files there are, in a `namespace`; `meta` answers what is asked about them, with each one's
-//! `attr`, `directory` lists them, `opening` says who may open what, and `handle` is what an open file remembers.
+//! `attr`, `directory` lists them, `opening` says who may open what, and `handle` is what an open file remembers; a
+//! `second_open` by one process gets an inode of its own.
 //! `reading` and `writing` move the bytes: records as a [`view`], from a `start` on, or as `json_lines`, whose
 //! `offsets` are known as far as somebody has come, and which a thread goes on to `measure`; [`lines`] and [`frames`]
 //! out of writes, and `receipts` for them; a `spool` between an open and its close, and the `storing` of it; a `budget` of the memory
@@ -47,6 +48,7 @@ mod reading;
 mod receipts;
 mod rights;
 mod rights_files;
+mod second_open;
 mod spool;
 mod start;
 mod stats;
@@ -86,6 +88,7 @@ use parked::Parked;
 use pool::Pool;
 use rights::Held;
 use rights_files::RightsFiles;
+use second_open::SecondOpens;
 use start::Starts;
 use turn::{Backlog, Places};
 use waker::Waker;
@@ -138,6 +141,7 @@ pub struct Fs<T: Transport> {
     budget: Arc<Budget>,
     namespaces: RwLock<HashMap<u32, Arc<Namespace>>>,
     handles: Handles,
+    second_opens: SecondOpens,
     snapshots: Snapshots,
     directories: Directories,
     /// Reads, and pollers by the number of their open file.
@@ -227,6 +231,7 @@ impl<T: Transport> Fs<T> {
             budget: Budget::new(settings.max_open_bytes),
             namespaces: RwLock::new(namespaces),
             handles: Handles::default(),
+            second_opens: SecondOpens::default(),
             snapshots: Snapshots::default(),
             directories: Directories::default(),
             parked: Parked::default(),

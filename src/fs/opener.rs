@@ -50,6 +50,20 @@ impl Opener {
         }
     }
 
+    pub(super) fn thread(&self) -> u32 {
+        self.thread
+    }
+
+    pub(super) fn ino(&self) -> u64 {
+        self.ino
+    }
+
+    /// Its process; its thread, if that cannot be seen.
+    pub(super) fn process(&self) -> u64 {
+        self.resolve();
+        self.process.load(Ordering::Relaxed)
+    }
+
     /// Looks up the opener's process while its thread is likely to be there still. Returns whether it can be
     /// seen.
     pub(super) fn resolve(&self) -> bool {

@@ -1,8 +1,8 @@
 //! Open and close: who may open what, and what the transport has to know of it.
 
 use std::borrow::Cow;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 use super::durable::Pending;
 use super::errno::Errno;
@@ -61,7 +61,7 @@ impl<T: Transport> Fs<T> {
     /// # Errors
     /// `EROFS` for anything but reading where nothing is written; `EACCES` in the wrong direction, for root too;
     /// `EPERM` for `log` to be written otherwise than with O_APPEND; `EISDIR`; `ESTALE` for a record that is
-    /// gone; `EOPNOTSUPP` for an `append-file` and a process that cannot be seen in `/proc`.
+    /// gone, and for a name that is to be [looked up](Fs::lookup_by) again; `EOPNOTSUPP` for an `append-file` and a process that cannot be seen in `/proc`.
     pub fn open(&self, caller: Caller, ino: u64, access: Access) -> Result<Opened, Errno> {
         let node = Node::from_ino(ino)?;
         let direction = match node {
@@ -187,8 +187,15 @@ impl<T: Transport> Fs<T> {
             Kind::Append => Some(Input::Writes {
                 before: AtomicU64::new(0),
             }),
-            Kind::AppendLines | Kind::Log => Some(Input::lines(opener, kind, waiting())),
-            Kind::AppendFrames => Some(Input::frames(opener, waiting())),
+            Kind::Log => Some(Input::lines(Arc::new(opener), kind, waiting())),
+            Kind::AppendLines | Kind::AppendFrames => {
+                let opener = Arc::new(opener);
+                self.second_opens.open(&opener)?;
+                Some(match kind {
+                    Kind::AppendFrames => Input::frames(opener, waiting()),
+                    _ => Input::lines(opener, kind, waiting()),
+                })
+            }
             Kind::AppendFile => {
                 let spool = Spool::new(opener, self.storage.logs_dir());
                 let spool = spool.inspect_err(|errno| {
@@ -227,6 +234,9 @@ impl<T: Transport> Fs<T> {
             return self.snapshots.remove(fh);
         };
         self.parked.stop_polling(handle.namespace.id(), fh);
+        if let Some(input) = &handle.input {
+            self.forget_open(input);
+        }
         if let Output::Lines(_) = handle.output {
             handle.namespace.offsets.closed();
         }

@@ -73,12 +73,13 @@ impl Filesystem for FuseFs {
         Ok(())
     }
 
-    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let Some(name) = name.to_str().map(str::to_owned) else {
             return reply.error(fuser::Errno::ENOENT);
         };
+        let caller = caller(req);
         self.0.ask(
-            move |fs| fs.lookup(parent.0, &name),
+            move |fs| fs.lookup_by(caller, parent.0, &name),
             |found| reply_entry(reply, found),
         );
     }

@@ -243,8 +243,17 @@ impl Tree {
     }
 
     pub(crate) fn open_by(&self, caller: Caller, name: &str) -> u64 {
-        let ino = self.ino(name);
-        self.fs.open(caller, ino, Access::Write).unwrap().fh
+        let ns = self.fs.lookup(ROOT, "ns").unwrap().ino;
+        let open = || {
+            let ino = self.fs.lookup_by(caller, ns, name)?.ino;
+            self.fs.open(caller, ino, Access::Write)
+        };
+        // As the kernel does it.
+        let opened = match open() {
+            Err(Errno::ESTALE) => open(),
+            other => other,
+        };
+        opened.unwrap().fh
     }
 
     /// Closes a descriptor on behalf of a process, and takes the answer.
