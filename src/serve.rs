@@ -27,8 +27,10 @@ use crate::notify::ServiceManager;
 use crate::open::{cannot_start_thread, open_storage, warn_of_open_directory};
 use crate::signals::Signals;
 
-/// Memory for lines and frames that wait for their end.
+/// Memory for what waits: lines and frames for their end, writes for the disk.
 const DEFAULT_OPEN_BYTES: u64 = 1 << 30;
+/// A user's half of it is to hold the largest write that the kernel sends, and a line that it is put behind.
+const LEAST_OPEN_BYTES: u64 = 4 << 20;
 /// How long files that are still open may keep a daemon that was told to end.
 const GRACE: Duration = Duration::from_millis(500);
 /// At least so many threads serve: all but two of them may wait for a disk.
@@ -294,7 +296,7 @@ fn settings(cli: &Cli) -> Settings {
         max_record_bytes: cli.max_record.as_u64(),
         max_open_bytes: cli.max_open_bytes.map_or_else(
             || DEFAULT_OPEN_BYTES.max(cli.max_record.as_u64().saturating_mul(4)),
-            |bytes| bytes.as_u64(),
+            |bytes| bytes.as_u64().max(LEAST_OPEN_BYTES),
         ),
     }
 }

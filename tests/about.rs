@@ -140,7 +140,7 @@ print(eval(sys.argv[2]))' "$1" "$2""#;
         .to_owned()
 }
 
-// > `.immuta/metrics` is, as of its opening, in the text format of Prometheus: of each namespace the records and bytes, what was appended and refused since the mount began, blocked readers, open files, what is not on the disk yet and since when, and whether it has failed; of the mount its version, its age, its namespaces, those that could not be opened, and the memory of lines and frames that wait for their end.
+// > `.immuta/metrics` is, as of its opening, in the text format of Prometheus: of each namespace the records and bytes, what was appended and refused since the mount began, blocked readers, open files, what is not on the disk yet and since when, and whether it has failed; of the mount its version, its age, its namespaces, those that could not be opened, and the memory of lines, frames and writes that wait.
 #[test]
 fn metrics_count_what_happens_in_each_namespace() {
     let mut mount = Mount::with(&["--sync", "never"]);

@@ -1,5 +1,6 @@
-//! How much of what is written waits in memory for its end, in the whole mount: lines without their newline, frames
-//! without their end. Without a bound, whoever may append could have the daemon take all of the machine's memory.
+//! How much of what is written waits in memory, in the whole mount: lines without their newline, frames without their
+//! end, and writes that wait for their turn because a disk takes long. Without a bound, whoever may append could have the
+//! daemon take all of the machine's memory.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +12,11 @@ use super::handle::lock;
 /// A buffer keeps so much for the next line or frame; what it has grown beyond that is given back.
 const KEEP_BYTES: usize = 16 << 10;
 
-/// What all open files of a mount hold in memory together. A user has half of it at most, so that nobody takes it from
+/// What a write that waits for its turn takes beside its bytes: the job, and the answer to it. Else writes of one byte
+/// would count for nothing.
+const JOB_BYTES: usize = 512;
+
+/// What all open files of a mount, and the writes that wait, hold in memory together. A user has half of it at most, so that nobody takes it from
 /// all others.
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -39,10 +44,27 @@ impl Budget {
     pub(super) fn waiting(self: &Arc<Self>, uid: u32) -> Waiting {
         Waiting {
             bytes: Vec::new(),
-            share: Share {
-                budget: Some((Arc::clone(self), uid)),
-                bytes: 0,
-            },
+            share: self.share(uid),
+        }
+    }
+
+    /// What a write of this user brings, to be kept until its turn has come.
+    ///
+    /// # Errors
+    /// `ENOBUFS`.
+    pub(super) fn copy(self: &Arc<Self>, uid: u32, data: &[u8]) -> Result<Waiting, Errno> {
+        let mut share = self.share(uid);
+        share.at_least(data.len() + JOB_BYTES)?;
+        Ok(Waiting {
+            bytes: data.to_vec(),
+            share,
+        })
+    }
+
+    fn share(self: &Arc<Self>, uid: u32) -> Share {
+        Share {
+            budget: Some((Arc::clone(self), uid)),
+            bytes: 0,
         }
     }
 
@@ -117,7 +139,7 @@ impl Drop for Share {
     }
 }
 
-/// What waits for its end in one open file.
+/// What waits for its end in one open file, or for the turn of one write.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     pub(super) bytes: Vec<u8>,
@@ -143,6 +165,12 @@ impl Waiting {
         }
         self.bytes.extend_from_slice(data);
         Ok(())
+    }
+
+    /// What has waited, when its turn has come: from now on it counts nowhere. The threads that take it, one write each,
+    /// are few.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// Gives back what is not needed any more.

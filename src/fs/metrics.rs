@@ -46,7 +46,7 @@ pub(super) fn text(mount: &MountLook) -> String {
     text.one(
         "immuta_open_bytes",
         "gauge",
-        "Memory that lines and frames take which wait for their end, in bytes.",
+        "Memory that lines and frames which wait for their end, and writes which wait for the disk, take, in bytes.",
         "",
         mount.open_bytes,
     );

@@ -130,7 +130,8 @@ pub struct Settings {
     pub read_only: bool,
     /// No record through `append-lines`, `append-frames` or `log` is longer.
     pub max_record_bytes: u64,
-    /// What waits for its end in `append-lines`, `append-frames` and `log` takes no more memory.
+    /// What waits for its end in `append-lines`, `append-frames` and `log`, and the writes that wait for their turn, take no
+    /// more memory.
     pub max_open_bytes: u64,
 }
 

@@ -177,7 +177,7 @@ impl Spool {
     }
 
     /// Nothing is stored, and the close says so, unless it was closed before.
-    fn fail(&self, errno: Errno) {
+    pub(super) fn fail(&self, errno: Errno) {
         let mut state = lock(&self.state);
         if matches!(*state, State::Open(_)) {
             *state = State::Failed(errno);

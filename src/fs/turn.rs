@@ -11,8 +11,8 @@
 //! - of the threads that serve the mount so many may be inside of some namespace that others are always left
 //!   ([`Fs::serve_with`]). Beyond that, all appends are done by the pool.
 //!
-//! So those who wait for a disk cost memory, at most what one write can bring, and the disk that stands still holds up
-//! those who wait for it, and nobody else.
+//! So those who wait for a disk cost memory, as much as they have written and the [budget](super::budget) allows, and the
+//! disk that stands still holds up those who wait for it, and nobody else.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

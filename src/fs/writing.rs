@@ -19,6 +19,8 @@ const PAGE_BYTES: usize = 4096;
 /// How a write comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteMode {
+    /// The user who writes: what waits for its turn counts as memory of his.
+    pub uid: u32,
     /// With O_DSYNC or O_SYNC: its records are to be on the disk before the answer.
     pub durable: bool,
     /// With O_APPEND, as the open file has it now.
@@ -39,18 +41,26 @@ impl<T: Transport> Fs<T> {
             if let Some(_place) = self.places.take() {
                 return self.write_spooled(&handle, data, mode, reply);
             }
-            let data = data.to_vec();
-            return self.apart(move |fs| fs.write_spooled(&handle, &data, mode, reply));
+            return match self.budget.copy(mode.uid, data) {
+                Ok(copy) => self.apart(move |fs| {
+                    fs.write_spooled(&handle, &copy.into_bytes(), mode, reply);
+                }),
+                // Somebody else's write may hold the spool, and wait for the disk.
+                Err(errno) => self.apart(move |_| refuse_spooled(&handle, errno, reply)),
+            };
         }
         let namespace = handle.namespace.clone();
         match self.turn(&namespace) {
             Some(_turn) => self.write_now(&handle, data, mode, reply),
-            None => {
-                let data = data.to_vec();
-                self.put_behind(&namespace, Takes::Moments, move |fs| {
-                    fs.write_now(&handle, &data, mode, reply);
-                });
-            }
+            None => match self.budget.copy(mode.uid, data) {
+                Ok(copy) => self.put_behind(&namespace, Takes::Moments, move |fs| {
+                    fs.write_now(&handle, &copy.into_bytes(), mode, reply);
+                }),
+                Err(errno) => {
+                    namespace.refuse_write();
+                    reply.error(errno);
+                }
+            },
         }
     }
 
@@ -312,6 +322,15 @@ impl<T: Transport> Fs<T> {
             }
         }
     }
+}
+
+/// Refuses a write to an `append-file`, of which nothing is stored then.
+fn refuse_spooled(handle: &Handle, errno: Errno, reply: impl WriteReply) {
+    if let Some(Input::File(spool)) = &handle.input {
+        spool.fail(errno);
+    }
+    handle.namespace.refuse_write();
+    reply.error(errno);
 }
 
 /// Whether it is sure that no line waits for its newline.

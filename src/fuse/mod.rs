@@ -203,7 +203,7 @@ impl Filesystem for FuseFs {
 
     fn write(
         &self,
-        _req: &Request,
+        req: &Request,
         _ino: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -214,6 +214,7 @@ impl Filesystem for FuseFs {
         reply: ReplyWrite,
     ) {
         let mode = WriteMode {
+            uid: req.uid(),
             durable: flags.0 & libc::O_DSYNC != 0, // O_SYNC includes it.
             append: flags.0 & libc::O_APPEND != 0,
             offset,

@@ -45,8 +45,9 @@ pub struct Cli {
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     pub max_record: ByteSize,
 
-    /// Most memory for lines and frames that wait for their end, in the whole mount; one user has half of it at most.
-    /// What would take more is refused (ENOBUFS). By default 1GiB, and at least four of the longest records
+    /// Most memory for lines and frames that wait for their end, and for writes that wait for the disk, in the whole mount;
+    /// one user has half of it at most. What would take more is refused (ENOBUFS). By default 1GiB, or four of the longest records if that is more;
+    /// never less than 4MiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub max_open_bytes: Option<ByteSize>,
 

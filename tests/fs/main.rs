@@ -12,6 +12,7 @@ mod json_lines;
 mod made;
 mod pieces;
 mod properties;
+mod queued;
 mod receipts;
 mod records;
 mod rights;

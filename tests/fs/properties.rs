@@ -158,7 +158,7 @@ proptest! {
                 6 => drop(fs.readdir(ino, fh, c, |entry| entry.next_offset % 7 == 0)),
                 7 => drop(fs.open(me(), ino, ACCESSES[c as usize % ACCESSES.len()])),
                 8 => fs.read(fh, a, c, b as u32, ReadMode { nonblock: c % 2 == 0, for_page_cache: c % 3 == 0 }, tree.reply("read")),
-                9 => fs.write(fh, name.as_bytes(), WriteMode { durable: c % 2 == 0, append: c % 3 == 0, offset: 0 }, tree.reply("write")),
+                9 => fs.write(fh, name.as_bytes(), WriteMode { uid: 1, durable: c % 2 == 0, append: c % 3 == 0, offset: 0 }, tree.reply("write")),
                 10 => fs.flush(me(), fh, tree.reply("flush")),
                 11 => fs.release(fh),
                 12 => drop(fs.poll(fh, None)),

@@ -105,16 +105,19 @@ pub(crate) const NOW: ReadMode = ReadMode {
     for_page_cache: false,
 };
 pub(crate) const PLAIN: WriteMode = WriteMode {
+    uid: ME.uid,
     durable: false,
     append: false,
     offset: 0,
 };
 pub(crate) const DURABLE: WriteMode = WriteMode {
+    uid: ME.uid,
     durable: true,
     append: false,
     offset: 0,
 };
 pub(crate) const WITH_O_APPEND: WriteMode = WriteMode {
+    uid: ME.uid,
     durable: false,
     append: true,
     offset: 0,
@@ -162,6 +165,11 @@ impl Tree {
     }
 
     pub(crate) fn on(disk: Arc<dyn Disk>, sync: Sync) -> Tree {
+        Tree::with_memory(disk, sync, 1 << 30)
+    }
+
+    /// In which what waits takes no more than so many bytes.
+    pub(crate) fn with_memory(disk: Arc<dyn Disk>, sync: Sync, max_open_bytes: u64) -> Tree {
         let directory = tempfile::tempdir().unwrap();
         let options = Options::new(directory.path()).disk(disk);
         let storage = Storage::open(options.namespaces(["ns"]).sync(sync)).unwrap();
@@ -173,7 +181,7 @@ impl Tree {
             sync_always: sync == Sync::Always,
             read_only: false,
             max_record_bytes: 64 << 20,
-            max_open_bytes: 1 << 30,
+            max_open_bytes,
         };
         let (answer, answers) = channel();
         let fs = Fs::new(storage.clone(), settings).unwrap();
