@@ -197,18 +197,34 @@ impl<T: Transport> Fs<T> {
         if log.state().count == 0 {
             return None;
         }
+        let first = &namespace.first_time;
+        if let Some(known) = first.known.get() {
+            return *known;
+        }
         match log.entry(RecordNo(0)) {
-            Ok(entry) => entry.time,
+            Ok(entry) => *first.known.get_or_init(|| entry.time),
             Err(e) if e.would_wait() => {
-                let log = log.clone();
-                self.later.threads.run(Box::new(move || {
-                    // It brings the entry into memory; what is wrong with it, a read of the record says.
-                    let _ = log.entry(RecordNo(0));
-                }));
+                // One asks, however many look while the disk stands still.
+                if !first.is_asked.swap(true, Ordering::Relaxed) {
+                    self.ask_first_time(namespace);
+                }
                 None
             }
             Err(_) => None,
         }
+    }
+
+    fn ask_first_time(&self, namespace: &Arc<Namespace>) {
+        let (about, namespace) = (Some(namespace.id()), Arc::clone(namespace));
+        let ask = Box::new(move || {
+            let first = &namespace.first_time;
+            // What is wrong with the entry, a read of the record says.
+            if let Ok(entry) = namespace.log.entry(RecordNo(0)) {
+                first.known.get_or_init(|| entry.time);
+            }
+            first.is_asked.store(false, Ordering::Relaxed);
+        });
+        self.later.threads.run(about, ask);
     }
 
     fn look_at(&self, namespace: &Arc<Namespace>, open: OpenFiles) -> NamespaceLook {

@@ -14,9 +14,9 @@ use super::handle::lock;
 use super::pool::Pool;
 use super::{DoneReply, Fs, Namespace, Transport, WriteReply};
 
-/// So many namespaces are synced at the same time. More would not be faster, and a few that take long leave threads for
-/// the others.
-const MOST_SYNCS: usize = 16;
+/// So many namespaces are synced at the same time. More would not be faster, but those that take long are to leave threads
+/// for the others.
+const MOST_SYNCS: usize = 64;
 
 /// An answer that waits for the disk.
 pub(super) enum Pending<T: Transport> {
@@ -71,9 +71,9 @@ impl<T: Transport> Line<T> {
         let Some(fs) = fs.myself.upgrade() else {
             return;
         };
-        let namespace = Arc::clone(namespace);
+        let (about, namespace) = (Some(namespace.id()), Arc::clone(namespace));
         self.threads
-            .run(Box::new(move || fs.durable.serve(&fs, &namespace)));
+            .run(about, Box::new(move || fs.durable.serve(&fs, &namespace)));
     }
 
     /// The threads end once nobody waits.

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex};
 use super::errno::Errno;
 use super::handle::lock;
 use super::pool::Pool;
+use super::tree::Node;
 use super::{Fs, ReadReply, Transport, Waiter};
 use crate::log::without_waiting;
 
 /// So many answers that take a disk are waited for at the same time.
-const MOST_READERS: usize = 32;
+const MOST_READERS: usize = 256;
 
 /// The reads that wait for a disk, by the transport's number of the request, and the threads that do it for them.
 pub(super) struct Later<T: Transport> {
@@ -31,16 +32,18 @@ impl<T: Transport> Default for Later<T> {
 }
 
 impl<T: Transport> Fs<T> {
-    /// Has a question answered: at once, if that takes no disk, else by a thread that may wait for one.
+    /// Has a question about a node answered: at once, if that takes no disk, else by a thread that may wait for one.
     pub fn ask<A>(
         &self,
+        ino: u64,
         question: impl Fn(&Fs<T>) -> Result<A, Errno> + Send + 'static,
         answer: impl FnOnce(Result<A, Errno>) + Send + 'static,
     ) {
         match (self.at_once(|| question(self)), self.myself.upgrade()) {
             (Err(Errno::WOULD_WAIT), Some(fs)) => {
+                let about = Node::from_ino(ino).ok().and_then(Node::namespace);
                 let again = Box::new(move || answer(question(&fs)));
-                self.later.threads.run(again);
+                self.later.threads.run(about, again);
             }
             (found, _) => answer(found),
         }
@@ -61,14 +64,16 @@ impl<T: Transport> Fs<T> {
         };
         let (handle, unique) = (waiter.handle.clone(), waiter.unique);
         let (offset, size) = (waiter.offset, waiter.size as usize);
+        let about = Some(handle.namespace.id());
         lock(&self.later.reads).insert(unique, waiter);
-        self.later.threads.run(Box::new(move || {
+        let read = Box::new(move || {
             let is_there = |fs: &Fs<T>| lock(&fs.later.reads).contains_key(&unique);
             if is_there(&fs) {
                 let taken = || lock(&fs.later.reads).remove(&unique);
                 fs.answer_later(&handle, offset, size, taken);
             }
-        }));
+        });
+        self.later.threads.run(about, read);
     }
 
     /// Ends a read that waits for a disk, with `EINTR`. Returns whether it was one.

@@ -1,8 +1,9 @@
 //! A namespace that is mounted: its log, and what the tree knows of it beside that.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::SystemTime;
 
 use super::errno::Errno;
 use super::handle::lock;
@@ -23,6 +24,15 @@ pub(super) struct Namespace {
     pub(super) offsets: Offsets,
     /// How many writes to its files were refused.
     pub(super) refused_writes: AtomicU64,
+    pub(super) first_time: FirstTime,
+}
+
+/// When the first record was appended, as far as somebody has looked; inside, `None`: it has no time.
+#[derive(Debug, Default)]
+pub(super) struct FirstTime {
+    pub(super) known: OnceLock<Option<SystemTime>>,
+    /// A thread asks the disk.
+    pub(super) is_asked: AtomicBool,
 }
 
 impl Namespace {
@@ -34,6 +44,7 @@ impl Namespace {
             end_askers: Askers::default(),
             offsets: Offsets::default(),
             refused_writes: AtomicU64::new(0),
+            first_time: FirstTime::default(),
         }
     }
 

@@ -3,9 +3,10 @@
 //!
 //! A mount is served by a handful of threads, and none of them is to wait for a disk. What has to wait for one is put
 //! into a pool, with its answer. First come, first served; a pool has at most so many threads, and what comes beyond
-//! that waits for one of them.
+//! that waits for one of them. Of these, the jobs of one namespace have a few at most: where its disk stands still, its
+//! jobs wait for each other, and those of other namespaces find a thread.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -14,6 +15,12 @@ use super::handle::lock;
 
 /// A thread without work ends after this long: what comes often does not begin one each time.
 const IDLE: Duration = Duration::from_secs(10);
+
+/// So many jobs of one namespace are done at the same time.
+const MOST_OF_ONE: usize = 8;
+
+/// The namespace that a job is about; `None`: the mount, or the directory of the logs.
+pub(super) type About = Option<u32>;
 
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
@@ -27,11 +34,50 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<(About, Job)>,
+    /// What each is about of the jobs that are done now, or are among `jobs`.
+    begun: HashMap<About, Begun>,
     threads: usize,
     /// How many of them wait for a job. Each looks for one before it ends.
     waiting: usize,
     closed: bool,
+}
+
+/// Jobs of one namespace.
+#[derive(Default)]
+struct Begun {
+    /// How many are done now, or are done next.
+    count: usize,
+    /// Those beyond [`MOST_OF_ONE`].
+    behind: VecDeque<Job>,
+}
+
+impl State {
+    /// Takes a job in. Returns whether a thread may do it now.
+    fn add(&mut self, about: About, job: Job) -> bool {
+        let begun = self.begun.entry(about).or_default();
+        if begun.count == MOST_OF_ONE {
+            begun.behind.push_back(job);
+            return false;
+        }
+        begun.count += 1;
+        self.jobs.push_back((about, job));
+        true
+    }
+
+    /// A job has ended: the next one of the same namespace may be done.
+    fn ended(&mut self, about: About) {
+        let Some(begun) = self.begun.get_mut(&about) else {
+            return;
+        };
+        if let Some(next) = begun.behind.pop_front() {
+            return self.jobs.push_back((about, next));
+        }
+        begun.count -= 1;
+        if begun.count == 0 {
+            self.begun.remove(&about);
+        }
+    }
 }
 
 impl Pool {
@@ -46,9 +92,11 @@ impl Pool {
     }
 
     /// Has something done by a thread. The caller does it when there can be none.
-    pub(super) fn run(self: &Arc<Self>, job: Job) {
+    pub(super) fn run(self: &Arc<Self>, about: About, job: Job) {
         let mut state = lock(&self.state);
-        state.jobs.push_back(job);
+        if !state.add(about, job) {
+            return; // Whoever has done one of the same namespace puts it in line.
+        }
         if state.waiting >= state.jobs.len() {
             drop(state);
             return self.came.notify_one();
@@ -80,10 +128,11 @@ impl Pool {
             if state.threads > 0 {
                 return;
             }
-            let Some(job) = state.jobs.pop_front() else {
+            let Some((about, job)) = state.jobs.pop_front() else {
                 return;
             };
             drop(state);
+            let _ended = Ended { pool: self, about };
             job();
         }
     }
@@ -95,18 +144,32 @@ impl Pool {
     }
 }
 
+/// Dropped when a job has ended, also by a panic.
+struct Ended<'a> {
+    pool: &'a Pool,
+    about: About,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        lock(&self.pool.state).ended(self.about);
+    }
+}
+
 /// A thread of a pool: counted as long as this is there.
 struct Place(Arc<Pool>);
 
 impl Place {
     fn serve(&self) {
-        while let Some(job) = self.next() {
+        while let Some((about, job)) = self.next() {
+            let pool = &self.0;
+            let _ended = Ended { pool, about };
             job();
         }
     }
 
     /// The next job; `None`: the thread is to end.
-    fn next(&self) -> Option<Job> {
+    fn next(&self) -> Option<(About, Job)> {
         let mut state = lock(&self.0.state);
         let mut waited = false;
         loop {

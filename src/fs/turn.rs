@@ -273,20 +273,24 @@ impl<T: Transport> Fs<T> {
             lock(&namespace.turns.0).taken = false;
             return;
         };
-        self.storers.run(Box::new(move || {
+        let about = Some(namespace.id());
+        let job = Box::new(move || {
             drop(Turn {
                 fs: &fs,
                 namespace: &namespace,
                 place: None,
             });
-        }));
+        });
+        self.storers.run(about, job);
     }
 
-    /// Has something done that needs no turn and may wait, for the disk or for `/proc`, by a thread of a pool. If whoever
-    /// calls may wait, it is done at once.
-    pub fn apart(&self, job: impl FnOnce(&Fs<T>) + Send + 'static) {
+    /// Has something done that needs no turn and may wait, for the disk or for `/proc`, by a thread of a pool. `about`: the
+    /// id of the namespace; `None`: the mount. If whoever calls may wait, it is done at once.
+    pub fn apart(&self, about: Option<u32>, job: impl FnOnce(&Fs<T>) + Send + 'static) {
         match self.myself.upgrade() {
-            Some(fs) if self.places.are_limited() => self.helpers.run(Box::new(move || job(&fs))),
+            Some(fs) if self.places.are_limited() => {
+                self.helpers.run(about, Box::new(move || job(&fs)));
+            }
             _ => job(self),
         }
     }

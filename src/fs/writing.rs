@@ -41,12 +41,13 @@ impl<T: Transport> Fs<T> {
             if let Some(_place) = self.places.take() {
                 return self.write_spooled(&handle, data, mode, reply);
             }
+            let about = Some(handle.namespace.id());
             return match self.budget.copy(mode.uid, data) {
-                Ok(copy) => self.apart(move |fs| {
+                Ok(copy) => self.apart(about, move |fs| {
                     fs.write_spooled(&handle, &copy.into_bytes(), mode, reply);
                 }),
                 // Somebody else's write may hold the spool, and wait for the disk.
-                Err(errno) => self.apart(move |_| refuse_spooled(&handle, errno, reply)),
+                Err(errno) => self.apart(about, move |_| refuse_spooled(&handle, errno, reply)),
             };
         }
         let namespace = handle.namespace.clone();
@@ -203,7 +204,8 @@ impl<T: Transport> Fs<T> {
             Some(Input::Lines { lines, .. }) if has_no_partial(lines) => reply.done(),
             Some(Input::Frames { frames, .. }) if has_no_unfinished(frames) => reply.done(),
             Some(Input::Lines { .. } | Input::Frames { .. } | Input::File(_)) => {
-                self.apart(move |fs| fs.flush_apart(caller, &handle, reply));
+                let about = Some(handle.namespace.id());
+                self.apart(about, move |fs| fs.flush_apart(caller, &handle, reply));
             }
             Some(Input::Writes { .. }) | None => reply.done(),
         }
@@ -290,7 +292,7 @@ impl<T: Transport> Fs<T> {
                 self.sync_in_turn(&handle, reply);
             }
             // A write of somebody else may hold it, and wait for the disk.
-            Some(Input::File(_)) => self.apart(move |fs| {
+            Some(Input::File(_)) => self.apart(Some(handle.namespace.id()), move |fs| {
                 let Some(Input::File(spool)) = &handle.input else {
                     return reply.done();
                 };

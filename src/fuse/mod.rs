@@ -79,6 +79,7 @@ impl Filesystem for FuseFs {
         };
         let caller = caller(req);
         self.0.ask(
+            parent.0,
             move |fs| fs.lookup_by(caller, parent.0, &name),
             |found| reply_entry(reply, found),
         );
@@ -90,6 +91,7 @@ impl Filesystem for FuseFs {
 
     fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
         self.0.ask(
+            ino.0,
             move |fs| fs.getattr(ino.0, fh.map(|fh| fh.0)),
             |attr| reply_attr(reply, attr),
         );
@@ -136,7 +138,7 @@ impl Filesystem for FuseFs {
     ) {
         let (caller, mode) = (caller(req), permissions(mode));
         match utf8(name).map(str::to_owned) {
-            Ok(name) => self.0.apart(move |fs| {
+            Ok(name) => self.0.apart(None, move |fs| {
                 reply_entry(reply, fs.mkdir(caller, parent.0, &name, mode));
             }),
             Err(errno) => reply.error(to_fuser(errno)),
@@ -145,7 +147,9 @@ impl Filesystem for FuseFs {
 
     fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         match utf8(name).map(str::to_owned) {
-            Ok(name) => (self.0).apart(move |fs| reply_empty(reply, fs.rmdir(parent.0, &name))),
+            Ok(name) => self.0.apart(None, move |fs| {
+                reply_empty(reply, fs.rmdir(parent.0, &name));
+            }),
             Err(errno) => reply.error(to_fuser(errno)),
         }
     }
@@ -163,7 +167,7 @@ impl Filesystem for FuseFs {
         };
         let caller = caller(req);
         let open = move |fs: &Fs<Kernel>| fs.open(caller, ino.0, access);
-        self.0.ask(open, move |opened| match opened {
+        self.0.ask(ino.0, open, move |opened| match opened {
             Ok(opened) => {
                 let mut flags = FopenFlags::empty();
                 flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.cached);
@@ -312,7 +316,7 @@ impl Filesystem for FuseFs {
     }
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        self.0.apart(move |fs| match fs.statfs() {
+        self.0.apart(None, move |fs| match fs.statfs() {
             Ok(s) => reply.statfs(
                 s.blocks,
                 s.blocks_free,
@@ -354,6 +358,7 @@ impl Filesystem for FuseFs {
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let name = name.as_bytes().to_owned();
         self.0.ask(
+            ino.0,
             move |fs| fs.getxattr(ino.0, &name, size),
             |value| reply_xattr(reply, value),
         );
@@ -361,6 +366,7 @@ impl Filesystem for FuseFs {
 
     fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         self.0.ask(
+            ino.0,
             move |fs| fs.listxattr(ino.0, size),
             |list| reply_xattr(reply, list),
         );
@@ -376,6 +382,7 @@ impl Filesystem for FuseFs {
         reply: ReplyLseek,
     ) {
         self.0.ask(
+            ino.0,
             move |fs| fs.seek_data_or_hole(ino.0, offset, whence),
             |found| match found {
                 Ok(offset) => reply.offset(offset),

@@ -39,7 +39,8 @@ impl Error {
     }
 }
 
-/// Whether a file can be read without waiting: it is tried once.
+/// Whether a file can be read without waiting: it is tried once. A file system that cannot tell what is in memory (FUSE,
+/// NFS, OverlayFS) may wait in every read.
 #[derive(Debug)]
 pub(crate) struct CanTell(AtomicBool);
 
@@ -52,22 +53,25 @@ impl Default for CanTell {
 impl CanTell {
     /// Reads as this thread may.
     pub(crate) fn read(&self, file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        if may_wait() || !self.0.load(Ordering::Relaxed) {
+        if may_wait() {
             return file.read_at(buf, offset);
         }
-        match read_what_is_in_memory(file, buf, offset) {
-            Err(e)
-                if matches!(
-                    e.raw_os_error(),
-                    Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL)
-                ) =>
-            {
-                self.0.store(false, Ordering::Relaxed);
-                file.read_at(buf, offset)
+        if self.0.load(Ordering::Relaxed) {
+            match read_what_is_in_memory(file, buf, offset) {
+                Err(e) if is_unsupported(&e) => self.0.store(false, Ordering::Relaxed),
+                result => return result,
             }
-            result => result,
         }
+        Err(io::ErrorKind::WouldBlock.into())
     }
+}
+
+/// Whether the file system, or the kernel, does not know reads that do not wait.
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINVAL)
+    )
 }
 
 /// `preadv2(2)` with RWF_NOWAIT, which no crate in use wraps.
@@ -110,5 +114,17 @@ mod tests {
         assert_eq!(got.expect("read"), 6);
         assert_eq!(&buf[..6], b"memory");
         assert!(may_wait());
+    }
+
+    /// Such a file was read as if it did not wait.
+    #[test]
+    fn regression_a_file_that_cannot_tell_what_is_in_memory_is_read_by_who_may_wait() {
+        let file = File::open("/proc/self/stat").expect("opened");
+        let (can_tell, mut buf) = (CanTell::default(), [0; 20]);
+        for _ in 0..2 {
+            let got = without_waiting(|| can_tell.read(&file, &mut buf, 0));
+            assert_eq!(got.expect_err("refused").kind(), io::ErrorKind::WouldBlock);
+        }
+        assert!(can_tell.read(&file, &mut buf, 0).expect("read") > 0);
     }
 }

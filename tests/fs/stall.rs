@@ -55,6 +55,12 @@ impl StallingDisk {
         self.0.changed.notify_all();
     }
 
+    /// One of the namespaces goes on.
+    pub(crate) fn go_on_with(&self, namespace: &str) {
+        self.0.state.lock().unwrap().namespaces.remove(namespace);
+        self.0.changed.notify_all();
+    }
+
     /// Returns when so many calls stand still.
     pub(crate) fn wait_for(&self, calls: usize) {
         let state = self.0.state.lock().unwrap();

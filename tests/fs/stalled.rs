@@ -187,6 +187,7 @@ fn a_read_that_waits_for_the_disk_holds_no_thread_that_serves_the_mount() {
     fs.read(log, 4, 0, 100, WAIT, tree.reply("killed"));
     let reply = tree.reply("lookup");
     fs.ask(
+        directory,
         move |fs| fs.lookup(directory, "0"),
         move |found| match found {
             Ok(_) => reply.done(),
@@ -211,6 +212,27 @@ fn a_read_that_waits_for_the_disk_holds_no_thread_that_serves_the_mount() {
         }
     }
     assert_eq!(tree.next(), None);
+}
+
+/// Of as many threads as there are, one namespace's reads had all.
+#[test]
+fn regression_a_crowd_that_waits_for_one_disk_leaves_threads_to_who_waits_for_another() {
+    let disk = StallingDisk::default();
+    let (tree, _) = stalling(Sync::Never, &disk);
+    let [log, other] = ["n0", "n1"].map(|name| open(&tree, name, "log", Access::Read));
+    let read = |unique, log, who| tree.fs.read(log, unique, 0, 100, WAIT, tree.reply(who));
+    disk.stall_reads(&names());
+    for unique in 0..1000 {
+        read(unique, log, "stalled");
+    }
+    disk.wait_for(1);
+    read(1000, other, "other");
+    disk.go_on_with("n1");
+    assert_eq!(tree.wait(), ("other", data(b"first\n")));
+    disk.go_on();
+    for _ in 0..1000 {
+        assert_eq!(tree.wait(), ("stalled", data(b"first\n")));
+    }
 }
 
 #[test]
