@@ -99,13 +99,16 @@ fn regression_writes_to_append_file_that_wait_for_a_thread_are_counted_too() {
     let tree = Tree::with_memory(Arc::new(immuta::StdDisk), Sync::Never, LIMIT);
     let fs = &tree.fs;
     let [stored, refused, other] = [(); 3].map(|()| tree.open_by(me(), "append-file"));
-    // None of the threads that serve the mount may wait, and those that may are all held up.
+    // None of the threads that serve the mount may wait, and those that may for this namespace are all held up.
     fs.serve_with(2);
+    let namespace = Some(tree.storage.log("ns").unwrap().id());
     let (held, release) = channel::<()>();
     let release = Arc::new(Mutex::new(release));
     for _ in 0..64 {
         let release = release.clone();
-        fs.apart(move |_| assert!(release.lock().unwrap().recv().is_err()));
+        fs.apart(namespace, move |_| {
+            assert!(release.lock().unwrap().recv().is_err())
+        });
     }
     let piece = vec![b'x'; 300 << 10];
     for (fh, uid) in [(stored, 1), (refused, 1), (other, 2)] {
