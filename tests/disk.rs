@@ -6,51 +6,13 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use common::files::frames_of;
-use common::{Mount, Reader, eventually, refused, shell, shell_ok};
+use common::{Disk, Mount, Reader, eventually, refused, shell, shell_ok};
 use immuta::{Options, Storage};
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statvfs::statvfs;
-
-/// A small disk of its own for the logs. Unmounted when dropped.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn new(path: &Path, size: &str) -> Disk {
-        fs::create_dir(path).unwrap();
-        let size = format!("size={size}");
-        mount(
-            Some("tmpfs"),
-            path,
-            Some("tmpfs"),
-            MsFlags::empty(),
-            Some(size.as_str()),
-        )
-        .unwrap();
-        Disk(path.to_owned())
-    }
-
-    fn resize(&self, size: &str) {
-        let size = format!("size={size}");
-        mount(
-            None::<&str>,
-            &self.0,
-            None::<&str>,
-            MsFlags::MS_REMOUNT,
-            Some(size.as_str()),
-        )
-        .unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
-    }
-}
 
 fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap())

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 
-use common::{Mount, Reader, append, eventually, read, refused, wait};
+use common::{Disk, Mount, Reader, append, eventually, names, read, refused, wait};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -271,6 +271,39 @@ fn six_hundred_namespaces_are_served_with_128_descriptors() {
         follower.expect("cat", "last");
     }
     assert!(descriptors() < 64, "{}", descriptors());
+    mount.stop_and_verify();
+    assert_eq!(mount.messages().matches("ERROR").count(), 0);
+}
+
+/// On a disk in memory, since what is tried is not how fast a disk syncs.
+#[test]
+fn ten_thousand_namespaces_take_a_quarter_of_1024_descriptors_and_little_memory() {
+    const NAMESPACES: u32 = 10_000;
+    let mut mount = Mount::idle(&[]);
+    let _disk = Disk::new(&mount.logs(), "512m");
+    let name = |n: u32| format!("ns{n:05}");
+    for n in 0..NAMESPACES {
+        fs::write(mount.logs().join(name(n) + ".log"), [0; 8]).unwrap();
+    }
+    let limits = ["prlimit", "--nofile=1024", "--"];
+    mount.start_under(&limits).unwrap();
+    let file = |n, file| mount.path().join(name(n)).join(file);
+    for n in 0..NAMESPACES {
+        append(&file(n, "append"), format!("{n}\n")).unwrap();
+    }
+    for n in (0..NAMESPACES).rev() {
+        assert_eq!(read(&file(n, "log")), format!("{n}\n").as_bytes());
+    }
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", mount.pid())).unwrap();
+    let descriptors = descriptors.count();
+    assert!(descriptors < 1024 / 4 + 64, "{descriptors}");
+    let peak_kib = mount.peak_kib();
+    assert!(peak_kib < 100 << 10, "{peak_kib} KiB");
+    assert!(mount.stop().success(), "{}", mount.messages());
+    // Closed in order: nothing has to be checked.
+    mount.start_under(&limits).unwrap();
+    assert_eq!(names(&mount.path()).len(), NAMESPACES as usize + 1);
+    assert_eq!(read(&mount.path().join(name(7)).join("log")), b"7\n");
     mount.stop_and_verify();
     assert_eq!(mount.messages().matches("ERROR").count(), 0);
 }

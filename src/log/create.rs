@@ -1,11 +1,9 @@
 //! A new namespace: its id and its files.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::commit::is_no_space;
@@ -14,21 +12,21 @@ use super::format::Slot;
 use super::index::{Index, new_index_header};
 use super::recovery::Opened;
 use super::tail::Tail;
-use super::{Error, Log, Namespace, Options, Recovery, Result};
+use super::{Error, Namespace, Options, Recovery, Result};
 
 /// Ids of namespaces are below this, so that an inode number can hold one beside a record's number.
 pub(crate) const MAX_ID: u32 = 1 << 23;
 
-/// An id that no other namespace has, and that one of this name, removed and created again, will hardly get
+/// An id that is free, and that one of this name, removed and created again, will hardly get
 /// twice.
-pub(crate) fn pick_id(namespace: &Namespace, logs: &BTreeMap<Namespace, Arc<Log>>) -> u32 {
+pub(crate) fn pick_id(namespace: &Namespace, is_free: impl Fn(u32) -> bool) -> u32 {
     let hasher = RandomState::new();
     (0u32..)
         .map(|attempt| {
             let hash = hasher.hash_one((namespace, SystemTime::now(), attempt));
             (hash % u64::from(MAX_ID - 1)) as u32 + 1
         })
-        .find(|id| logs.values().all(|log| log.id() != *id))
+        .find(|id| is_free(*id))
         .unwrap_or(1)
 }
 

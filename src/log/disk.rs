@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::open_files;
 
@@ -230,11 +230,15 @@ impl Disk for StdDisk {
     }
 
     fn boot_id(&self) -> u64 {
-        let Ok(text) = std::fs::read("/proc/sys/kernel/random/boot_id") else {
-            return 0;
-        };
-        let (front, back) = text.split_at(text.len() / 2);
-        u64::from(crc32c::crc32c(front)) << 32 | u64::from(crc32c::crc32c(back))
+        // No process lives through a boot.
+        static BOOT_ID: OnceLock<u64> = OnceLock::new();
+        *BOOT_ID.get_or_init(|| {
+            let Ok(text) = std::fs::read("/proc/sys/kernel/random/boot_id") else {
+                return 0;
+            };
+            let (front, back) = text.split_at(text.len() / 2);
+            u64::from(crc32c::crc32c(front)) << 32 | u64::from(crc32c::crc32c(back))
+        })
     }
 }
 

@@ -11,7 +11,7 @@
 //! time, `stream` to follow; `refresh` is for those in another process. `recovery` opens a log whatever has
 //! happened to it, watched in its `progress`, and says its `outcome`: a `survey` decides what is kept, by a `walk` along it where it must;
 //! `detect` tells a log's format where no index does, once `files` has found them; `repair` is the way out of what they refuse, and `save`
-//! keeps what they cut. `verify` looks at every byte. `sync` names the locks. `storage` is the directory, with its `lock`, what it takes
+//! keeps what they cut. `verify` looks at every byte. `sync` names the locks. `storage` is the directory, with its `lock`, the `logs` that are open, what it takes
 //! to `create` a log and to `open_all` that are there, and the logs that `others` make, remove and replace.
 
 mod commit;
@@ -28,6 +28,7 @@ mod large;
 mod lock;
 #[allow(clippy::module_inception)] // the log itself
 mod log;
+mod logs;
 mod name;
 mod nowait;
 mod open_all;

@@ -1,11 +1,11 @@
 //! Opening all logs of a directory: one after the other, and those whose check takes long when the others are in use.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::create::{MAX_ID, pick_id};
 use super::log::Parts;
+use super::logs::Logs;
 use super::others::Attempt;
 use super::progress::Checking;
 use super::recovery::{self, Opened};
@@ -47,7 +47,7 @@ impl Storage {
         Ok(Some(match opened {
             Ok(opened) => {
                 let log = self.log_of(namespace, opened, &logs);
-                logs.insert(namespace.clone(), Arc::clone(&log));
+                logs.insert(Arc::clone(&log));
                 Ok(log)
             }
             Err(e) => {
@@ -122,7 +122,7 @@ impl Storage {
             match opened {
                 Ok(opened) => {
                     let log = self.log_of(&namespace, opened, &logs);
-                    logs.insert(namespace, Arc::clone(&log));
+                    logs.insert(Arc::clone(&log));
                     opened_now.push(log);
                     before.map(|at| failed.remove(at));
                 }
@@ -145,40 +145,22 @@ impl Storage {
     }
 
     /// The id of a log that says `has`.
-    fn id_of(
-        &self,
-        namespace: &Namespace,
-        has: Option<u32>,
-        logs: &BTreeMap<Namespace, Arc<Log>>,
-    ) -> u32 {
-        let free = |id| id < MAX_ID && logs.values().all(|log| log.id() != id);
+    fn id_of(&self, namespace: &Namespace, has: Option<u32>, logs: &Logs) -> u32 {
+        let free = |id| id < MAX_ID && !logs.have_id(id);
         match has {
             // A reader has no say in it: the entries on disk carry the id that they carry.
             Some(id) if self.options.read_only || free(id) => id,
-            _ => pick_id(namespace, logs),
+            _ => pick_id(namespace, |id| !logs.have_id(id)),
         }
     }
 
     /// The id of a new log. One that is being checked has one, too.
-    pub(crate) fn new_id(
-        &self,
-        namespace: &Namespace,
-        logs: &BTreeMap<Namespace, Arc<Log>>,
-    ) -> u32 {
-        loop {
-            let id = pick_id(namespace, logs);
-            if id != self.reserved_id.load(Ordering::Relaxed) {
-                return id;
-            }
-        }
+    pub(crate) fn new_id(&self, namespace: &Namespace, logs: &Logs) -> u32 {
+        let reserved = self.reserved_id.load(Ordering::Relaxed);
+        pick_id(namespace, |id| id != reserved && !logs.have_id(id))
     }
 
-    pub(super) fn log_of(
-        &self,
-        namespace: &Namespace,
-        opened: Opened,
-        logs: &BTreeMap<Namespace, Arc<Log>>,
-    ) -> Arc<Log> {
+    pub(super) fn log_of(&self, namespace: &Namespace, opened: Opened, logs: &Logs) -> Arc<Log> {
         let options = &self.options;
         Log::new(Parts {
             id: self.id_in_tree(namespace, opened.index.id, logs),

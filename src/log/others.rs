@@ -1,11 +1,11 @@
 //! Logs that another process makes, removes and replaces, as who only reads sees them.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::create::MAX_ID;
+use super::logs::Logs;
 use super::signal::lock;
 use super::{Error, FileStat, Log, Namespace, Options, Result, Storage};
 
@@ -35,7 +35,12 @@ pub(crate) struct Attempt {
 impl Attempt {
     pub(crate) fn begin(options: &Options, namespace: &Namespace) -> Attempt {
         Attempt {
-            seen: stats(options, namespace),
+            // Who writes makes one attempt.
+            seen: if options.read_only {
+                stats(options, namespace)
+            } else {
+                [None; 2]
+            },
             began: Instant::now(),
         }
     }
@@ -95,7 +100,7 @@ impl Storage {
             .collect();
         let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
         for log in &gone {
-            logs.remove(log.namespace());
+            logs.remove(log.namespace().as_str());
             lock(&self.ended_ids).insert(log.id());
         }
         drop(logs);
@@ -149,18 +154,11 @@ impl Storage {
 
     /// The id by which the tree knows a log, whose entries carry `carried`. Who only reads has no say in what they
     /// carry, and so two logs may carry one id, or one that is none: the copy of a log, say.
-    pub(crate) fn id_in_tree(
-        &self,
-        namespace: &Namespace,
-        carried: u32,
-        logs: &BTreeMap<Namespace, Arc<Log>>,
-    ) -> u32 {
+    pub(crate) fn id_in_tree(&self, namespace: &Namespace, carried: u32, logs: &Logs) -> u32 {
         if !self.options.read_only {
             return carried;
         }
-        let is_free = |id: u32| {
-            logs.values().all(|log| log.id() != id) && !lock(&self.ended_ids).contains(&id)
-        };
+        let is_free = |id| !logs.have_id(id) && !lock(&self.ended_ids).contains(&id);
         if (1..MAX_ID).contains(&carried) && is_free(carried) {
             return carried;
         }

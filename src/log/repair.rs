@@ -105,11 +105,10 @@ pub fn repair(options: &Options, namespace: &Namespace, dry_run: bool) -> Result
             save(&options, (&*files.log, &files.log_path), cut, to)?;
         }
         drop(files);
-        let none = std::collections::BTreeMap::new();
         recovery::open(
             &options,
             namespace,
-            &|has| has.unwrap_or_else(|| pick_id(namespace, &none)),
+            &|has| has.unwrap_or_else(|| pick_id(namespace, |_| true)),
             None,
         )?;
     }

@@ -1,6 +1,6 @@
 //! A directory of logs: which there are, who may write to them, and how they come and go.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::create::create_files;
 use super::lock::take_lock;
+use super::logs::Logs;
 use super::others::Failed;
 use super::progress::Checking;
 use super::signal::lock;
@@ -23,7 +24,7 @@ use super::{
 #[derive(Debug)]
 pub struct Storage {
     pub(crate) options: Options,
-    pub(crate) logs: RwLock<BTreeMap<Namespace, Arc<Log>>>,
+    pub(crate) logs: RwLock<Logs>,
     pub(crate) failed: Mutex<Vec<Failed>>,
     /// The logs whose check takes long, and was put off.
     pub(super) postponed: Mutex<Vec<Arc<Checking>>>,
@@ -167,7 +168,7 @@ impl Storage {
         let opened = create_files(&self.options, namespace, id)?;
         let mut logs = self.logs_to_change();
         let log = self.log_of(namespace, opened, &logs);
-        logs.insert(namespace.clone(), Arc::clone(&log));
+        logs.insert(Arc::clone(&log));
         Ok(log)
     }
 
@@ -342,11 +343,11 @@ impl Storage {
         result
     }
 
-    pub(crate) fn logs_now(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Namespace, Arc<Log>>> {
+    pub(crate) fn logs_now(&self) -> std::sync::RwLockReadGuard<'_, Logs> {
         self.logs.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn logs_to_change(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<Namespace, Arc<Log>>> {
+    fn logs_to_change(&self) -> std::sync::RwLockWriteGuard<'_, Logs> {
         self.logs.write().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -10,11 +10,13 @@
     unreachable_pub
 )] // Each test uses its part of it.
 
+mod disk;
 pub mod files;
 mod mount;
 mod programs;
 pub mod users;
 
+pub use disk::Disk;
 pub use mount::{Mount, umount};
 pub use programs::{
     Reader, has_ended, installed_tool, outcome, shell, shell_ok, state, tails, wait, wait_for,

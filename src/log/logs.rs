@@ -1,0 +1,42 @@
+//! The logs of a directory that are open, by name, and the ids that they have.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::{Log, Namespace};
+
+/// Logs that are open. Reads as a map; a log that comes or goes brings or takes its id.
+#[derive(Debug, Default)]
+pub(crate) struct Logs {
+    by_name: BTreeMap<Namespace, Arc<Log>>,
+    /// Of ten thousand logs that are opened, each is asked whether its id is one of the others'.
+    ids: HashSet<u32>,
+}
+
+impl Logs {
+    /// Adds a log, whose name and id no other one has.
+    pub(crate) fn insert(&mut self, log: Arc<Log>) {
+        self.ids.insert(log.id());
+        self.by_name.insert(log.namespace().clone(), log);
+    }
+
+    pub(crate) fn remove(&mut self, ns: &str) {
+        if let Some(log) = self.by_name.remove(ns) {
+            self.ids.remove(&log.id());
+        }
+    }
+
+    /// Whether one of them has this id.
+    pub(crate) fn have_id(&self, id: u32) -> bool {
+        self.ids.contains(&id)
+    }
+}
+
+impl Deref for Logs {
+    type Target = BTreeMap<Namespace, Arc<Log>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.by_name
+    }
+}
