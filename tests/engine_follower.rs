@@ -10,7 +10,8 @@ use std::thread;
 
 use engine_support::{Bench, contents, owned};
 use immuta::{
-    DirEntry, Disk, DiskFile, Error, FileStat, Format, OpenMode, Options, StdDisk, Storage,
+    DirEntry, Disk, DiskFile, Error, FileStat, Format, OpenMode, Options, RecordNo, StdDisk,
+    Storage,
 };
 
 /// The header as the Go library writes it, behind `count` records.
@@ -274,4 +275,32 @@ fn regression_a_log_that_cannot_be_opened_is_looked_at_again_only_when_it_has_ch
     assert_eq!(reader.forget_gone(Some("bad")).len(), 1);
     assert!(log.state().closed);
     assert!(matches!(reader.log("bad"), Err(Error::NotFound { .. })));
+}
+
+/// A reader that looked just when a writer had made the first of a log's two files took it for a log of the usual format
+/// without an index: it read another format wrong, and knew no times, as long as it had it open.
+#[test]
+fn regression_a_log_that_is_just_being_made_is_not_taken_for_one_without_an_index() {
+    for format in Format::ALL {
+        let [elsewhere, dir] = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+        let options = Options::new(elsewhere.path())
+            .format(format)
+            .namespaces(["a"]);
+        let writer = Storage::open(options).expect("opened");
+        writer.append("a", &b"first"[..]).expect("appended");
+        writer.close().expect("closed");
+        let reader = Storage::open(Options::new(dir.path()).read_only(true)).expect("opened");
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("a.log"), "").expect("made");
+        assert!(reader.rescan().expect("listed").is_empty(), "{format}");
+        for name in ["a.idx", "a.log"] {
+            std::fs::copy(elsewhere.path().join(name), path(name)).expect("copied");
+        }
+        let [log] = &reader.rescan().expect("listed")[..] else {
+            panic!("{format}: {:?}", reader.failed());
+        };
+        assert_eq!(log.format(), format);
+        assert_eq!(contents(log), [b"first"]);
+        assert!(log.entry(RecordNo(0)).expect("read").time.is_some());
+    }
 }

@@ -7,6 +7,7 @@ mod immuta_cli;
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -266,34 +267,98 @@ fn it_follows_a_go_program_that_knows_no_lock() {
         1,
         "it left something"
     );
-    fs::remove_file(dir.file("events.log")).unwrap();
-    assert_eq!(common::wait(&mut tail.child).code(), Some(1));
 }
 
-#[test]
-fn a_log_that_is_removed_or_not_there_is_said_so() {
-    let mount = Mount::new();
-    fs::create_dir(mount.path().join("short")).unwrap();
-    let logs = mount.logs();
-    let arguments = ["tail", "-f", logs.to_str().unwrap(), "short"];
-    let mut tail = immuta(&arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // It waits in poll(2): then it has the log open.
-    let wchan = format!("/proc/{}/wchan", tail.id());
+/// `immuta tail -f`, with what it says in a file.
+fn follow(logs: &Path, namespace: &str, said: &Path) -> Reader {
+    let mut command = immuta(&["tail", "-f", logs.to_str().unwrap(), namespace]);
+    command.stderr(File::create(said).unwrap());
+    Reader::from(command)
+}
+
+/// It waits in poll(2): then it has the log open.
+fn has_opened(tail: &Reader) {
+    let wchan = format!("/proc/{}/wchan", tail.pid());
     eventually("it waits", || {
         fs::read_to_string(&wchan).is_ok_and(|wchan| wchan.contains("poll"))
     });
-    fs::remove_dir(mount.path().join("short")).unwrap();
-    assert_eq!(common::wait(&mut tail).code(), Some(1));
-    let mut said = String::new();
-    std::io::Read::read_to_string(&mut tail.stderr.take().unwrap(), &mut said).unwrap();
-    assert_eq!(
-        said,
-        "immuta: 'short' was removed or replaced: nothing more will come\n"
+}
+
+/// It ended with exit status 1 when the log was removed, whatever came then.
+#[test]
+fn a_log_that_is_removed_and_made_again_or_replaced_is_followed_from_its_beginning() {
+    let mount = Mount::new();
+    mount.append("another\n");
+    let (logs, again) = (mount.logs(), mount.path().join("again"));
+    let said_in = logs.join("said");
+    let said = |line: &str| {
+        let all = fs::read_to_string(&said_in).unwrap();
+        all.lines().last().is_some_and(|last| last == line)
+    };
+    fs::create_dir(&again).unwrap();
+    let mut tail = follow(&logs, "again", &said_in);
+    has_opened(&tail);
+    fs::remove_dir(&again).unwrap();
+    eventually("it says that it was removed", || {
+        said("immuta: 'again' was removed: waiting until it is made again")
+    });
+    fs::create_dir(&again).unwrap();
+    for record in ["first\n", "second\n"] {
+        append(&again.join("append"), record).unwrap();
+        tail.expect("tail", record.trim_end());
+    }
+    assert!(said(
+        "immuta: 'again' is there again: following the new one from its beginning"
+    ));
+    // A log that is moved into the place of another, as a mirror's program does.
+    let on_disk = |name: &str| logs.join(name);
+    fs::copy(on_disk("default.log"), on_disk("new")).unwrap();
+    fs::remove_file(on_disk("again.idx")).unwrap();
+    fs::rename(on_disk("new"), on_disk("again.log")).unwrap();
+    tail.expect("tail", "another");
+    assert!(said(
+        "immuta: 'again' was replaced: following the new one from its beginning"
+    ));
+    // What cannot be opened is said, and may be replaced.
+    fs::remove_file(on_disk("again.log")).unwrap();
+    fs::write(on_disk("text"), "no log at all").unwrap();
+    fs::rename(on_disk("text"), on_disk("again.log")).unwrap();
+    eventually("it says why not", || {
+        let all = fs::read_to_string(&said_in).unwrap();
+        all.lines().last().unwrap().contains("--assume-format")
+    });
+    fs::copy(on_disk("default.log"), on_disk("new")).unwrap();
+    fs::rename(on_disk("new"), on_disk("again.log")).unwrap();
+    tail.expect("tail", "another");
+    kill(tail.pid(), Signal::SIGINT).unwrap();
+    common::wait(&mut tail.child);
+}
+
+#[test]
+fn it_ends_when_the_directory_is_removed() {
+    let dir = Dir::new();
+    let logs = dir.file("logs");
+    let storage = Storage::open(Options::new(&logs).namespaces(["a"])).unwrap();
+    storage.append("a", &b"one\n"[..]).unwrap();
+    storage.close().unwrap();
+    let said_in = dir.file("said");
+    let mut tail = follow(&logs, "a", &said_in);
+    tail.expect("tail", "one");
+    has_opened(&tail);
+    fs::remove_dir_all(&logs).unwrap();
+    assert_eq!(common::wait(&mut tail.child).code(), Some(1));
+    let said = fs::read_to_string(&said_in).unwrap();
+    let why = format!(
+        "immuta: the directory '{}' was removed or replaced: nothing more will come",
+        logs.display()
     );
+    assert_eq!(said.lines().last(), Some(&*why), "{said}");
+}
+
+#[test]
+fn a_log_that_is_not_there_is_said_so() {
+    let dir = Dir::new();
+    let arguments = ["tail", "-f", dir.str(), "short"];
     assert_eq!(
         refuses(&arguments),
         "immuta: no namespace 'short': create it first\n"

@@ -79,6 +79,7 @@ pub(crate) fn create_files(options: &Options, namespace: &Namespace, id: u32) ->
         Ok(index) => Ok(Opened {
             file,
             index,
+            has_index: true,
             format: options.format,
             tail: Tail::empty(options.format),
             recovery: Recovery {

@@ -13,6 +13,14 @@ use super::signal::lock;
 use super::syncer::Syncer;
 use super::{Error, Log, Namespace, Result, Storage};
 
+/// A look at a directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    First,
+    /// Another process may just be making a log.
+    Again,
+}
+
 impl Storage {
     /// Checks and opens the next log whose check was put off, while the others are in use. Returns it, or why it could
     /// not be opened; nothing when none is left. Takes as long as the check. One thread calls it.
@@ -60,7 +68,7 @@ impl Storage {
     }
 
     /// Opens the logs that are there and not open, and returns them.
-    pub(super) fn open_all(&self) -> Result<Vec<Arc<Log>>> {
+    pub(super) fn open_all(&self, look: Look) -> Result<Vec<Arc<Log>>> {
         let mut opened_now = Vec::new();
         let dir = &self.options.logs_dir;
         let mut entries = self
@@ -115,6 +123,9 @@ impl Storage {
                     lock(&self.postponed).push(checking);
                     continue;
                 }
+            }
+            if look == Look::Again && opened.as_ref().is_ok_and(Opened::is_being_made) {
+                continue; // What comes next in its file is looked at, too.
             }
             let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
             let mut failed = lock(&self.failed);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::create::MAX_ID;
 use super::logs::Logs;
+use super::open_all::Look;
 use super::signal::lock;
 use super::{Error, FileStat, Log, Namespace, Options, Result, Storage};
 
@@ -74,7 +75,7 @@ impl Storage {
     pub fn rescan(&self) -> Result<Vec<Arc<Log>>> {
         if self.options.read_only {
             self.nothing_waits();
-            self.open_all()
+            self.open_all(Look::Again)
         } else {
             Ok(Vec::new())
         }

@@ -23,9 +23,19 @@ use super::{Error, Format, Namespace, Options, Recovery, Result};
 pub(crate) struct Opened {
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) index: Index,
+    /// There was an index, or there is one now.
+    pub(crate) has_index: bool,
     pub(crate) format: Format,
     pub(crate) tail: Tail,
     pub(crate) recovery: Recovery,
+}
+
+impl Opened {
+    /// Whether nothing tells yet what it will be: it has no byte and no index, as when another process has just made the
+    /// first of its two files. Its format, and the times of its records, would stay unknown.
+    pub(crate) fn is_being_made(&self) -> bool {
+        self.file.is_empty().is_ok_and(|is_empty| is_empty) && !self.has_index
+    }
 }
 
 /// Opens the log of `namespace` and puts it in order. `id` chooses an id for a namespace that has none, or
@@ -46,6 +56,8 @@ pub(crate) fn open(
     let (file, slot, format) = (files.log, files.slot, files.format);
     let (log_path, index_path) = (files.log_path, files.index_path);
     let on_disk = files.index;
+    // An index file without a slot has just been made, too.
+    let has_index = slot.is_some() || !options.read_only;
     let index: Arc<dyn DiskFile> = match on_disk {
         on_disk if options.read_only => Arc::new(Overlay::new(on_disk)),
         Some(index) => index,
@@ -85,6 +97,7 @@ pub(crate) fn open(
     };
     Ok(Opened {
         index: Index::new(index, last),
+        has_index,
         file,
         format,
         tail,

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::create::create_files;
 use super::lock::take_lock;
 use super::logs::Logs;
+use super::open_all::Look;
 use super::others::Failed;
 use super::progress::Checking;
 use super::signal::lock;
@@ -85,7 +86,7 @@ impl Storage {
             ended_ids: Mutex::default(),
             changing: Mutex::default(),
         };
-        storage.open_all()?;
+        storage.open_all(Look::First)?;
         for namespace in wanted {
             let there = storage.logs_now().contains_key(&namespace)
                 || storage.has_failed(namespace.as_str()).is_some();

@@ -1,6 +1,6 @@
 //! Opening the logs that a command line names.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
@@ -54,11 +54,6 @@ pub(crate) fn log_of(storage: &Storage, namespace: &str) -> Result<Arc<Log>, Fai
         Some((_, why)) => Err(Failure::Other(why.to_string())),
         None => Ok(storage.log(namespace)?),
     }
-}
-
-/// The file of a log.
-pub(crate) fn log_file(dir: &Path, namespace: &str) -> PathBuf {
-    dir.join(format!("{namespace}.log"))
 }
 
 fn not_a_mount(dir: &Path) -> Result<(), Failure> {

@@ -1,21 +1,22 @@
 //! `immuta tail`: the last records of a log, and with `-f` each new one.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, ValueHint};
 use immuta::fs::parse_time;
 use immuta::programs::watch::Watch;
-use immuta::{Error, Log, RecordNo};
+use immuta::{Error, Log, RecordNo, Storage};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::Failure;
-use crate::logs::{Assume, log_file};
+use crate::logs::{Assume, log_of};
 use crate::render::{Form, Printer};
 
 /// How many records are shown when nobody says.
@@ -24,7 +25,8 @@ const DEFAULT_RECORDS: u64 = 10;
 /// Print the last records of a log; with -f, each new one as it comes
 ///
 /// Ten records, unless -n says otherwise. Works beside a running immuta-fs, and beside a Go program that writes the log: no lock, no mount. A
-/// damaged record is told on standard error and stepped over; the exit status is then 1.
+/// damaged record is told on standard error and stepped over; the exit status is then 1. With -f, a log that is removed and made again, or
+/// replaced, is told on standard error and gone on with from its beginning.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         immuta tail /var/lib/immuta orders                     the last ten records\n  \
@@ -91,44 +93,36 @@ impl Tail {
             true => Some(Watch::start(&self.dir).map_err(|e| self.cannot_follow(&e))?),
             false => None,
         };
-        let log = self.assume.read(&self.dir, &self.namespace)?;
-        let file = log_file(&self.dir, &self.namespace);
-        let identity = identity(&file);
-        let stdout = io::stdout();
-        let mut shown = Shown {
-            log: &log,
-            printer: Printer::new(&log, self.format, stdout.lock()),
+        let directory = identity(&self.dir);
+        let options = self.assume.options(&self.dir)?;
+        let storage = Storage::open(options.only([&self.namespace]).read_only(true))?;
+        let mut log = log_of(&storage, &self.namespace)?;
+        let mut place = Place {
             next: self.first(&log)?,
             since: self.since,
             damaged: false,
         };
-        loop {
-            shown.all_there_is()?;
-            let Some(watch) = &watch else {
-                break;
+        let Some(watch) = watch else {
+            Shown::new(&log, self.format, &mut place).all_there_is()?;
+            return match place.damaged {
+                true => Err(Failure::Said),
+                false => Ok(()),
             };
-            loop {
-                if !wait(watch, &stdout)? {
-                    return Ok(()); // Nobody reads any more.
-                }
-                let changes = watch.changes().map_err(|e| self.cannot_follow(&e))?;
-                if changes.of(&self.namespace) {
-                    break;
-                }
+        };
+        let following = Following {
+            tail: self,
+            storage,
+            watch,
+            directory,
+        };
+        while following.until_it_is_gone(&log, &mut place)? {
+            match following.new_one()? {
+                Some(new) => log = new,
+                None => break,
             }
-            log.refresh()?;
-            if self::identity(&file) != identity {
-                shown.all_there_is()?;
-                return Err(Failure::Other(format!(
-                    "'{}' was removed or replaced: nothing more will come",
-                    self.namespace
-                )));
-            }
+            place.next = 0;
         }
-        if shown.damaged {
-            return Err(Failure::Said);
-        }
-        Ok(())
+        Ok(()) // Nobody reads any more.
     }
 
     /// The first record to be shown, as far as its number decides.
@@ -156,10 +150,108 @@ impl Tail {
     }
 }
 
-/// What has been shown of a log so far.
-struct Shown<'a, W: Write> {
-    log: &'a Log,
-    printer: Printer<'a, W>,
+/// A log that is followed, and those that are made under its name later.
+struct Following<'a> {
+    tail: &'a Tail,
+    storage: Storage,
+    watch: Watch,
+    /// Which directory it is that is watched.
+    directory: Option<(u64, u64)>,
+}
+
+impl Following<'_> {
+    /// Shows each record of a log as it comes. Returns when the log was removed or replaced, and all of it was shown;
+    /// `false`: when nobody reads what is shown.
+    fn until_it_is_gone(&self, log: &Log, place: &mut Place) -> Result<bool, Failure> {
+        let mut shown = Shown::new(log, self.tail.format, place);
+        loop {
+            shown.all_there_is()?;
+            if !self.wait()? {
+                return Ok(false);
+            }
+            let is_gone = !self
+                .storage
+                .forget_gone(Some(&self.tail.namespace))
+                .is_empty();
+            // Also of a log that is gone: its last records came before that.
+            log.refresh()?;
+            if is_gone {
+                shown.all_there_is()?;
+                return Ok(true);
+            }
+        }
+    }
+
+    /// The log that was made under the name of one that is gone. `None`: nobody reads any more what is shown.
+    fn new_one(&self) -> Result<Option<Arc<Log>>, Failure> {
+        let name = &self.tail.namespace;
+        let (mut had_gone, mut said) = (false, String::new());
+        loop {
+            let found = self.storage.rescan();
+            self.check_directory()?;
+            if let Some(log) = found?.pop() {
+                let how = match had_gone {
+                    true => "is there again",
+                    false => "was replaced",
+                };
+                crate::say(&format!(
+                    "'{name}' {how}: following the new one from its beginning"
+                ));
+                return Ok(Some(log));
+            }
+            if !had_gone {
+                had_gone = true;
+                crate::say(&format!(
+                    "'{name}' was removed: waiting until it is made again"
+                ));
+            }
+            if let Some((_, why)) = self.storage.failed().pop()
+                && said != why.to_string()
+            {
+                said = why.to_string();
+                crate::say(&said);
+            }
+            if !self.wait()? {
+                return Ok(None);
+            }
+            // One that could not be opened may be gone, too.
+            self.storage.forget_gone(Some(name));
+        }
+    }
+
+    /// Whether the directory that is watched is still that of its name.
+    fn check_directory(&self) -> Result<(), Failure> {
+        if identity(&self.tail.dir) == self.directory {
+            return Ok(());
+        }
+        Err(Failure::Other(format!(
+            "the directory '{}' was removed or replaced: nothing more will come",
+            self.tail.dir.display()
+        )))
+    }
+
+    /// Waits until the log may have changed; `false`: until nobody reads what is printed.
+    fn wait(&self) -> Result<bool, Failure> {
+        loop {
+            match wait(&self.watch, self.storage.looks_again_in())? {
+                Came::Change => {}
+                Came::Time => return Ok(true),
+                Came::End => return Ok(false),
+            }
+            let changes = self.watch.changes();
+            let changes = changes.map_err(|e| self.tail.cannot_follow(&e))?;
+            if changes.any {
+                self.check_directory()?;
+            }
+            if changes.of(&self.tail.namespace) {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// How far a log has been shown.
+struct Place {
     /// The next record.
     next: u64,
     /// Records before this time are left out; `None` when the first at or after it has been found.
@@ -167,24 +259,39 @@ struct Shown<'a, W: Write> {
     damaged: bool,
 }
 
-impl<W: Write> Shown<'_, W> {
+/// A log that is shown.
+struct Shown<'a> {
+    log: &'a Log,
+    printer: Printer<'a, io::StdoutLock<'static>>,
+    place: &'a mut Place,
+}
+
+impl<'a> Shown<'a> {
+    fn new(log: &'a Log, form: Form, place: &'a mut Place) -> Self {
+        Shown {
+            log,
+            printer: Printer::new(log, form, io::stdout().lock()),
+            place,
+        }
+    }
+
     /// Shows all that is committed and was not shown.
     fn all_there_is(&mut self) -> Result<(), Failure> {
-        let end = self.log.state().count;
-        if let Some(time) = self.since {
+        let (end, place) = (self.log.state().count, &mut *self.place);
+        if let Some(time) = place.since {
             let RecordNo(first) = self.log.find_time(time)?;
-            self.next = self.next.max(first);
+            place.next = place.next.max(first);
             if first < end {
-                self.since = None;
+                place.since = None;
             }
         }
-        while self.next < end {
-            match self.printer.print(&mut self.next, end, |_| ()) {
+        while place.next < end {
+            match self.printer.print(&mut place.next, end, |_| ()) {
                 Err(Failure::Engine(e @ Error::Damaged { .. })) => {
                     self.printer.flush()?;
                     crate::say(&e);
-                    self.damaged = true;
-                    self.next += 1;
+                    place.damaged = true;
+                    place.next += 1;
                 }
                 result => result?,
             }
@@ -193,30 +300,47 @@ impl<W: Write> Shown<'_, W> {
     }
 }
 
-/// Waits until something has changed; `false`: until nobody reads what is printed.
-fn wait(watch: &Watch, stdout: &io::Stdout) -> Result<bool, Failure> {
+/// What was waited for.
+enum Came {
+    /// Something has changed.
+    Change,
+    /// So long was to be waited at most.
+    Time,
+    /// Nobody reads any more what is printed.
+    End,
+}
+
+/// Waits until something has changed, so long at most, or nobody reads what is printed.
+fn wait(watch: &Watch, limit: Option<Duration>) -> Result<Came, Failure> {
+    // Rounded up: what is due then is due when this returns.
+    let limit = limit.map(|limit| limit + Duration::from_millis(1));
+    let timeout = limit.map_or(PollTimeout::NONE, |limit| {
+        PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)
+    });
+    let stdout = io::stdout();
     loop {
         let mut fds = [
             PollFd::new(watch.as_fd(), PollFlags::POLLIN),
             // No event is asked for: what is told unasked is that the other end is closed.
             PollFd::new(stdout.as_fd(), PollFlags::empty()),
         ];
-        match poll(&mut fds, PollTimeout::NONE) {
+        match poll(&mut fds, timeout) {
+            Ok(0) => return Ok(Came::Time),
             Ok(_) => {}
             Err(Errno::EINTR) => continue,
             Err(e) => return Err(Failure::Other(format!("cannot wait: {e}"))),
         }
         let came = |i: usize| fds[i].revents().is_some_and(|r| !r.is_empty());
         if came(1) {
-            return Ok(false);
+            return Ok(Came::End);
         }
         if came(0) {
-            return Ok(true);
+            return Ok(Came::Change);
         }
     }
 }
 
-/// Which file a path names now.
+/// Which directory a path names now.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let there = fs::metadata(path).ok()?;
     Some((there.dev(), there.ino()))
