@@ -6,9 +6,10 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use common::{Disk, Mount, Reader, append, eventually, names, read, refused, wait};
+use common::{Disk, Mount, Reader, append, eventually, names, read, refused, shell_ok, wait};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -145,7 +146,7 @@ fn hole(mount: &Mount, name: &str) {
     log.set_len(8 << 30).unwrap();
 }
 
-/// > A log that takes long to check (it was not closed in order, or its index is missing) is checked while the others are served: until then its name is EBUSY, and `.immuta/status` says how far the check is.
+/// > A log that takes long to check (it was not closed in order, or its index is missing) is checked while the others are served: until then its directory is there, what is in it is EBUSY, as is `rmdir`, and `.immuta/status` says how far the check is. `mkdir` of it is EEXIST, and `mkdir -p` succeeds.
 #[test]
 fn others_are_served_while_a_log_is_checked_that_takes_long() {
     let mut mount = Mount::with(&[]);
@@ -155,8 +156,17 @@ fn others_are_served_while_a_log_is_checked_that_takes_long() {
     mount.start();
     assert_eq!(mount.count(), 1);
     mount.append("second");
-    refused(fs::read_dir(mount.path().join("slow")), Errno::EBUSY);
-    refused(fs::create_dir(mount.path().join("slow")), Errno::EBUSY);
+    let slow = mount.path().join("slow");
+    assert!(fs::metadata(&slow).unwrap().is_dir());
+    refused(fs::create_dir(&slow), Errno::EEXIST);
+    shell_ok(r#"mkdir -p "$1""#, &[&slow]);
+    refused(fs::read_dir(&slow), Errno::EBUSY);
+    refused(append(&slow.join("append"), "x"), Errno::EBUSY);
+    refused(fs::metadata(slow.join("log")), Errno::EBUSY);
+    refused(fs::create_dir(slow.join("x")), Errno::EBUSY);
+    refused(fs::remove_dir(&slow), Errno::EBUSY);
+    let all = fs::Permissions::from_mode(0o777);
+    refused(fs::set_permissions(&slow, all), Errno::EBUSY);
     let status = fs::read_to_string(mount.path().join(".immuta/status")).unwrap();
     assert!(
         status.contains("namespace 'slow' is being checked, ")
@@ -184,7 +194,7 @@ fn a_log_that_was_checked_while_the_others_were_served_appears() {
     assert!(mount.stop().success());
     fs::remove_file(mount.logs().join("big.idx")).unwrap();
     mount.start();
-    eventually("it is there", || big.is_dir());
+    eventually("it is there", || fs::read_dir(&big).is_ok());
     assert_eq!(read(&big.join("count")), b"64\n");
     assert!(read(&big.join("63")) == record);
     append(&big.join("append"), "last").unwrap();

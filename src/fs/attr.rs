@@ -66,6 +66,7 @@ impl<T: Transport> Fs<T> {
                 directory_attr(node, given, links, *lock(&self.names_changed), SHORT)
             }
             Node::About | Node::AboutFile(_) => self.about_attr(node),
+            Node::Checked(_) => self.checked_attr(node),
             Node::Namespace(id) => {
                 let namespace = self.namespace(id)?;
                 let modified = namespace.log.state().last_time.unwrap_or(self.started);
@@ -181,7 +182,7 @@ impl Namespace {
     }
 }
 
-fn directory_attr(
+pub(super) fn directory_attr(
     node: Node,
     Given { rights, since }: Given,
     links: u32,

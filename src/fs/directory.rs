@@ -45,6 +45,7 @@ impl<T: Transport> Fs<T> {
     fn records_to_list(&self, node: Node) -> Result<u64, Errno> {
         match node {
             Node::Root | Node::About => Ok(0),
+            Node::Checked(_) => Err(self.why_not_yet(node)),
             Node::Namespace(id) => Ok(self.namespace(id)?.log.state().count),
             Node::File(_, file) if file.kind.is_directory() => Ok(0),
             Node::File(..)
@@ -151,6 +152,7 @@ impl<T: Transport> Fs<T> {
             | Node::Record(..)
             | Node::Next(..)
             | Node::Start(..)
+            | Node::Checked(_)
             | Node::AboutFile(_) => {
                 return Err(Errno::ENOTDIR);
             }

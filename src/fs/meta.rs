@@ -35,14 +35,19 @@ impl<T: Transport> Fs<T> {
     /// Finds a name in a directory.
     ///
     /// # Errors
-    /// `ENOENT`; `ENOTDIR` when `parent` is a file; `ENAMETOOLONG` for a name longer than any can be.
+    /// `ENOENT`; `ENOTDIR` when `parent` is a file; `ENAMETOOLONG` for a name longer than any can be; `EBUSY` in a namespace
+    /// whose log is still being checked.
     pub fn lookup(&self, parent: u64, name: &str) -> Result<Attr, Errno> {
         if name.len() > log::MAX_NAMESPACE_BYTES {
             return Err(Errno::ENAMETOOLONG);
         }
         let node = match Node::from_ino(parent)? {
             Node::Root if name == tree::ABOUT => Node::About,
-            Node::Root => Node::Namespace(self.namespace_named(name)?.id()),
+            Node::Root => match self.namespace_named(name) {
+                Err(Errno::EBUSY) => Node::checked(name),
+                found => Node::Namespace(found?.id()),
+            },
+            node @ Node::Checked(_) => return Err(self.why_not_yet(node)),
             Node::About => {
                 let file = tree::ABOUT_FILES.iter().find(|(n, _)| *n == name);
                 Node::AboutFile(file.ok_or(Errno::ENOENT)?.1)
@@ -63,7 +68,8 @@ impl<T: Transport> Fs<T> {
             }
         };
         let attr = match self.attr(node) {
-            Err(Errno::ESTALE) => return Err(Errno::ENOENT),
+            // The kernel asks again: the check has just ended.
+            Err(Errno::ESTALE) if !matches!(node, Node::Checked(_)) => return Err(Errno::ENOENT),
             other => other?,
         };
         match node {
@@ -261,6 +267,7 @@ impl<T: Transport> Fs<T> {
                 return Err(self.refusal());
             }
             Node::Namespace(_) => return Err(Errno::ENOTDIR),
+            node @ Node::Checked(_) => return Err(self.why_not_yet(node)),
             Node::About
             | Node::AboutFile(_)
             | Node::File(..)

@@ -2,8 +2,8 @@
 //! brings it calls; [`Transport`] is all that it asks of one.
 //!
 //! [`tree`] says which files there are, in a `namespace`; `meta` answers what is asked about them, with each one's
-//! `attr`, `directory` lists them, `opening` says who may open what, and `handle` is what an open file remembers; a
-//! `second_open` by one process gets an inode of its own.
+//! `attr`, `checked` what is there of one whose log is still being checked, `directory` lists them, `opening` says who may
+//! open what, and `handle` is what an open file remembers; a `second_open` by one process gets an inode of its own.
 //! `reading` and `writing` move the bytes: records as a [`view`], from a `start` on, or as `json_lines`, whose
 //! `offsets` are known as far as somebody has come, and which a thread goes on to `measure`; [`lines`] and [`frames`]
 //! out of writes, and `receipts` for them; a `spool` between an open and its close, and the `storing` of it; a `budget` of the memory
@@ -22,6 +22,7 @@ mod about;
 mod attr;
 mod budget;
 mod changes;
+mod checked;
 mod crowd;
 mod directory;
 mod durable;

@@ -65,7 +65,9 @@ impl<T: Transport> Fs<T> {
     pub fn open(&self, caller: Caller, ino: u64, access: Access) -> Result<Opened, Errno> {
         let node = Node::from_ino(ino)?;
         let direction = match node {
-            Node::Root | Node::About | Node::Namespace(_) => return Err(Errno::EISDIR),
+            Node::Root | Node::About | Node::Namespace(_) | Node::Checked(_) => {
+                return Err(Errno::EISDIR);
+            }
             Node::File(_, file) if file.kind.is_directory() => return Err(Errno::EISDIR),
             Node::File(_, file) => file.direction,
             Node::Start(..) | Node::Record(..) | Node::Next(..) | Node::AboutFile(_) => {
@@ -136,7 +138,11 @@ impl<T: Transport> Fs<T> {
     fn output(&self, node: Node, namespace: &Namespace) -> Result<Output, Errno> {
         let count = namespace.log.state().count;
         let file = match node {
-            Node::Root | Node::About | Node::AboutFile(_) | Node::Namespace(_) => {
+            Node::Root
+            | Node::About
+            | Node::AboutFile(_)
+            | Node::Namespace(_)
+            | Node::Checked(_) => {
                 return Err(Errno::EISDIR);
             }
             Node::Start(_, number) => {

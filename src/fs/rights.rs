@@ -187,8 +187,10 @@ impl Held {
 impl<T: Transport> Fs<T> {
     /// Has owner, group or mode of the root or of a namespace changed, and answers.
     pub(super) fn ask_for_rights(&self, node: Node, change: SetAttr, reply: T::Attr) {
-        if !matches!(node, Node::Root | Node::Namespace(_)) {
-            return reply.error(Errno::EPERM);
+        match node {
+            Node::Root | Node::Namespace(_) => {}
+            Node::Checked(_) => return reply.error(self.why_not_yet(node)),
+            _ => return reply.error(Errno::EPERM),
         }
         let asked = Asked {
             node,
@@ -221,6 +223,7 @@ impl<T: Transport> Fs<T> {
             Node::Namespace(id) => Some(self.namespace(id)?),
             Node::About
             | Node::AboutFile(_)
+            | Node::Checked(_)
             | Node::File(..)
             | Node::Record(..)
             | Node::Next(..)

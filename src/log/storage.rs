@@ -122,6 +122,12 @@ impl Storage {
         failed
     }
 
+    /// The namespaces whose log is still being checked. Each is among [`Storage::failed`], too.
+    pub fn being_checked(&self) -> Vec<Namespace> {
+        let postponed = lock(&self.postponed);
+        postponed.iter().map(|c| c.namespace().clone()).collect()
+    }
+
     pub(super) fn is_postponed(&self, ns: &str) -> Option<Arc<Checking>> {
         let postponed = lock(&self.postponed);
         let mut postponed = postponed.iter();
