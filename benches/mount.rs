@@ -39,7 +39,8 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// From the return of a write until another process has the record, through `cat follow` and a pipe.
+/// From a write until another process has the record, through `cat follow` and a pipe. From its beginning: with two
+/// cores the reader may have it before the write returns.
 fn wake() {
     const ROUNDS: usize = 1000;
     let mount = Mount::new();
@@ -59,8 +60,8 @@ fn wake() {
         eventually("the reader waits", || {
             waits_in_mount(Pid::from_raw(reader.id() as i32))
         });
-        append.write_all(b"ping\n").unwrap();
         let start = Instant::now();
+        append.write_all(b"ping\n").unwrap();
         assert_eq!(follow.read(&mut buffer).unwrap(), 5);
         ours.push(start.elapsed());
     }
@@ -77,15 +78,15 @@ fn wake() {
     let mut theirs = Vec::new();
     for _ in 0..ROUNDS {
         eventually("cat waits", || state(Pid::from_raw(cat.id() as i32)) == 'S');
-        input.write_all(b"ping\n").unwrap();
         let start = Instant::now();
+        input.write_all(b"ping\n").unwrap();
         assert_eq!(output.read(&mut buffer).unwrap(), 5);
         theirs.push(start.elapsed());
     }
     drop(input);
     cat.wait().unwrap();
     row(
-        "write to `append` returned, until `cat follow` has written it",
+        "a write to `append`, until `cat follow` has written it",
         median(ours),
         "a pipe into `cat`",
         median(theirs),

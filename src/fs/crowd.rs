@@ -34,8 +34,8 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Pace {
-            inline: 16,
-            crowd: 16,
+            inline: 4,
+            crowd: 4,
             slice: 32,
         }
     }
