@@ -29,7 +29,7 @@ impl Log {
 
     /// How many records, from the first one on, this process knows to be on the disk, with their index
     /// entries; `None` for a log opened for reading only, whose writer alone knows. Costs a lock that is held
-    /// for moments, except while the log is closed.
+    /// for moments.
     pub fn synced(&self) -> Option<u64> {
         (!self.read_only).then(|| self.group.synced())
     }

@@ -102,6 +102,10 @@ pub trait DiskFile: Send + Sync + Debug {
     fn ready(&self) -> io::Result<()> {
         Ok(())
     }
+    /// Whether [`DiskFile::ready`] returns without waiting for the disk, now and for a while. By default it does.
+    fn is_ready(&self) -> bool {
+        true
+    }
 }
 
 /// The most buffers one write takes (`IOV_MAX` on Linux).

@@ -29,7 +29,7 @@ impl Group {
         }
     }
 
-    /// How many records are known to be on the disk. Waits only for a close that is under way.
+    /// How many records are known to be on the disk. Waits for nobody.
     pub(crate) fn synced(&self) -> u64 {
         lock(&self.synced).count
     }
@@ -67,13 +67,20 @@ impl Group {
         result.map(drop)
     }
 
-    /// Calls `f` with the number of records on the disk, to be raised, while nobody syncs or begins to.
+    /// Calls `f` with the number of records on the disk, to be raised, while nobody else syncs or begins to, and with no lock
+    /// held.
     pub(crate) fn alone<T>(&self, f: impl FnOnce(&mut u64) -> T) -> T {
         let mut synced = lock(&self.synced);
         while synced.running {
             synced = self.wait(synced);
         }
-        let result = f(&mut synced.count);
+        synced.running = true;
+        let mut count = synced.count;
+        drop(synced);
+        let result = f(&mut count);
+        let mut synced = lock(&self.synced);
+        synced.count = count;
+        synced.running = false;
         drop(synced);
         self.ended.notify_all();
         result

@@ -53,8 +53,8 @@ pub(crate) enum Wrote {
 ///
 /// All methods can be called from any thread. Readers never wait for a writer.
 //
-// Locks, outer to inner: the group's, `writer`, `written`, the index's slot, the signal's state. Observers are called
-// with none of them.
+// Locks, outer to inner: `writer`, `written`, the index's slot, the signal's state; the group's, with none of them.
+// Observers are called with none of them.
 pub struct Log {
     pub(crate) id: u32,
     pub(crate) namespace: Namespace,
@@ -178,9 +178,11 @@ impl Log {
     }
 
     /// Whether the next append waits for the disk, however it is called: the first one after opening says on the disk
-    /// that the log is being written to, and one on a full disk may have to see to it that nothing of it is there.
+    /// that the log is being written to, one on a full disk may have to see to it that nothing of it is there, and one to
+    /// files that were closed to keep fewer open opens them, and may have to sync and close others.
     pub fn next_append_syncs(&self) -> bool {
-        !self.read_only && self.next_syncs.load(Ordering::Relaxed)
+        let is_open = || self.file.is_ready() && self.index.file.is_ready();
+        !self.read_only && (self.next_syncs.load(Ordering::Relaxed) || !is_open())
     }
 
     /// Appends one record and tells everybody who waits for it.

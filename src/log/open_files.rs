@@ -92,6 +92,7 @@ pub(super) fn open(path: &Path, mode: OpenMode) -> io::Result<Arc<StdFile>> {
         },
         id,
         open: Mutex::new(Some(Arc::new(file))),
+        opening: Mutex::new(()),
         used: AtomicBool::new(true),
         written: AtomicU64::new(0),
         synced: AtomicU64::new(0),
@@ -207,6 +208,8 @@ pub(super) struct StdFile {
     /// By its path it has to be the same file again.
     id: Identity,
     open: Mutex<Option<Arc<File>>>,
+    /// Held by who opens it.
+    opening: Mutex<()>,
     /// Since the pool has looked at it.
     used: AtomicBool,
     /// How many writes have begun, and how many of them are known to be on the disk.
@@ -224,16 +227,24 @@ enum Closing {
 }
 
 impl StdFile {
-    /// The open file. Costs a lock that is held for moments, but when it has to be opened.
-    fn file(&self) -> io::Result<Arc<File>> {
-        let mut open = lock(&self.open);
+    /// The file, if it is open. Costs a lock that is held for moments.
+    fn file_if_open(&self) -> Option<Arc<File>> {
         self.used.store(true, Ordering::Relaxed);
-        if let Some(file) = &*open {
-            return Ok(Arc::clone(file));
+        lock(&self.open).clone()
+    }
+
+    /// The open file. Waits only when it has to be opened.
+    fn file(&self) -> io::Result<Arc<File>> {
+        if let Some(file) = self.file_if_open() {
+            return Ok(file);
         }
         if !may_wait() {
             // To open it takes the disk, and another file may have to be synced first, to be closed.
             return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let _opening = lock(&self.opening);
+        if let Some(file) = self.file_if_open() {
+            return Ok(file); // Somebody else has opened it.
         }
         let file = with_room(|| open_now(&self.path, self.mode))?;
         if Identity::from(&file.metadata()?) != self.id {
@@ -242,8 +253,7 @@ impl StdFile {
             ));
         }
         let file = Arc::new(file);
-        *open = Some(Arc::clone(&file));
-        drop(open);
+        *lock(&self.open) = Some(Arc::clone(&file));
         POOL.opened(self.myself.clone());
         Ok(file)
     }
@@ -256,28 +266,44 @@ impl StdFile {
 
     /// Closes it, unless it is in use, or was written to, or could not be found again.
     fn close(&self) -> Closing {
-        let Ok(mut open) = self.open.try_lock() else {
-            return Closing::InUse;
-        };
-        match &*open {
-            Some(file) if Arc::strong_count(file) == 1 => {}
-            _ => return Closing::InUse,
+        match self.may_close(&lock(&self.open)) {
+            Closing::Closed => {}
+            other => return other,
         }
-        if self.written.load(Ordering::SeqCst) != self.synced.load(Ordering::SeqCst) {
-            return Closing::WrittenTo;
-        }
+        // With no lock held: the disk is asked.
         match std::fs::symlink_metadata(&self.path) {
             Ok(found) if Identity::from(&found) == self.id => {}
             // Renamed, or removed: as long as it is open it goes on.
             _ => return Closing::InUse,
         }
-        *open = None;
-        Closing::Closed
+        let mut open = lock(&self.open);
+        let closing = self.may_close(&open);
+        let closed = match closing {
+            Closing::Closed => open.take(),
+            Closing::InUse | Closing::WrittenTo => None,
+        };
+        drop(open);
+        drop(closed);
+        closing
     }
 
-    /// Returns whether all that was written is on the disk.
+    fn may_close(&self, open: &Option<Arc<File>>) -> Closing {
+        match open {
+            Some(file) if Arc::strong_count(file) == 1 => {}
+            _ => return Closing::InUse,
+        }
+        match self.written.load(Ordering::SeqCst) == self.synced.load(Ordering::SeqCst) {
+            true => Closing::Closed,
+            false => Closing::WrittenTo,
+        }
+    }
+
+    /// Returns whether all that was written is on the disk. Does not open it: whoever calls may be opening another.
     fn sync_to_close(&self) -> bool {
-        match self.sync() {
+        let Some(file) = lock(&self.open).clone() else {
+            return false;
+        };
+        match self.sync(&file) {
             Ok(()) => true,
             Err(e) => {
                 let errno = e.raw_os_error().unwrap_or(libc::EIO);
@@ -287,9 +313,9 @@ impl StdFile {
         }
     }
 
-    fn sync(&self) -> io::Result<()> {
+    fn sync(&self, file: &File) -> io::Result<()> {
         let written = self.written.load(Ordering::SeqCst);
-        self.file()?.sync_data()?;
+        file.sync_data()?;
         self.synced.fetch_max(written, Ordering::SeqCst);
         Ok(())
     }
@@ -347,9 +373,14 @@ impl DiskFile for StdFile {
         self.file().map(drop)
     }
 
+    fn is_ready(&self) -> bool {
+        // It counts as used: so it is not the next one to be closed.
+        self.file_if_open().is_some()
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         match self.lost.swap(0, Ordering::SeqCst) {
-            0 => self.sync(),
+            0 => self.sync(&*self.file()?),
             errno => Err(io::Error::from_raw_os_error(errno)),
         }
     }
@@ -360,6 +391,7 @@ impl DiskFile for StdFile {
 mod tests {
     use super::*;
     use crate::log::disk::{read_exact, write_all};
+    use crate::log::without_waiting;
 
     fn is_open(file: &StdFile) -> bool {
         lock(&file.open).is_some()
@@ -395,6 +427,16 @@ mod tests {
         file.sync_data().unwrap();
         close_all_but(|| is_open(&file));
         assert_eq!(file.len().unwrap(), 5);
+        // Nobody who must not wait opens it, or waits for who does.
+        assert!(is_open(&file) && file.is_ready());
+        close_all_but(|| is_open(&file));
+        assert!(!file.is_ready());
+        let opening = lock(&file.opening);
+        assert!(!file.is_ready());
+        let refused = without_waiting(|| file.read_at(&mut bytes, 0)).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        drop(opening);
+        file.ready().unwrap();
         // Whoever uses it keeps it open.
         let used = file.file().unwrap();
         assert!(matches!(file.close(), Closing::InUse));

@@ -25,6 +25,8 @@ struct State {
     reads: bool,
     /// Only their syncs stand still, and not their writes.
     only_syncs: bool,
+    /// The files of those that are stalled are not open.
+    closed: bool,
     /// There is no room for entries of the index.
     full: bool,
     waiting: usize,
@@ -43,6 +45,12 @@ impl StallingDisk {
 
     pub(crate) fn stall_syncs(&self, namespaces: &[String]) {
         self.0.state.lock().unwrap().only_syncs = true;
+        self.stall(namespaces);
+    }
+
+    /// Their files were closed, and cannot be opened before they go on.
+    pub(crate) fn stall_closed(&self, namespaces: &[String]) {
+        self.0.state.lock().unwrap().closed = true;
         self.stall(namespaces);
     }
 
@@ -78,6 +86,12 @@ impl Stalls {
         let stalled = |state: &mut State| state.namespaces.contains(namespace);
         state = self.changed.wait_while(state, stalled).unwrap();
         state.waiting -= 1;
+    }
+
+    fn is_closed(&self, path: &Path) -> bool {
+        let state = self.state.lock().unwrap();
+        let namespace = path.file_stem().unwrap().to_str().unwrap();
+        state.closed && state.namespaces.contains(namespace)
     }
 
     fn stalls_reads_of(&self, path: &Path) -> bool {
@@ -150,6 +164,17 @@ impl DiskFile for StallingFile {
     fn sync_data(&self) -> io::Result<()> {
         self.2.pass(&self.1);
         self.0.sync_data()
+    }
+
+    fn ready(&self) -> io::Result<()> {
+        if self.2.is_closed(&self.1) {
+            self.2.pass(&self.1);
+        }
+        self.0.ready()
+    }
+
+    fn is_ready(&self) -> bool {
+        !self.2.is_closed(&self.1) && self.0.is_ready()
     }
 }
 

@@ -54,8 +54,9 @@ fn namespaces_whose_disk_stands_still_stop_no_other() {
                 let (fs, fh, reply) = (tree.fs.clone(), *fh, tree.reply("stalled"));
                 threads.call(move || fs.write(fh, round.as_bytes(), PLAIN, reply));
             }
+            // The second round comes behind the first one.
+            disk.wait_for(NAMESPACES);
         }
-        disk.wait_for(NAMESPACES);
         // All six threads go on.
         let append = tree.open("append");
         for _ in 0..6 {
@@ -142,6 +143,48 @@ fn a_sync_that_takes_long_holds_up_no_other_namespace() {
     for _ in 0..8 {
         assert_eq!(tree.wait(), ("stalled", Answer::Done));
     }
+}
+
+/// Every call here is made by one thread. It opened the log's files, and waited for the disk.
+#[test]
+fn regression_the_files_of_a_log_are_opened_by_no_thread_that_serves_the_mount() {
+    let disk = StallingDisk::default();
+    let (tree, files) = stalling(Sync::Never, &disk);
+    let log = tree.storage.log("n0").unwrap();
+    assert!(!log.next_append_syncs());
+    disk.stall_closed(&names()[..1]);
+    assert!(log.next_append_syncs());
+    tree.fs
+        .write(files[0], b"second", PLAIN, tree.reply("stalled"));
+    disk.wait_for(1);
+    assert_eq!(tree.write(files[1], b"other", PLAIN), Answer::Written(5));
+    disk.go_on();
+    assert_eq!(tree.wait(), ("stalled", Answer::Written(6)));
+}
+
+/// Whoever asked how much is on the disk waited for a close that the disk held up.
+#[test]
+fn regression_the_status_waits_for_no_log_that_is_being_closed() {
+    let disk = StallingDisk::default();
+    let (tree, _) = stalling(Sync::Never, &disk);
+    let threads = Threads::new(2);
+    let log = tree.storage.log("n0").unwrap();
+    disk.stall_syncs(&names());
+    let (storage, closed) = (tree.storage.clone(), tree.reply("close"));
+    threads.call(move || {
+        storage.close().unwrap();
+        closed.done();
+    });
+    disk.wait_for(1);
+    let answer = tree.reply("status");
+    threads.call(move || {
+        assert_eq!(log.synced(), Some(0));
+        assert_eq!(log.unsynced().unwrap().0, 1);
+        answer.done();
+    });
+    assert_eq!(tree.wait(), ("status", Answer::Done));
+    disk.go_on();
+    assert_eq!(tree.wait(), ("close", Answer::Done));
 }
 
 #[test]
