@@ -99,6 +99,7 @@ pub use directory::DirEntry;
 // For the program `immuta`.
 #[doc(hidden)]
 pub use json_range::JsonLines;
+pub use later::Asked;
 pub use meta::{DiskSpace, SetAttr};
 pub use opening::{Access, Opened};
 pub use reading::ReadMode;

@@ -171,6 +171,21 @@ fn has_descriptors(thread: u32) -> Option<bool> {
     Some(status(thread, "FDSize:")? > 0)
 }
 
+/// Whether a thread that waits for an answer was killed, or has ended, so that nobody takes the answer. The kernel gives
+/// each thread of a process that any signal kills a SIGKILL of its own.
+pub(super) fn is_killed(thread: u32) -> bool {
+    const KILL: u64 = 1 << (libc::SIGKILL - 1);
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{thread}/status")) else {
+        return false; // It cannot be seen.
+    };
+    let field = |name| {
+        let value = status.lines().find_map(|l| l.strip_prefix(name));
+        value.map_or("", str::trim)
+    };
+    let pending = u64::from_str_radix(field("SigPnd:"), 16);
+    pending.is_ok_and(|signals| signals & KILL != 0) || field("State:").starts_with(['Z', 'X'])
+}
+
 /// A number in `/proc/PID/status`.
 fn status(thread: u32, field: &str) -> Option<u32> {
     let status = with_room(|| std::fs::read_to_string(format!("/proc/{thread}/status"))).ok()?;

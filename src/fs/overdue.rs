@@ -128,6 +128,9 @@ impl<T: Transport> Fs<T> {
         for waiter in self.parked.take_any(|waiter| is_over(waiter.deadline)) {
             waiter.reply.error(Errno::EINTR);
         }
+        for waiter in self.later.take_reads(|waiter| is_over(waiter.deadline)) {
+            waiter.reply.error(Errno::EINTR);
+        }
         for read in self.far_reads.take_any(|read| is_over(read.deadline)) {
             read.reply.error(Errno::EINTR);
         }

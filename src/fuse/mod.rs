@@ -27,7 +27,7 @@ use reply::{
 };
 
 use immuta::fs::errno::Errno;
-use immuta::fs::{Access, Caller, Fs, ReadMode, SetAttr, WriteMode};
+use immuta::fs::{Access, Asked, Caller, Fs, Opened, ReadMode, SetAttr, WriteMode};
 
 /// The largest write in one message: what the kernel sends at most with its default page limit.
 pub(crate) const MAX_WRITE_BYTES: u32 = 1 << 20;
@@ -37,6 +37,15 @@ fn caller(req: &Request) -> Caller {
         thread: req.pid(),
         uid: req.uid(),
         gid: req.gid(),
+    }
+}
+
+/// A question about a node.
+fn asked(req: &Request, ino: INodeNo) -> Asked {
+    Asked {
+        unique: req.unique().0,
+        thread: req.pid(),
+        ino: ino.0,
     }
 }
 
@@ -79,8 +88,9 @@ impl Filesystem for FuseFs {
         };
         let caller = caller(req);
         self.0.ask(
-            parent.0,
+            asked(req, parent),
             move |fs| fs.lookup_by(caller, parent.0, &name),
+            |fs, found| fs.forget(found.ino, 1),
             |found| reply_entry(reply, found),
         );
     }
@@ -89,10 +99,11 @@ impl Filesystem for FuseFs {
         self.0.forget(ino.0, nlookup);
     }
 
-    fn getattr(&self, _req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
+    fn getattr(&self, req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
         self.0.ask(
-            ino.0,
+            asked(req, ino),
             move |fs| fs.getattr(ino.0, fh.map(|fh| fh.0)),
+            |_, _| {},
             |attr| reply_attr(reply, attr),
         );
     }
@@ -167,22 +178,24 @@ impl Filesystem for FuseFs {
         };
         let caller = caller(req);
         let open = move |fs: &Fs<Kernel>| fs.open(caller, ino.0, access);
-        self.0.ask(ino.0, open, move |opened| match opened {
-            Ok(opened) => {
-                let mut flags = FopenFlags::empty();
-                flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.cached);
-                flags.set(FopenFlags::FOPEN_DIRECT_IO, !opened.cached);
-                flags.set(FopenFlags::FOPEN_STREAM, opened.stream);
-                flags.set(FopenFlags::FOPEN_NOFLUSH, !opened.needs_flush);
-                reply.opened(FileHandle(opened.fh), flags);
-            }
-            // The kernel opens a file for itself when a program asks for its attributes (FS_IOC_GETFLAGS). No open(2)
-            // comes without any flag (there is O_LARGEFILE), and the program gets this error: there are none.
-            Err(errno) if flags.0 == 0 && errno == Errno::EACCES => {
-                reply.error(fuser::Errno::ENOTTY);
-            }
-            Err(errno) => reply.error(to_fuser(errno)),
-        });
+        let undo = |fs: &Fs<Kernel>, opened: Opened| fs.release(opened.fh);
+        self.0
+            .ask(asked(req, ino), open, undo, move |opened| match opened {
+                Ok(opened) => {
+                    let mut flags = FopenFlags::empty();
+                    flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.cached);
+                    flags.set(FopenFlags::FOPEN_DIRECT_IO, !opened.cached);
+                    flags.set(FopenFlags::FOPEN_STREAM, opened.stream);
+                    flags.set(FopenFlags::FOPEN_NOFLUSH, !opened.needs_flush);
+                    reply.opened(FileHandle(opened.fh), flags);
+                }
+                // The kernel opens a file for itself when a program asks for its attributes (FS_IOC_GETFLAGS). No open(2)
+                // comes without any flag (there is O_LARGEFILE), and the program gets this error: there are none.
+                Err(errno) if flags.0 == 0 && errno == Errno::EACCES => {
+                    reply.error(fuser::Errno::ENOTTY);
+                }
+                Err(errno) => reply.error(to_fuser(errno)),
+            });
     }
 
     fn read(
@@ -355,26 +368,28 @@ impl Filesystem for FuseFs {
         }
     }
 
-    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+    fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let name = name.as_bytes().to_owned();
         self.0.ask(
-            ino.0,
+            asked(req, ino),
             move |fs| fs.getxattr(ino.0, &name, size),
+            |_, _| {},
             |value| reply_xattr(reply, value),
         );
     }
 
-    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+    fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         self.0.ask(
-            ino.0,
+            asked(req, ino),
             move |fs| fs.listxattr(ino.0, size),
+            |_, _| {},
             |list| reply_xattr(reply, list),
         );
     }
 
     fn lseek(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         _fh: FileHandle,
         offset: i64,
@@ -382,8 +397,9 @@ impl Filesystem for FuseFs {
         reply: ReplyLseek,
     ) {
         self.0.ask(
-            ino.0,
+            asked(req, ino),
             move |fs| fs.seek_data_or_hole(ino.0, offset, whence),
+            |_, _| {},
             |found| match found {
                 Ok(offset) => reply.offset(offset),
                 Err(errno) => reply.error(to_fuser(errno)),

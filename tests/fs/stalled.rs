@@ -1,10 +1,13 @@
 //! While a disk stands still: who waits for it, and who does not.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use immuta::Sync;
 use immuta::fs::errno::Errno;
-use immuta::fs::{Access, Caller};
+use immuta::fs::{Access, Asked, Caller};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
 
 use crate::stall::{StallingDisk, Threads};
 use crate::transport::{Answer, ME, NOW, PLAIN, ROOT, Tree, WAIT, data, me};
@@ -24,6 +27,14 @@ fn open_by(caller: Caller, tree: &Tree, namespace: &str, file: &str, access: Acc
     let namespace = tree.fs.lookup(ROOT, namespace).unwrap().ino;
     let ino = tree.fs.lookup(namespace, file).unwrap().ino;
     tree.fs.open(caller, ino, access).unwrap().fh
+}
+
+fn asked(unique: u64, thread: u32, ino: u64) -> Asked {
+    Asked {
+        unique,
+        thread,
+        ino,
+    }
 }
 
 /// A mount of these namespaces that six threads serve, and a file of each to append to. Each has a record.
@@ -230,8 +241,9 @@ fn a_read_that_waits_for_the_disk_holds_no_thread_that_serves_the_mount() {
     fs.read(log, 4, 0, 100, WAIT, tree.reply("killed"));
     let reply = tree.reply("lookup");
     fs.ask(
-        directory,
+        asked(5, 0, directory),
         move |fs| fs.lookup(directory, "0"),
+        |_, _| {},
         move |found| match found {
             Ok(_) => reply.done(),
             Err(errno) => reply.refuse(errno),
@@ -276,6 +288,67 @@ fn regression_a_crowd_that_waits_for_one_disk_leaves_threads_to_who_waits_for_an
     for _ in 0..1000 {
         assert_eq!(tree.wait(), ("stalled", data(b"first\n")));
     }
+}
+
+// > With `--max-block` a read that has waited so long is EINTR; nothing is lost, and nothing comes twice when it is called again.
+#[test]
+fn regression_the_limit_of_waits_ends_a_read_that_waits_for_the_disk() {
+    let disk = StallingDisk::default();
+    let (tree, _) = stalling(Sync::Never, &disk);
+    let log = open(&tree, "n0", "log", Access::Read);
+    tree.fs.limit_waits(Duration::from_millis(10)).unwrap();
+    disk.stall_reads(&names());
+    tree.fs.read(log, 1, 0, 100, WAIT, tree.reply("limited"));
+    let limited = ("limited", Answer::Refused(Errno::EINTR));
+    assert_eq!(tree.wait(), limited);
+    disk.go_on();
+    assert_eq!(tree.read(log, 0, 100), Some(data(b"first\n")));
+}
+
+/// A process that has been killed, and that nobody has waited for.
+fn killed() -> std::process::Child {
+    let mut child = std::process::Command::new("sleep")
+        .arg("1000")
+        .spawn()
+        .unwrap();
+    child.kill().unwrap();
+    let id = Id::Pid(Pid::from_raw(child.id() as i32));
+    waitid(id, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
+    child
+}
+
+// > Whoever was killed while `stat` or `open` waits for the disk is gone at once; other signals do not end these calls.
+#[test]
+fn a_killed_asker_does_not_wait_for_the_disk_and_what_is_found_for_him_is_undone() {
+    let disk = StallingDisk::default();
+    let (tree, _) = stalling(Sync::Never, &disk);
+    let directory = tree.fs.lookup(ROOT, "n0").unwrap().ino;
+    let mut child = killed();
+    disk.stall_reads(&names());
+    let askers = [(1, child.id(), "killed"), (3, me().thread, "lives")];
+    for (unique, thread, who) in askers {
+        let (answer, undone) = (tree.reply(who), tree.reply("undone"));
+        tree.fs.ask(
+            asked(unique, thread, directory),
+            move |fs| fs.lookup(directory, "0"),
+            move |_, _| undone.done(),
+            move |found| match found {
+                Ok(_) => answer.done(),
+                Err(errno) => answer.refuse(errno),
+            },
+        );
+    }
+    disk.wait_for(2);
+    tree.fs.interrupt(1);
+    tree.fs.interrupt(3);
+    let refused = ("killed", Answer::Refused(Errno::EINTR));
+    assert_eq!(tree.next(), Some(refused));
+    assert_eq!(tree.next(), None);
+    disk.go_on();
+    let mut answers = [tree.wait().0, tree.wait().0];
+    answers.sort_unstable();
+    assert_eq!(answers, ["lives", "undone"]);
+    child.wait().unwrap();
 }
 
 #[test]

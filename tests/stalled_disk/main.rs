@@ -200,6 +200,7 @@ fn sixteen_namespaces_whose_disk_stands_still_stop_no_other() {
 
 // > What is not in memory is read from the disk by threads that are there for it: whoever waits for it holds up nobody
 // > else, and a signal ends a read there, too.
+// > Whoever was killed while `stat` or `open` waits for the disk is gone at once; other signals do not end these calls.
 #[test]
 fn readers_that_wait_for_a_disk_that_stands_still_stop_no_other_and_can_be_killed() {
     let mut stalled = Stalled::new(&["--sync", "never"]);
@@ -214,7 +215,11 @@ fn readers_that_wait_for_a_disk_that_stands_still_stop_no_other_and_can_be_kille
     });
     stalled.others_go_on();
     stalled.others_park_and_wake();
-    let mut goes_on = readers.pop().unwrap();
+    // One for each: of those who look up one name the kernel has all but the first wait in state D.
+    for name in stalled_names() {
+        readers.push(Reader::start("stat", &[&stalled.file(&name, "0")]));
+    }
+    let mut goes_on = Reader::start("cat", &[&stalled.file("n1", "log")]);
     for reader in readers {
         stalled.is_killed("a reader that waits for the disk", reader);
     }
