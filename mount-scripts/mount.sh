@@ -27,7 +27,7 @@ show_how_to() {
     tree=$(quoted "$mountpoint")
     cat <<HOW_TO
 
-  append   echo 'hello' >> $tree/default/append
+  append   echo 'hello' >> $tree/default/log
   follow   tail -f $tree/default/follow
   read     cat $tree/default/0
   new log  mkdir $tree/orders

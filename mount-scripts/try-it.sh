@@ -112,48 +112,62 @@ shown "mount-scripts/mount.sh $logs $mountpoint"
 mount_logs
 shown "cd $mountpoint"
 
-check "echo 'first message' > default/append" ''
-check "echo 'second message' > default/append" ''
-check 'cat default/0' 'first message'
-check 'cat default/count' '2'
-check 'cat default/log' 'first message
-second message'
+check 'mkdir orders' ''
+check "echo 'order 17 paid' >> orders/log" ''
+check "echo 'order 18 paid' >> orders/log" ''
+check 'cat orders/log' 'order 17 paid
+order 18 paid'
+check 'cat orders/0' 'order 17 paid'
+check 'head -n 2 orders/follow' 'order 17 paid
+order 18 paid'
 
-in_background 'tail -f default/follow' "$work/followed"
+check 'mkdir web' ''
+check "echo 'first message' >> web/log" ''
+check "echo 'second message' >> web/log" ''
+check 'cat web/log' 'first message
+second message'
+# On a terminal it prints the two at once, into a file all when it ends.
+in_background 'head -n 3 web/follow' "$work/waited-for-third"
+third=$process
+in_background 'tail -f web/follow' "$work/followed"
 check_printed "$work/followed" 'first message
 second message'
-check "echo 'third message' > default/append" ''
+check "echo 'third message' >> web/log" ''
 check_printed "$work/followed" 'first message
 second message
 third message'
 kill "$process"
+seen=
+check_printed "$work/waited-for-third" 'first message
+second message
+third message'
+until_deadline "$deadline_seconds" has_ended "$third" || die "'head -n 3 web/follow' should have ended after three lines"
 
-check 'mkdir orders' ''
-check "printf 'one\ntwo\nthree\n' | cat > orders/append-lines" ''
-check 'cat orders/count' '3'
-check 'cat orders/1' 'two'
+check "printf 'one\ntwo\nthree\n' > orders/append-lines" ''
+check 'cat orders/count' '5'
+check 'cat orders/3' 'two'
 
-in_background 'cat orders/3' "$work/waited"
-until_deadline "$deadline_seconds" has_open "$process" "$mountpoint/orders/3" ||
-    die "'cat orders/3' should wait for the record, it printed '$(cat "$work/waited")'"
+in_background 'cat orders/5' "$work/waited"
+until_deadline "$deadline_seconds" has_open "$process" "$mountpoint/orders/5" ||
+    die "'cat orders/5' should wait for the record, it printed '$(cat "$work/waited")'"
 if has_ended "$process" || ! printed "$work/waited" ''; then
-    die "'cat orders/3' should wait for the record, it printed '$(cat "$work/waited")'"
+    die "'cat orders/5' should wait for the record, it printed '$(cat "$work/waited")'"
 fi
-check "echo 'four' > orders/append" ''
+check "echo 'four' >> orders/log" ''
 check_printed "$work/waited" 'four'
-until_deadline "$deadline_seconds" has_ended "$process" || die "'cat orders/3' should have ended after its record"
+until_deadline "$deadline_seconds" has_ended "$process" || die "'cat orders/5' should have ended after its record"
 
-check_refused 'rm default/0' 'not permitted'
-check 'cat default/0' 'first message'
+check_refused 'rm web/0' 'not permitted'
+check 'cat web/0' 'first message'
 
 shown "mount-scripts/unmount.sh $mountpoint"
 "$repository/mount-scripts/unmount.sh" "$mountpoint"
 shown "mount-scripts/mount.sh $logs $mountpoint"
 mount_logs >/dev/null
-check 'cat default/log' 'first message
+check 'cat web/log' 'first message
 second message
 third message'
-check 'cat orders/count' '4'
+check 'cat orders/count' '6'
 
 # A daemon that is killed leaves a dead mount, which the next one takes over.
 shown "kill -9 $(daemon_of "$mountpoint")    # immuta-fs"
@@ -161,7 +175,9 @@ kill -9 "$(daemon_of "$mountpoint")"
 until_deadline "$deadline_seconds" is_dead || die "the mount still answers, though its daemon was killed"
 shown "mount-scripts/mount.sh $logs $mountpoint"
 mount_logs >/dev/null
-check 'cat orders/log' 'one
+check 'cat orders/log' 'order 17 paid
+order 18 paid
+one
 two
 three
 four'

@@ -1,4 +1,4 @@
-//! The recipes of docs/recipes.md, run as they stand there.
+//! The recipes of docs/recipes.md, each run alone. tests/documents.rs types them one after another.
 //!
 //! A section's `sh` blocks are one bash script, on a mount of its own: `/mnt/log` is the mount point,
 //! `/var/lib/immuta` the logs directory, the working directory is empty, `immuta` and `immuta-fs` are on the path,
@@ -14,30 +14,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Mount, wait_for};
+use common::{Mount, documents, wait_for};
 
 const RECIPES: &str = include_str!("../docs/recipes.md");
 
 /// The fenced blocks of a section: language, and lines.
 fn blocks(heading: &str) -> Vec<(String, String)> {
-    let mut blocks: Vec<(String, String)> = Vec::new();
-    let (mut inside, mut here) = (false, false);
-    for line in RECIPES.lines() {
-        if let Some(found) = line.strip_prefix("## ")
-            && !inside
-        {
-            here = found == heading;
-        } else if let Some(language) = line.strip_prefix("```") {
-            inside = !inside;
-            if inside && here {
-                blocks.push((language.to_owned(), String::new()));
-            }
-        } else if inside && here {
-            let (_, text) = blocks.last_mut().expect("a block has begun");
-            text.push_str(line);
-            text.push('\n');
-        }
-    }
+    let here = documents::blocks(RECIPES).into_iter();
+    let blocks: Vec<_> = here
+        .filter(|block| block.heading == heading)
+        .map(|block| (block.language, block.text))
+        .collect();
     assert!(!blocks.is_empty(), "docs/recipes.md has no '## {heading}'");
     blocks
 }
@@ -94,14 +81,14 @@ fn run(heading: &str) {
     );
     let out = work.path().join(".out");
     let mut bash = Command::new("setsid")
-        .args(["bash", "-e", "-c", &script])
+        .args(["bash", "-e", "-c", &format!("set -m\n{script}")])
         .current_dir(work.path())
         .env("PATH", path)
         .stdout(fs::File::create(&out).unwrap())
         .spawn()
         .unwrap();
     let status = wait_for(&mut bash, common::DEADLINE);
-    // What a recipe leaves running (`./ship &`) is in its session.
+    // What a recipe that failed leaves running is in its session.
     let _ = Command::new("pkill")
         .args(["-s", &bash.id().to_string()])
         .status();
@@ -139,6 +126,20 @@ fn replay() {
 #[test]
 fn ship_to_another_host() {
     run("Ship to another host");
+}
+
+#[test]
+fn a_copy_that_was_shipped_has_the_times_of_its_arrival() {
+    assert!(RECIPES.contains("The times of the copy are those of its arrival."));
+    let mut mount = Mount::new();
+    mount.append("one");
+    let copy = mount.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    let frames = fs::read(mount.file("frames")).unwrap();
+    common::append(&copy.join("append-frames"), frames).unwrap();
+    let time = |path| fs::metadata(path).unwrap().modified().unwrap();
+    assert!(time(copy.join("0")) > time(mount.file("0")));
+    mount.stop_and_verify();
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{DEADLINE, Mount, Reader, wait};
+use common::{DEADLINE, Mount, Reader, documents, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -190,6 +190,39 @@ fn the_units_are_right() {
             unit.display()
         );
     }
+}
+
+/// `RequiresMountsFor=` would not do: it waits for mount units, and what a service is going to mount is none.
+#[test]
+fn regression_the_recipe_of_a_unit_starts_it_when_the_service_has_mounted() {
+    let recipes = documents::blocks(include_str!("../docs/recipes.md"));
+    let recipe = recipes
+        .iter()
+        .find(|block| block.language == "ini")
+        .unwrap();
+    assert_eq!(recipe.heading, "Log a service");
+    for line in ["Requires=immuta-fs.service", "After=immuta-fs.service"] {
+        assert!(recipe.text.lines().any(|l| l == line), "{recipe:?}");
+    }
+    if Command::new("systemd-analyze")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        return; // There is no systemd here.
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(&units()[0]).unwrap();
+    let text = text.replace("/usr/bin/immuta-fs", env!("CARGO_BIN_EXE_immuta-fs"));
+    fs::write(directory.path().join("immuta-fs.service"), text).unwrap();
+    let web = directory.path().join("web.service");
+    let text = recipe.text.replace("/usr/local/bin/web", "/bin/true");
+    fs::write(&web, text).unwrap();
+    let mut verify = Command::new("systemd-analyze");
+    verify.args(["verify", "--man=no"]).arg(&web);
+    let output = verify.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.is_empty(), "{said}");
 }
 
 #[test]

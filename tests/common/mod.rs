@@ -11,7 +11,9 @@
 )] // Each test uses its part of it.
 
 mod disk;
+pub mod documents;
 pub mod files;
+pub mod machine;
 mod mount;
 mod programs;
 pub mod users;
