@@ -40,12 +40,18 @@ fn a_log_whose_format_cannot_be_told_names_the_option_that_decides() {
     let d = dir.str();
     let both = [1u64, 16, 8, 0].map(u64::to_le_bytes).concat();
     fs::write(dir.file("both.log"), &both).expect("written");
-    let why = "immuta: cannot tell the format of 'both': it could be count8 with 1 record or count16 with 1 record \
-               (no byte was changed; name the format with --assume-format)\n";
+    let why = "immuta: cannot tell the format of 'both': it could be count8 with 1 record or count16 with 1 record, and \
+               its bytes do not tell which (no byte was changed; 'immuta cat LOGS_DIR both --assume-format count8' shows it as count8; \
+               name the right format with --assume-format)\n";
     for command in ["stat", "cat", "verify", "append", "repair"] {
         let (status, _, err) = said(&[command, d, "both"]);
         assert_eq!((status, &*err), (Some(1), why), "{command}");
     }
+    // The way out that the message names.
+    assert_eq!(
+        prints(&["cat", d, "both", "--assume-format", "count8"]),
+        "\u{8}\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\n"
+    );
     assert_eq!(
         prints(&["stat", d, "both", "--assume-format", "count16"]),
         "both: 1 records, 32 bytes, format count16, 1 indexed later\n"

@@ -1,20 +1,25 @@
 //! Telling a log's format from its bytes, where no index of ours says it.
 //!
-//! Nothing is guessed. Each format is tried as an explanation of the file; the one that explains it to its
-//! last byte is the log's, unless another one does so too, or would if the log's writer had been stopped in
-//! the middle. Whoever knows better says so with
-//! [`Options::assume_format`](super::Options::assume_format), which decides where this does not.
+//! Each format is tried as an explanation of the file. Where more than one explains it, what speaks for each is weighed
+//! (`evidence`); a log stays unclear where that leaves a doubt. `docs/format.md` has the rule, and the odds of each line.
+//! [`Options::assume_format`](super::Options::assume_format) decides wherever more than one format explains the file.
 
 use std::io;
 
 use super::Format;
 use super::disk::{self, DiskFile};
-use super::format::{Header, MAX_HEADER_BYTES, SIZE_FIELD_BYTES, decode_length, u64_at};
+use super::evidence::{apart, are_like, size_at};
+use super::format::{Header, MAX_HEADER_BYTES, SIZE_FIELD_BYTES};
 use super::walk::WINDOW_BYTES;
 use super::window::Window;
 
+#[cfg(test)]
+mod odds;
+
 /// How often a header is read again that a writer changes under the reader.
 const HEADER_READS: u32 = 100;
+/// A count below this is right by chance too often to prove anything.
+const FEW: u64 = 8;
 
 /// The header of a log, as its writer wrote it: a read may run into a write of its bytes, and see a part of each. So it is
 /// read until two reads agree.
@@ -43,6 +48,9 @@ pub(crate) fn read_header(file: &dyn DiskFile, format: Format) -> io::Result<Hea
 pub(crate) enum Verdict {
     /// It is this one.
     Is(Format),
+    /// It is the first one: what speaks for it outweighs what speaks for the others, which also explain the file to its
+    /// last byte.
+    Weighed(Format, Vec<Format>),
     /// No byte tells: there is none, or only a part of a header with no record in it.
     Nothing,
     /// It could be any of these, with so many records; or, if there are none here, it is whole in no format.
@@ -98,54 +106,108 @@ pub(crate) fn detect(file: &dyn DiskFile, length: u64) -> io::Result<Verdict> {
     for format in Format::ALL {
         trials.push(attempt(file, length, format, &head[..have])?);
     }
-    Ok(judge(&trials))
+    judge(file, length, &trials)
 }
 
-fn judge(trials: &[Trial]) -> Verdict {
-    let of = |fit| move |trial: &&Trial| trial.fit == fit;
-    let unclear = |could_be: &mut dyn Iterator<Item = &Trial>| {
-        Verdict::Unclear(could_be.map(|t| (t.format, t.records)).collect())
-    };
-    let strong = |trial: &&Trial| match trial.fit {
-        Fit::Whole => true,
-        // Nothing counted explains nothing, but where it is just what a first append leaves that was stopped
-        // before the count.
-        Fit::Uncounted => trial.records > 0 || trial.format == Format::Count16 || trial.whole == 1,
-        Fit::Torn | Fit::No => false,
-    };
-    let mut whole = trials.iter().filter(of(Fit::Whole));
-    match (whole.next(), whole.next()) {
-        (Some(_), Some(_)) => return unclear(&mut trials.iter().filter(of(Fit::Whole))),
-        (Some(only), None) => {
-            return if trials.iter().filter(strong).count() == 1 {
-                Verdict::Is(only.format)
-            } else {
-                unclear(&mut trials.iter().filter(strong))
-            };
+fn judge(file: &dyn DiskFile, length: u64, trials: &[Trial]) -> io::Result<Verdict> {
+    let mut candidates: Vec<&Trial> = trials.iter().filter(|t| t.fit == Fit::Whole).collect();
+    if candidates.is_empty() {
+        candidates = trials.iter().filter(|t| stopped(t, trials)).collect();
+        if candidates.len() != 1 {
+            let counted = |t: &&Trial| matches!(t.fit, Fit::Uncounted | Fit::Torn);
+            return Ok(unclear(trials.iter().filter(counted)));
         }
-        (None, _) => {}
     }
-    // Nothing explains the last byte: a writer was stopped. Then what is counted has to be there, and has to
-    // explain more of the file than any other format does that is not at odds with its own count.
-    let rivals = |trial: &Trial| {
-        let at_odds = |other: &Trial| other.fit == Fit::No && other.format != Format::Bare;
-        let format = trial.format;
-        trials
+    let mut winners = Vec::new();
+    for candidate in &candidates {
+        let others = trials.iter().filter(|t| t.format != candidate.format);
+        let rivals: Vec<&Trial> = others.filter(|t| is_rival(candidate, t)).collect();
+        let mut wins = true;
+        for rival in &rivals {
+            wins = wins && outweighs(file, length, candidate, rival)?;
+        }
+        if wins {
+            let to_the_end = |t: &&&Trial| matches!(t.fit, Fit::Whole | Fit::Uncounted);
+            let rivals = rivals.iter().filter(to_the_end).map(|t| t.format);
+            winners.push((candidate.format, rivals.collect::<Vec<_>>()));
+        }
+    }
+    Ok(match &winners[..] {
+        [(format, rivals)] if rivals.is_empty() => Verdict::Is(*format),
+        [(format, rivals)] => Verdict::Weighed(*format, rivals.clone()),
+        _ => unclear(trials.iter().filter(|t| {
+            let mut fits = candidates.iter();
+            fits.any(|candidate| candidate.format == t.format || is_rival(candidate, t))
+        })),
+    })
+}
+
+fn unclear<'a>(could_be: impl Iterator<Item = &'a Trial>) -> Verdict {
+    Verdict::Unclear(could_be.map(|t| (t.format, t.records)).collect())
+}
+
+/// Whether `trial` explains a file that no format explains to its last byte, since its writer was stopped. What is
+/// counted has to be there, and has to explain more of the file than any other format does that is not at odds with its
+/// own count.
+fn stopped(trial: &Trial, trials: &[Trial]) -> bool {
+    let at_odds = |other: &Trial| other.fit == Fit::No && other.format != Format::Bare;
+    matches!(trial.fit, Fit::Uncounted | Fit::Torn)
+        && trials
             .iter()
-            .filter(move |other| other.format != format && !at_odds(other))
-    };
-    let stopped = |trial: &&Trial| {
-        matches!(trial.fit, Fit::Uncounted | Fit::Torn)
-            && rivals(trial).all(|other| other.reach <= trial.counted_end)
-    };
-    let mut candidates = trials.iter().filter(stopped);
-    match (candidates.next(), candidates.next()) {
-        (Some(only), None) => Verdict::Is(only.format),
-        _ => {
-            let counted = |trial: &&Trial| matches!(trial.fit, Fit::Uncounted | Fit::Torn);
-            unclear(&mut trials.iter().filter(counted))
+            .filter(|other| other.format != trial.format && !at_odds(other))
+            .all(|other| other.reach <= trial.counted_end)
+}
+
+/// Whether `other` explains the file, too, well enough to be weighed against `candidate`.
+fn is_rival(candidate: &Trial, other: &Trial) -> bool {
+    let whole = candidate.fit == Fit::Whole;
+    match other.fit {
+        Fit::Whole => true,
+        // A count of 0 proves nothing, unless the file is what a first append leaves that stops before it writes the count.
+        Fit::Uncounted if whole => {
+            other.records > 0 || other.format == Format::Count16 || other.whole == 1
+        }
+        Fit::Torn if whole => candidate.format == Format::Bare || other.records >= FEW,
+        Fit::Uncounted | Fit::Torn => true,
+        // A bare log with a torn tail.
+        Fit::No => {
+            other.format == Format::Bare
+                && (candidate.reach == other.reach
+                    || candidate.records < FEW && other.whole >= 2 * FEW)
         }
     }
+}
+
+/// Whether more speaks for `candidate` than for `rival`, and leaves no doubt.
+fn outweighs(
+    file: &dyn DiskFile,
+    length: u64,
+    candidate: &Trial,
+    rival: &Trial,
+) -> io::Result<bool> {
+    let apart = apart(file, length, [candidate.format, rival.format])?;
+    // The second witness counts as one record more.
+    let witness = |t: &Trial| u64::from(t.format == Format::Count16 && t.records > 0);
+    let ours = apart.own[0].records + witness(candidate);
+    let theirs = apart.own[1].records + witness(rival);
+    let far_more = |more: u64, less: u64| more >= 2 * FEW && more >= 2 * less;
+    let enough = candidate.records >= FEW || candidate.fit != Fit::Whole;
+    Ok(match (candidate.format, rival.format, apart.meet) {
+        (Format::Bare, ..) => match rival.fit {
+            Fit::Torn => ours > theirs,
+            // A stopped writer leaves few records uncounted.
+            Fit::Uncounted => {
+                let uncounted = rival.whole - rival.records;
+                rival.records < FEW && uncounted >= FEW && far_more(ours, theirs)
+            }
+            Fit::Whole | Fit::No => false,
+        },
+        (_, Format::Bare, None) => !far_more(theirs, ours),
+        (Format::Count8, Format::Bare, Some(meet)) => {
+            enough && ours >= theirs.max(1) && are_like(apart.own[0], file, length, meet, FEW - 1)?
+        }
+        _ => enough && ours >= theirs.max(1),
+    })
 }
 
 /// Goes along the file as a log of `format`.
@@ -170,11 +232,7 @@ fn attempt(file: &dyn DiskFile, length: u64, format: Format, head: &[u8]) -> io:
     // Where the last counted record is; the second witness of `count16`.
     let mut last_index = 0;
     let mut window = Window::new(file, WINDOW_BYTES);
-    while length - trial.reach >= SIZE_FIELD_BYTES {
-        let field = window.get(trial.reach, 8)?;
-        let room = length - trial.reach - SIZE_FIELD_BYTES;
-        let size = decode_length(u64_at(field, 0).to_le_bytes()).filter(|size| *size <= room);
-        let Some(size) = size else { break };
+    while let Some(size) = size_at(&mut window, trial.reach, length)? {
         let index = trial.reach;
         trial.whole += 1;
         trial.reach += SIZE_FIELD_BYTES + size;
@@ -353,6 +411,71 @@ mod tests {
         assert_eq!(
             of(&aligned),
             Verdict::Unclear(vec![(Format::Bare, 15), (Format::Count8, 16)])
+        );
+    }
+
+    /// 18 records of 10 bytes: as `bare`, the first size is 18, behind which the second record starts.
+    #[test]
+    fn regression_a_counted_log_that_is_also_whole_as_bare_is_opened_by_its_count() {
+        let eighteen: Vec<&[u8]> = vec![b"ten bytes\n"; 18];
+        let bytes = log(Format::Count8, 18, &eighteen);
+        let over_bare = |format| Verdict::Weighed(format, vec![Format::Bare]);
+        assert_eq!(of(&bytes), over_bare(Format::Count8));
+        // The first size of `bare` is then that of what lies before the first record, or of it and of that record.
+        for count in [8, 26] {
+            let some: Vec<&[u8]> = vec![b"ten bytes\n"; count];
+            let bytes = log(Format::Count16, count, &some);
+            assert_eq!(of(&bytes), over_bare(Format::Count16));
+        }
+    }
+
+    #[test]
+    fn a_count_that_is_right_by_chance_proves_nothing() {
+        // A bare log of 18 records of 18 bytes, each with a size in front of a text.
+        let framed = [&10u64.to_le_bytes()[..], b"ten bytes\n"].concat();
+        let bytes = log(Format::Bare, 0, &[&framed[..]; 18]);
+        let could_be = vec![(Format::Bare, 18), (Format::Count8, 18)];
+        assert_eq!(of(&bytes), Verdict::Unclear(could_be));
+        // The same of all sizes; behind the count there is a record of ten bytes, and then others that hold records.
+        let text = [&8u64.to_le_bytes()[..], b"a longer text"].concat();
+        let mut records: Vec<&[u8]> = vec![&framed, &text];
+        records.resize(18, b"text");
+        let could_be = vec![(Format::Bare, 18), (Format::Count8, 18)];
+        let bytes = log(Format::Bare, 0, &records);
+        assert_eq!(of(&bytes), Verdict::Unclear(could_be));
+        // Records without a byte are found in any zeros.
+        let zeros: Vec<&[u8]> = vec![&[0; 16]; 15];
+        let could_be = vec![(Format::Bare, 15), (Format::Count8, 16)];
+        assert_eq!(
+            of(&log(Format::Bare, 0, &zeros)),
+            Verdict::Unclear(could_be)
+        );
+    }
+
+    /// The second record starts one byte into the size that `count8` reads: 'a' and 1 are 353.
+    #[test]
+    fn regression_a_bare_log_of_single_bytes_is_not_taken_for_a_few_counted_ones() {
+        let bare = |records| log(Format::Bare, 0, &vec![&b"a"[..]; records]);
+        let could_be = |uncounted| match of(&bare(uncounted)) {
+            Verdict::Unclear(could_be) => could_be,
+            other => panic!("{other:?}"),
+        };
+        let one = vec![(Format::Bare, 41), (Format::Count8, 1)];
+        assert_eq!(could_be(41), one, "one record of 353 bytes");
+        assert_eq!(
+            could_be(48)[0],
+            (Format::Bare, 48),
+            "and seven that are not counted"
+        );
+        assert_eq!(
+            of(&bare(49)),
+            Verdict::Weighed(Format::Bare, vec![Format::Count8])
+        );
+        // Torn where `count8` ends.
+        let bytes = log(Format::Bare, 0, &[&b"c"[..]; 42]);
+        assert_eq!(
+            of(&bytes[..16 + 355]),
+            Verdict::Unclear(vec![(Format::Bare, 41), (Format::Count8, 1)])
         );
     }
 

@@ -98,8 +98,8 @@ pub enum Error {
         /// What is wrong there, and the way out where there is one.
         what: String,
     },
-    /// The log has no index of ours, and its bytes alone do not say which format it is in. No byte of it was
-    /// changed.
+    /// The log has no index of ours, and its bytes alone do not say which format it is in: they fit none, or too little
+    /// tells the formats apart that they fit. No byte of it was changed.
     /// [`Options::assume_format`](super::Options::assume_format) decides.
     UnclearFormat {
         /// The namespace.
@@ -223,15 +223,27 @@ impl fmt::Display for Error {
                 could_be,
             } => {
                 write!(f, "cannot tell the format of '{namespace}': ")?;
-                if could_be.is_empty() {
-                    f.write_str("it is whole in none of bare, count8, count16")?;
-                }
+                let Some((first, _)) = could_be.first() else {
+                    return f.write_str(
+                        "it is whole in none of bare, count8, count16 (no byte was changed; name the format with \
+                         --assume-format)",
+                    );
+                };
                 for (at, (format, records)) in could_be.iter().enumerate() {
                     let between = if at == 0 { "it could be " } else { " or " };
                     let s = if *records == 1 { "" } else { "s" };
                     write!(f, "{between}{format} with {records} record{s}")?;
                 }
-                f.write_str(" (no byte was changed; name the format with --assume-format)")
+                let unproved = if could_be.len() == 1 {
+                    "prove it"
+                } else {
+                    "tell which"
+                };
+                write!(
+                    f,
+                    ", and its bytes do not {unproved} (no byte was changed; 'immuta cat LOGS_DIR {namespace} --assume-format \
+                     {first}' shows it as {first}; name the right format with --assume-format)"
+                )
             }
             Error::Input { source } => write!(
                 f,

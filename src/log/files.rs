@@ -94,6 +94,8 @@ fn format_of(
             Ok(Format::Bare)
         }
         (Verdict::Is(format), Some(_)) => Ok(format),
+        (Verdict::Weighed(_, others), Some(format)) if others.contains(&format) => Ok(format),
+        (Verdict::Weighed(format, _), _) => Ok(format),
         (_, Some(format)) => Ok(format),
         (Verdict::Nothing, None) => Ok(options.format),
         (Verdict::Unclear(could_be), None) => Err(Error::UnclearFormat {

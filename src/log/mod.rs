@@ -10,7 +10,7 @@
 //! does so at an interval. Readers use `scan` for entries and `run`s of records, `search` to find one by text offset or
 //! time, `stream` to follow; `refresh` is for those in another process. `recovery` opens a log whatever has
 //! happened to it, watched in its `progress`, and says its `outcome`: a `survey` decides what is kept, by a `walk` along it where it must;
-//! `detect` tells a log's format where no index does, once `files` has found them; `repair` is the way out of what they refuse, and `save`
+//! `detect` tells a log's format where no index does, by the `evidence`, once `files` has found them; `repair` is the way out of what they refuse, and `save`
 //! keeps what they cut. `verify` looks at every byte. `sync` names the locks. `storage` is the directory, with its `lock`, the `logs` that are open, what it takes
 //! to `create` a log and to `open_all` that are there, and the logs that `others` make, remove and replace.
 
@@ -20,6 +20,7 @@ mod create;
 mod detect;
 mod disk;
 mod error;
+mod evidence;
 mod files;
 mod format;
 mod group;

@@ -101,10 +101,10 @@ impl Options {
         self
     }
 
-    /// The format of a log whose format can be told neither by its index nor by its bytes, and that is
-    /// therefore refused with [`Error::UnclearFormat`](super::Error::UnclearFormat). A log whose format can
-    /// be told is opened in that one all the same, so that the option does no harm to the other logs of a
-    /// directory.
+    /// The format of a log that has no index and whose bytes fit more than one format, or none. Without this option such a
+    /// log is refused with [`Error::UnclearFormat`](super::Error::UnclearFormat), unless far more speaks for one format
+    /// than for the others. A log whose bytes fit one format only is opened in that one all the same, so that the option
+    /// does no harm to the other logs of a directory.
     #[must_use]
     pub fn assume_format(mut self, format: Format) -> Self {
         self.assume_format = Some(format);

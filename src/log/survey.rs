@@ -220,22 +220,26 @@ impl Survey<'_> {
         if !knows || base.count > 0 || self.repair || self.knows_first_record(length)? {
             return Ok(());
         }
-        match detect(self.log, length).map_err(|e| self.log_error(e))? {
-            Verdict::Is(format) if format != self.format && length > MAX_HEADER_BYTES as u64 => {
-                Err(Error::Damaged {
-                    namespace: self.namespace.to_string(),
-                    record: None,
-                    offset: 0,
-                    what: format!(
-                        "it is a whole {format} log, but its index is that of a {} one (no byte was changed; remove '{}' if it \
-                     belongs to another log)",
-                        self.format,
-                        self.index_path.display()
-                    ),
-                })
-            }
-            _ => Ok(()),
+        let (format, others) = match detect(self.log, length).map_err(|e| self.log_error(e))? {
+            Verdict::Is(format) => (format, Vec::new()),
+            Verdict::Weighed(format, others) => (format, others),
+            Verdict::Nothing | Verdict::Unclear(_) => return Ok(()),
+        };
+        let fits = format == self.format || others.contains(&self.format);
+        if fits || length <= MAX_HEADER_BYTES as u64 {
+            return Ok(());
         }
+        Err(Error::Damaged {
+            namespace: self.namespace.to_string(),
+            record: None,
+            offset: 0,
+            what: format!(
+                "it is a whole {format} log, but its index is that of a {} one (no byte was changed; remove '{}' if it \
+                 belongs to another log)",
+                self.format,
+                self.index_path.display()
+            ),
+        })
     }
 
     /// Whether the first record of the log, one with bytes, is the one that the index has: then it is this log's, of
