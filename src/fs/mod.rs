@@ -3,7 +3,8 @@
 //!
 //! [`tree`] says which files there are, in a `namespace`; `meta` answers what is asked about them, with each one's
 //! `attr`, `checked` what is there of one whose log is still being checked, `directory` lists them, `opening` says who may
-//! open what, and `handle` is what an open file remembers; a `second_open` by one process gets an inode of its own.
+//! open what, and `handle` is what an open file remembers; a `second_open` by one process gets an inode of its own, and
+//! `looks` at the descriptors of a process that closes are few.
 //! `reading` and `writing` move the bytes: records as a [`view`], from a `start` on, or as `json_lines`, whose
 //! `offsets` are known as far as somebody has come, and which a thread goes on to `measure`; [`lines`] and [`frames`]
 //! out of writes, and `receipts` for them; a `spool` between an open and its close, and the `storing` of it; a `budget` of the memory
@@ -34,6 +35,7 @@ mod json_lines;
 mod json_range;
 mod later;
 pub mod lines;
+mod looks;
 mod measure;
 mod meta;
 mod metrics;
@@ -82,6 +84,7 @@ use durable::Line;
 use errno::Errno;
 use handle::{Handle, Handles, lock};
 use later::Later;
+use looks::Looks;
 use measure::{FarRead, Measuring};
 use namespace::Namespace;
 use overdue::Overdue;
@@ -145,6 +148,7 @@ pub struct Fs<T: Transport> {
     namespaces: RwLock<HashMap<u32, Arc<Namespace>>>,
     handles: Handles,
     second_opens: SecondOpens,
+    looks: Looks<T>,
     snapshots: Snapshots,
     directories: Directories,
     /// Reads, and pollers by the number of their open file.
@@ -235,6 +239,7 @@ impl<T: Transport> Fs<T> {
             namespaces: RwLock::new(namespaces),
             handles: Handles::default(),
             second_opens: SecondOpens::default(),
+            looks: Looks::default(),
             snapshots: Snapshots::default(),
             directories: Directories::default(),
             parked: Parked::default(),
@@ -452,5 +457,6 @@ impl<T: Transport> Drop for Fs<T> {
         self.storers.close();
         self.later.threads.close();
         self.helpers.close();
+        self.looks.threads.close();
     }
 }

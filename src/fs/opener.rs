@@ -14,7 +14,8 @@ use crate::log::with_room;
 const PF_EXITING: u64 = 0x4;
 const PF_SIGNALED: u64 = 0x400;
 
-/// So many descriptors of a process are looked at, each time that it closes a file with something unfinished in it.
+/// So many descriptors of a process are looked at, each time that it closes a file with something unfinished in it. How
+/// many processes are looked at at the same time is bounded in [`looks`](super::looks).
 const MOST_DESCRIPTORS: usize = 4096;
 
 /// The process that opened a file, told from the ones that inherited it. The kernel names threads, so another

@@ -104,7 +104,7 @@ impl<T: Transport> Fs<T> {
             Node::File(_, file) if access.writes() => self.input(
                 &namespace,
                 caller,
-                Opener::new(caller.thread, ino),
+                Arc::new(Opener::new(caller.thread, ino)),
                 file.kind,
             )?,
             _ => None,
@@ -185,7 +185,7 @@ impl<T: Transport> Fs<T> {
         &self,
         namespace: &Namespace,
         caller: Caller,
-        opener: Opener,
+        opener: Arc<Opener>,
         kind: Kind,
     ) -> Result<Option<Input>, Errno> {
         let waiting = || self.budget.waiting(caller.uid);
@@ -193,9 +193,8 @@ impl<T: Transport> Fs<T> {
             Kind::Append => Some(Input::Writes {
                 before: AtomicU64::new(0),
             }),
-            Kind::Log => Some(Input::lines(Arc::new(opener), kind, waiting())),
+            Kind::Log => Some(Input::lines(opener, kind, waiting())),
             Kind::AppendLines | Kind::AppendFrames => {
-                let opener = Arc::new(opener);
                 self.second_opens.open(&opener)?;
                 Some(match kind {
                     Kind::AppendFrames => Input::frames(opener, waiting()),

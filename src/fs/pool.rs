@@ -16,10 +16,10 @@ use super::handle::lock;
 /// A thread without work ends after this long: what comes often does not begin one each time.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// So many jobs of one namespace are done at the same time.
+/// So many jobs of one namespace, or of one user, are done at the same time.
 const MOST_OF_ONE: usize = 8;
 
-/// The namespace that a job is about; `None`: the mount, or the directory of the logs.
+/// The namespace that a job is about; `None`: the mount, or the directory of the logs. Of [looks](super::looks): the user.
 pub(super) type About = Option<u32>;
 
 pub(super) type Job = Box<dyn FnOnce() + Send>;

@@ -33,7 +33,7 @@ const MEMORY_BYTES: usize = 64 << 10;
 /// What was written to an open `append-file`.
 #[derive(Debug)]
 pub(super) struct Spool {
-    opener: Opener,
+    opener: Arc<Opener>,
     state: Mutex<State>,
 }
 
@@ -74,7 +74,7 @@ impl Spool {
     /// # Errors
     /// `EOPNOTSUPP` for a process that cannot be seen in `/proc`: nobody could tell whether it was killed. `EMFILE` or
     /// `ENFILE` when that cannot be looked up for want of a descriptor.
-    pub(super) fn new(opener: Opener, dir: &Path) -> Result<Spool, Errno> {
+    pub(super) fn new(opener: Arc<Opener>, dir: &Path) -> Result<Spool, Errno> {
         if !opener.resolve() {
             return Err(match File::open("/proc/self/status") {
                 Err(e) if is_out_of_descriptors(&e) => errno_of(&e),
@@ -90,6 +90,11 @@ impl Spool {
                 opener_has_it: true,
             })),
         })
+    }
+
+    /// Who opened it.
+    pub(super) fn opener(&self) -> &Arc<Opener> {
+        &self.opener
     }
 
     /// Takes the bytes of one write, behind those of the one before.
@@ -134,8 +139,8 @@ impl Spool {
         }
     }
 
-    /// A thread closes a descriptor of the file.
-    fn closed_by(&self, thread: u32, namespace: &Log) -> Verdict {
+    /// A thread closes a descriptor of the file; it is not the last one of the process that opened it, if that `goes_on`.
+    fn closed_by(&self, thread: u32, goes_on: Option<bool>, namespace: &Log) -> Verdict {
         let is_opener = self.opener.is(thread);
         let mut state = lock(&self.state);
         let unclosed = match &mut *state {
@@ -150,7 +155,7 @@ impl Spool {
         }
         let is_last = match closer(thread) {
             // Where nobody can tell, the record is whole at the last close, at the latest.
-            Closer::Lives => self.opener.holds_another(thread) == Some(false),
+            Closer::Lives => goes_on == Some(false),
             Closer::Exits => true,
             killed @ (Closer::Killed(_) | Closer::Hidden) => {
                 tell_abandoned(namespace, killed, unclosed.bytes);
@@ -316,11 +321,14 @@ impl<T: Transport> Fs<T> {
     pub(super) fn close_spool(
         &self,
         caller: Caller,
+        goes_on: Option<bool>,
         handle: &Arc<Handle>,
-        spool: &Spool,
         reply: T::Done,
     ) {
-        match spool.closed_by(caller.thread, &handle.namespace.log) {
+        let Some(Input::File(spool)) = &handle.input else {
+            return reply.done();
+        };
+        match spool.closed_by(caller.thread, goes_on, &handle.namespace.log) {
             Verdict::Wait => reply.done(),
             Verdict::Refuse(errno) => reply.error(errno),
             Verdict::Store(unclosed) => self.store_spooled(handle, unclosed, Some(reply)),

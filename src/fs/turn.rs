@@ -287,11 +287,17 @@ impl<T: Transport> Fs<T> {
     /// Has something done that needs no turn and may wait, for the disk or for `/proc`, by a thread of a pool. `about`: the
     /// id of the namespace; `None`: the mount. If whoever calls may wait, it is done at once.
     pub fn apart(&self, about: Option<u32>, job: impl FnOnce(&Fs<T>) + Send + 'static) {
-        match self.myself.upgrade() {
-            Some(fs) if self.places.are_limited() => {
-                self.helpers.run(about, Box::new(move || job(&fs)));
-            }
-            _ => job(self),
+        match self.may_not_wait() {
+            Some(fs) => self.helpers.run(about, Box::new(move || job(&fs))),
+            None => job(self),
         }
+    }
+
+    /// For a thread of a pool, if the thread that calls may serve the mount.
+    pub(super) fn may_not_wait(&self) -> Option<Arc<Fs<T>>> {
+        self.places
+            .are_limited()
+            .then(|| self.myself.upgrade())
+            .flatten()
     }
 }

@@ -8,7 +8,6 @@ use super::errno::Errno;
 use super::frames::{Frames, Refused};
 use super::handle::{Handle, Input, lock};
 use super::lines::Lines;
-use super::opener::Opener;
 use super::tree::Kind;
 use super::turn::Takes;
 use super::{Caller, DoneReply, Fs, Namespace, PoisonError, Transport, WriteReply};
@@ -199,26 +198,34 @@ impl<T: Transport> Fs<T> {
             Err(_) if self.snapshots.get(fh).is_some() => return reply.done(),
             Err(errno) => return reply.error(errno),
         };
-        match &handle.input {
+        let opener = match &handle.input {
             // Somebody else's write may hold it, and wait for the disk.
-            Some(Input::Lines { lines, .. }) if has_no_partial(lines) => reply.done(),
-            Some(Input::Frames { frames, .. }) if has_no_unfinished(frames) => reply.done(),
-            Some(Input::Lines { .. } | Input::Frames { .. } | Input::File(_)) => {
-                let about = Some(handle.namespace.id());
-                self.apart(about, move |fs| fs.flush_apart(caller, &handle, reply));
-            }
-            Some(Input::Writes { .. }) | None => reply.done(),
-        }
+            Some(Input::Lines { lines, .. }) if has_no_partial(lines) => return reply.done(),
+            Some(Input::Frames { frames, .. }) if has_no_unfinished(frames) => return reply.done(),
+            Some(Input::Lines { opener, .. } | Input::Frames { opener, .. }) => opener,
+            Some(Input::File(spool)) => spool.opener(),
+            Some(Input::Writes { .. }) | None => return reply.done(),
+        };
+        self.look_at_descriptors(caller, Arc::clone(opener), move |fs, goes_on| {
+            // Another thread: this one is not to wait for the disk.
+            fs.apart(Some(handle.namespace.id()), move |fs| {
+                fs.flush_knowing(caller, goes_on, &handle, reply);
+            });
+        });
     }
 
-    /// Looks in `/proc` whether it is the end of what has been written, and may wait for the disk.
-    fn flush_apart(&self, caller: Caller, handle: &Arc<Handle>, reply: T::Done) {
-        let is_last = |opener: &Opener| {
-            opener.is(caller.thread) && opener.holds_another(caller.thread) != Some(true)
-        };
+    /// Ends what has been written, unless it goes on: the process that opened the file has another descriptor of it, or has
+    /// not closed one. `None`: nobody can tell. May wait for the disk.
+    fn flush_knowing(
+        &self,
+        caller: Caller,
+        goes_on: Option<bool>,
+        handle: &Arc<Handle>,
+        reply: T::Done,
+    ) {
         match &handle.input {
-            Some(Input::Lines { lines, opener, .. })
-                if lock(lines).has_partial() && is_last(opener) =>
+            Some(Input::Lines { lines, .. })
+                if goes_on != Some(true) && lock(lines).has_partial() =>
             {
                 let finished = handle.clone();
                 self.in_turn(&handle.namespace, move |fs| match fs.finish(&finished) {
@@ -236,12 +243,12 @@ impl<T: Transport> Fs<T> {
                 });
             }
             // It waits on: a process that inherited the file may have its end.
-            Some(Input::Frames { frames, opener })
-                if lock(frames).unfinished().is_some() && is_last(opener) =>
+            Some(Input::Frames { frames, .. })
+                if goes_on != Some(true) && lock(frames).unfinished().is_some() =>
             {
                 reply.error(Errno::EINVAL);
             }
-            Some(Input::File(spool)) => self.close_spool(caller, handle, spool, reply),
+            Some(Input::File(_)) => self.close_spool(caller, goes_on, handle, reply),
             _ => reply.done(),
         }
     }
