@@ -175,17 +175,45 @@ want_fusermount() {
 
 # --- the program -----------------------------------------------------------------------------------------------
 
+# The version of Rust that Cargo.toml asks for: '1.91'.
+needed_rust() { sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' "$repository/Cargo.toml"; }
+
+# The version of Rust that cargo would build with: '1.63.0'.
+found_rust() { (cd "$repository" && "${RUSTC:-rustc}" --version 2>/dev/null) | sed -n 's/^rustc \([0-9.]*\).*/\1/p'; }
+
+# is_older VERSION VERSION: by the first two numbers of each.
+is_older() (
+    first=${1#*.}
+    second=${2#*.}
+    [ "${1%%.*}" -lt "${2%%.*}" ] || { [ "${1%%.*}" -eq "${2%%.*}" ] && [ "${first%%.*}" -lt "${second%%.*}" ]; }
+)
+
+# Cargo before 1.85 would only say that it does not know the edition.
+check_rust() {
+    found=$(found_rust)
+    needed=$(needed_rust)
+    if [ -z "$found" ] || ! is_older "$found" "$needed"; then
+        return 0
+    fi
+    if command -v rustup >/dev/null 2>&1; then
+        die "cannot build: Rust $needed or newer is needed, this is $found (rustup update stable && rustup default stable)"
+    fi
+    die "cannot build: Rust $needed or newer is needed, this is $found, '$(command -v rustc)' (install one beside it: https://rustup.rs, then run this in a new shell)"
+}
+
 find_cargo() {
     if ! command -v cargo >/dev/null 2>&1; then
         PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
         export PATH
-        command -v cargo >/dev/null 2>&1 && return 0
+    fi
+    if ! command -v cargo >/dev/null 2>&1; then
         # A toolchain of rustup's belongs to one user; root does not build with it.
         if is_root && [ -n "${SUDO_USER:-}" ]; then
             die "cannot build: root has no 'cargo' (as $SUDO_USER: cargo build --release --locked; then: sudo env IMMUTA_FS=$(quoted "$repository/target/release/immuta-fs") $(quoted "$0"))"
         fi
-        die "cannot build: there is no 'cargo' (install Rust: https://rustup.rs)"
+        die "cannot build: there is no 'cargo' (install Rust $(needed_rust) or newer: https://rustup.rs)"
     fi
+    check_rust
 }
 
 want_build_tools() {
@@ -280,6 +308,20 @@ has_argument() (
         done
         exit 1
     }
+)
+
+# has_options PID OPTION...: whether the process was given these, one behind the other, and none in between.
+has_options() (
+    given=$(tr '\0' '\n' <"/proc/$1/cmdline" 2>/dev/null)
+    shift
+    case "
+$given
+" in
+    *"
+$(printf '%s\n' "$@")
+"*) return 0 ;;
+    *) return 1 ;;
+    esac
 )
 
 serves() {

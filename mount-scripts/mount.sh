@@ -1,10 +1,10 @@
 #!/bin/sh
 # Mounts a directory of append-only logs: mount-scripts/mount.sh [[LOGS_DIR] MOUNTPOINT] [-- IMMUTA_FS_OPTIONS]
 #
-# Needs: Linux with /dev/fuse, a Rust toolchain, and a package manager (apt, dnf, pacman, apk or zypper).
+# Needs: Linux with /dev/fuse, a Rust toolchain (1.91 or newer), and a package manager (apt, dnf, pacman, apk or zypper).
 # Does:  installs a C linker and fusermount3 if they are missing (through sudo if not root), builds immuta-fs,
 #        makes MOUNTPOINT, starts the daemon in the background, returns when the mount answers. Run again, it
-#        finds the mount there and says so.
+#        finds the mount there and says so; it fails if that was made without the options that are given.
 # LOGS_DIR:   where the logs are on disk (default: /var/lib/immuta for root, else ~/.local/share/immuta)
 # MOUNTPOINT: where they are seen as files (default: /mnt/log for root, else ~/immuta-log)
 # IMMUTA_FS_OPTIONS: handed to the daemon as they are, for example: -- --allow-other --sync always
@@ -40,11 +40,19 @@ check_device() {
         modprobe fuse 2>/dev/null || true
     fi
     if [ ! -e /dev/fuse ]; then
-        die "cannot mount: there is no /dev/fuse (on the host: sudo modprobe fuse; in a container: start it with --device /dev/fuse --cap-add SYS_ADMIN)"
+        die "cannot mount: there is no /dev/fuse (as root: modprobe fuse; in a container: run it with --device /dev/fuse --cap-add SYS_ADMIN)"
     fi
     # The permission bits do not tell: a container's device rules refuse an open that they allow.
     if ! (: <>/dev/fuse) 2>/dev/null; then
-        die "cannot mount: /dev/fuse does not open for $(id -un) (on the host: sudo chmod 0666 /dev/fuse, which is what udev sets; in a container: start it with --device /dev/fuse --cap-add SYS_ADMIN)"
+        die "cannot mount: /dev/fuse does not open for $(id -un) (as root: chmod 666 /dev/fuse; in a container: run it with --device /dev/fuse --cap-add SYS_ADMIN)"
+    fi
+}
+
+# check_options OPTIONS: whether the mount that is there was made with them.
+check_options() {
+    [ $# -gt 0 ] || return 0
+    if [ -z "$pid" ] || ! has_options "$pid" "$@"; then
+        die "the options '$*' would be dropped: '$mountpoint' is mounted already, and its daemon was not started with them (unmount it first: $(quoted "$repository/mount-scripts/unmount.sh") $(quoted "$mountpoint"))"
     fi
 }
 
@@ -119,6 +127,7 @@ if mounted_and_answers "$mountpoint"; then
     if [ -n "$logs_dir" ] && [ -n "$pid" ] && ! has_argument "$pid" "$logs_dir"; then
         die "cannot mount '$logs_dir' on '$mountpoint': other logs are mounted there (unmount them first: $(quoted "$repository/mount-scripts/unmount.sh") $(quoted "$mountpoint"))"
     fi
+    check_options "$@"
     say "immuta-fs: already mounted on '$mountpoint'${pid:+ by process $pid}"
     show_how_to
     exit 0
@@ -126,7 +135,10 @@ fi
 
 check_device
 want_fusermount
-[ -n "${IMMUTA_FS:-}" ] || want_build_tools
+if [ -z "${IMMUTA_FS:-}" ]; then
+    find_cargo
+    want_build_tools
+fi
 install_wanted
 if [ -n "${IMMUTA_FS:-}" ]; then
     daemon=$(absolute "$IMMUTA_FS")

@@ -122,12 +122,13 @@ fn each_thing_that_is_wrong_is_one_line_with_the_way_out() {
     remove(&system, "/dev/fuse");
     system.finds(
         1,
-        "fail  /dev/fuse: it does not exist (modprobe fuse; in a container: run it with --device /dev/fuse)",
+        "fail  /dev/fuse: it does not exist (as root: modprobe fuse; in a container: run it with --device /dev/fuse \
+         --cap-add SYS_ADMIN)",
     );
     let (_, json) = system.doctor(&["--json"]);
     assert!(
         json.iter().any(|line| line.starts_with(
-            r#"{"check":"/dev/fuse","status":"fail","what":"it does not exist","do":"modprobe"#
+            r#"{"check":"/dev/fuse","status":"fail","what":"it does not exist","do":"as root: modprobe"#
         )),
         "{json:#?}"
     );
@@ -205,7 +206,7 @@ fn who_may_not_mount_is_told_what_is_missing() {
         system.finds(
             1,
             "fail  right to mount: this root may not mount: CAP_SYS_ADMIN was taken from it (in a container: run it \
-             with --cap-add SYS_ADMIN --device /dev/fuse)",
+             with --device /dev/fuse --cap-add SYS_ADMIN)",
         );
     }
     let system = System::of(true);

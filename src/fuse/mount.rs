@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fuser::{Config, MountOption, Session, SessionACL};
+use immuta::programs::device::{DEV_FUSE, way_out};
 use immuta::programs::mounts::{FS_TYPE, mounts};
 use immuta::programs::options::KernelOptions;
 use nix::errno::Errno;
@@ -19,7 +20,6 @@ use nix::unistd::{AccessFlags, access};
 use super::{FuseFs, passed};
 
 const FS_SUBTYPE: &str = "immuta-fs";
-const DEV_FUSE: &str = "/dev/fuse";
 const FUSERMOUNT: &str = "fusermount3";
 const FUSERMOUNT_IS_MISSING: &str = "fusermount3 is missing (install the package fuse3)";
 
@@ -240,11 +240,10 @@ pub(crate) fn mount_at(
         .write(true)
         .open(DEV_FUSE)
         .map_err(|e| {
-            let way_out = match e.kind() {
-                io::ErrorKind::NotFound => "modprobe fuse",
-                _ => "as root: chmod a+rw /dev/fuse",
-            };
-            cannot(path, format!("cannot open '{DEV_FUSE}': {e} ({way_out}; in a container: run it with --device /dev/fuse)"))
+            cannot(
+                path,
+                format!("cannot open '{DEV_FUSE}': {e} ({})", way_out(&e)),
+            )
         })?;
     let mut config = how.config();
     let session = if mount_directly(path, source, &device, how)? {

@@ -1,7 +1,9 @@
 //! What the two programs share: the command line of `immuta-fs`, which `immuta` writes completions and manual
-//! pages of, with the options of mounts in it; mounts of ours, in the list that the kernel keeps; and changes in a directory of logs.
+//! pages of, with the options of mounts in it; mounts of ours, in the list that the kernel keeps; the kernel's device; and changes in a
+//! directory of logs.
 
 pub mod cli;
+pub mod device;
 pub mod mounts;
 pub mod options;
 pub mod watch;

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use immuta::programs::device::{DEV_FUSE, way_out};
 use immuta::programs::mounts::{MountInfo, mounts_in};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::geteuid;
@@ -99,19 +100,16 @@ impl System {
         let opened = fs::File::options()
             .read(true)
             .write(true)
-            .open(self.path("/dev/fuse"));
+            .open(self.path(DEV_FUSE));
         match opened {
-            Ok(_) => Finding::ok("/dev/fuse", "there, and this user may open it"),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Finding::fail(
-                "/dev/fuse",
-                "it does not exist",
-                "modprobe fuse; in a container: run it with --device /dev/fuse",
-            ),
-            Err(e) => Finding::fail(
-                "/dev/fuse",
-                format!("it cannot be opened: {e}"),
-                "as root: chmod 666 /dev/fuse; in a container: run it with --device /dev/fuse",
-            ),
+            Ok(_) => Finding::ok(DEV_FUSE, "there, and this user may open it"),
+            Err(e) => {
+                let what = match e.kind() {
+                    std::io::ErrorKind::NotFound => "it does not exist".to_owned(),
+                    _ => format!("it cannot be opened: {e}"),
+                };
+                Finding::fail(DEV_FUSE, what, way_out(&e))
+            }
         }
     }
 
@@ -147,7 +145,7 @@ impl System {
             return Finding::fail(
                 "right to mount",
                 "this root may not mount: CAP_SYS_ADMIN was taken from it",
-                "in a container: run it with --cap-add SYS_ADMIN --device /dev/fuse",
+                "in a container: run it with --device /dev/fuse --cap-add SYS_ADMIN",
             );
         }
         let Some(program) = self.in_path("fusermount3") else {
