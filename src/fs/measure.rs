@@ -1,21 +1,26 @@
 //! Reads of `log.jsonl` far behind what is known of its lines, say by a program that goes on where it was
 //! before the mount began: what lies between has to be read first, which takes as long as it takes.
 //!
-//! The threads that serve the mount are not for that. Such a read is parked, without a thread, and one thread
-//! measures, for each namespace in turn, a piece at a time. A signal ends the read as any other that waits.
+//! The threads that serve the mount are not for that. Such a read is parked, without a thread, and a thread of a
+//! [pool](super::pool) measures, for each namespace in turn, a piece at a time. A signal ends the read as any other that
+//! waits.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::errno::Errno;
 use super::handle::{Handle, Output, lock};
 use super::json_lines::Buffers;
 use super::parked::{Need, Parking, Reached};
+use super::pool::Pool;
 use super::{Fs, Namespace, ReadMode, ReadReply, Transport};
 
 /// How many bytes of lines are measured before the next namespace has its turn.
 const TURN_BYTES: u64 = 16 << 20;
+/// In so many namespaces something is measured at the same time: more would be no faster, but a disk that stands still is
+/// to leave threads for the others.
+const MOST_MEASURED: usize = 16;
 
 /// What a far read needs, as [`parked`](super::parked) counts: not records, but that it is far no more.
 const FAR: Need = Need::Records(1);
@@ -37,79 +42,17 @@ pub(super) struct FarRead<T: Transport> {
     pub(super) reply: T::Read,
 }
 
-/// The namespaces in which something is to be measured.
-#[derive(Debug, Default)]
+/// The namespaces in which something is measured, and the threads for that.
 pub(super) struct Measuring {
-    state: Mutex<State>,
-    changed: Condvar,
+    namespaces: Mutex<HashSet<u32>>,
+    pub(super) threads: Arc<Pool>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    closed: bool,
-    wanted: VecDeque<Arc<Namespace>>,
-}
-
-impl Measuring {
-    fn want(&self, namespace: &Arc<Namespace>) {
-        let mut state = lock(&self.state);
-        if !state.wanted.iter().any(|n| n.id() == namespace.id()) {
-            state.wanted.push_back(namespace.clone());
-            drop(state);
-            self.changed.notify_one();
-        }
-    }
-
-    /// Lets the thread end.
-    pub(super) fn close(&self) {
-        lock(&self.state).closed = true;
-        self.changed.notify_one();
-    }
-
-    fn next(&self) -> Option<Arc<Namespace>> {
-        let mut state = lock(&self.state);
-        loop {
-            if state.closed {
-                return None;
-            }
-            if let Some(namespace) = state.wanted.pop_front() {
-                return Some(namespace);
-            }
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Serves until [`Measuring::close`].
-    pub(super) fn serve<T: Transport>(&self, fs: &Weak<Fs<T>>) {
-        let mut buffers = Buffers::default();
-        while let Some(namespace) = self.next() {
-            let Some(fs) = fs.upgrade() else { return };
-            let measured = namespace
-                .offsets
-                .measure(&namespace.log, TURN_BYTES, &mut buffers)
-                .map_err(Errno::from);
-            let ready = fs.far_reads.take_if(namespace.id(), |read| {
-                measured.is_err() || !is_far(&read.handle, read.offset)
-            });
-            for read in ready {
-                match measured {
-                    Ok(()) => fs.read_at(
-                        read.handle,
-                        read.unique,
-                        read.offset,
-                        read.size,
-                        read.mode,
-                        read.reply,
-                    ),
-                    Err(errno) => read.reply.error(errno),
-                }
-            }
-            if fs.far_reads.waiting_for(namespace.id()) > 0 {
-                self.want(&namespace);
-            }
+impl Default for Measuring {
+    fn default() -> Self {
+        Measuring {
+            namespaces: Mutex::default(),
+            threads: Pool::new("measure", MOST_MEASURED),
         }
     }
 }
@@ -159,7 +102,7 @@ impl<T: Transport> Fs<T> {
         let parking = self.far_reads.park(namespace.id(), unique, FAR, read, look);
         match parking {
             Parking::Parked => {
-                self.measuring.want(&namespace);
+                self.measure(&namespace);
                 if let Some(overdue) = overdue {
                     overdue.came();
                 }
@@ -167,6 +110,57 @@ impl<T: Transport> Fs<T> {
             Parking::Ready(r) => self.read_at(r.handle, unique, offset, size, mode, r.reply),
             Parking::Interrupted(read) => read.reply.error(Errno::EINTR),
             Parking::Closed(read) => read.reply.error(Errno::EIO),
+        }
+    }
+
+    /// Has a namespace measured as long as somebody waits for that, who is parked already.
+    fn measure(&self, namespace: &Arc<Namespace>) {
+        let is_new = lock(&self.measuring.namespaces).insert(namespace.id());
+        if is_new {
+            self.measure_next(namespace);
+        }
+    }
+
+    fn measure_next(&self, namespace: &Arc<Namespace>) {
+        let (fs, namespace) = (self.myself.clone(), Arc::clone(namespace));
+        let about = Some(namespace.id());
+        let turn = Box::new(move || {
+            let Some(fs) = fs.upgrade() else { return };
+            fs.measure_piece(&namespace);
+            let mut namespaces = lock(&fs.measuring.namespaces);
+            // Under the lock: who is parked after this look has it measured anew.
+            if fs.far_reads.waiting_for(namespace.id()) == 0 {
+                namespaces.remove(&namespace.id());
+                return;
+            }
+            drop(namespaces);
+            fs.measure_next(&namespace);
+        });
+        self.measuring.threads.run(about, turn);
+    }
+
+    fn measure_piece(&self, namespace: &Namespace) {
+        let mut buffers = Buffers::default();
+        let measured = (namespace.offsets)
+            .measure(&namespace.log, TURN_BYTES, &mut buffers)
+            .map_err(Errno::from);
+        let ready = self.far_reads.take_if(namespace.id(), |read| {
+            measured.is_err() || !is_far(&read.handle, read.offset)
+        });
+        for FarRead {
+            handle,
+            unique,
+            offset,
+            size,
+            mode,
+            reply,
+            ..
+        } in ready
+        {
+            match measured {
+                Ok(()) => self.read_at(handle, unique, offset, size, mode, reply),
+                Err(errno) => reply.error(errno),
+            }
         }
     }
 

@@ -170,7 +170,7 @@ pub struct Fs<T: Transport> {
     /// The root's.
     rights: Held,
     far_reads: Parked<FarRead<T>>,
-    measuring: Arc<Measuring>,
+    measuring: Measuring,
     nudge: RwLock<Option<Arc<dyn Nudge>>>,
     /// The one thread whose change of times is an inotify nudge; 0: none.
     nudging_thread: AtomicU32,
@@ -215,7 +215,7 @@ struct Waiter<T: Transport> {
 }
 
 impl<T: Transport> Fs<T> {
-    /// A tree over the namespaces that `storage` has open. Starts the threads that sync, that measure, and that change
+    /// A tree over the namespaces that `storage` has open. Starts the threads that answer crowds, and that change
     /// rights.
     ///
     /// # Errors
@@ -256,7 +256,7 @@ impl<T: Transport> Fs<T> {
             rights: Held::new(rights_files.load(None)),
             rights_files,
             far_reads: Parked::default(),
-            measuring: Arc::default(),
+            measuring: Measuring::default(),
             nudge: RwLock::new(None),
             nudging_thread: AtomicU32::new(0),
             starts: Mutex::default(),
@@ -274,10 +274,6 @@ impl<T: Transport> Fs<T> {
         thread::Builder::new()
             .name("waker".into())
             .spawn(move || waker.serve(&weak))?;
-        let (measuring, weak) = (fs.measuring.clone(), Arc::downgrade(&fs));
-        thread::Builder::new()
-            .name("measure".into())
-            .spawn(move || measuring.serve(&weak))?;
         Ok(fs)
     }
 
@@ -453,7 +449,7 @@ impl<T: Transport> Drop for Fs<T> {
             overdue.close();
         }
         self.waker.close();
-        self.measuring.close();
+        self.measuring.threads.close();
         self.storers.close();
         self.later.threads.close();
         self.helpers.close();

@@ -93,8 +93,9 @@ impl<T: Transport> Fs<T> {
         goes_on
     }
 
+    /// Whoever calls does not wait for a disk: it may be the one thread that answers crowds.
     fn answer_all(&self, ready: Ready<Waiter<T>, Poller<T>>) {
-        self.answer_readers(ready.readers);
+        self.at_once(|| self.answer_readers(ready.readers));
         for poller in ready.pollers {
             // Any news wakes the crowd's pollers of receipts; not all of them have some.
             if is_readable(&poller.handle) {
@@ -144,7 +145,10 @@ impl<T: Transport> Fs<T> {
                     }
                     Err(errno) => {
                         last = None;
-                        waiter.reply.error(errno);
+                        match errno {
+                            Errno::WOULD_WAIT => self.read_later(waiter),
+                            errno => waiter.reply.error(errno),
+                        }
                     }
                 }
             }

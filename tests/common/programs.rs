@@ -180,10 +180,34 @@ pub fn wait_for(child: &mut Child, timeout: Duration) -> Option<ExitStatus> {
     }
 }
 
-/// Whether a process waits for an answer from a FUSE mount.
+/// Whether a process waits for an answer from a FUSE mount, and not only to open or to look at a file: on a busy machine
+/// it is seen in these, too.
 pub fn waits_in_mount(pid: Pid) -> bool {
     let wchan = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
-    wchan.contains("request_wait_answer") || wchan.contains("fuse")
+    (wchan.contains("request_wait_answer") || wchan.contains("fuse")) && !looks_at_a_file(pid)
+}
+
+fn looks_at_a_file(pid: Pid) -> bool {
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    let number = call.split(' ').next().and_then(|n| n.parse().ok());
+    #[cfg(target_arch = "x86_64")]
+    let old = [
+        libc::SYS_open,
+        libc::SYS_stat,
+        libc::SYS_lstat,
+        libc::SYS_access,
+    ];
+    #[cfg(not(target_arch = "x86_64"))]
+    let old = [];
+    let looks = [
+        libc::SYS_openat,
+        libc::SYS_newfstatat,
+        libc::SYS_fstat,
+        libc::SYS_statx,
+        libc::SYS_faccessat,
+        libc::SYS_lseek,
+    ];
+    number.is_some_and(|number| looks.contains(&number) || old.contains(&number))
 }
 
 /// Whether a process has ended. One that nobody has waited for has, too.

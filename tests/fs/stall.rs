@@ -25,6 +25,8 @@ struct State {
     reads: bool,
     /// Only their syncs stand still, and not their writes.
     only_syncs: bool,
+    /// Only their reads stand still.
+    only_reads: bool,
     /// The files of those that are stalled are not open.
     closed: bool,
     /// There is no room for entries of the index.
@@ -41,6 +43,11 @@ impl StallingDisk {
     pub(crate) fn stall_reads(&self, namespaces: &[String]) {
         self.0.state.lock().unwrap().reads = true;
         self.stall(namespaces);
+    }
+
+    pub(crate) fn stall_only_reads(&self, namespaces: &[String]) {
+        self.0.state.lock().unwrap().only_reads = true;
+        self.stall_reads(namespaces);
     }
 
     pub(crate) fn stall_syncs(&self, namespaces: &[String]) {
@@ -143,7 +150,11 @@ impl DiskFile for StallingFile {
     }
 
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        if !self.2.state.lock().unwrap().only_syncs {
+        let passes = {
+            let state = self.2.state.lock().unwrap();
+            state.only_syncs || state.only_reads
+        };
+        if !passes {
             self.2.pass(&self.1);
         }
         let is_entry = self.1.extension().is_some_and(|e| e == "idx") && offset >= 128;
@@ -162,7 +173,9 @@ impl DiskFile for StallingFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.2.pass(&self.1);
+        if !self.2.state.lock().unwrap().only_reads {
+            self.2.pass(&self.1);
+        }
         self.0.sync_data()
     }
 

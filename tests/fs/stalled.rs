@@ -10,7 +10,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use crate::stall::{StallingDisk, Threads};
-use crate::transport::{Answer, ME, NOW, PLAIN, ROOT, Tree, WAIT, data, me};
+use crate::transport::{Answer, ME, NOW, PLAIN, ROOT, Tree, WAIT, data, me, written};
 
 const NAMESPACES: usize = 16;
 
@@ -267,6 +267,45 @@ fn a_read_that_waits_for_the_disk_holds_no_thread_that_serves_the_mount() {
         }
     }
     assert_eq!(tree.next(), None);
+}
+
+/// The thread of an append, and the one that answers crowds, read what they had to show to the followers.
+#[test]
+fn regression_who_answers_followers_waits_for_no_read_of_the_disk() {
+    const FOLLOWERS: usize = 10;
+    let disk = StallingDisk::default();
+    let (tree, files) = stalling(Sync::Never, &disk);
+    let other = tree.open("follow");
+    for n in 0..FOLLOWERS as u64 {
+        let follow = open(&tree, "n0", "follow", Access::Read);
+        assert_eq!(tree.read(follow, 0, 100), Some(data(b"first\n")));
+        tree.fs.read(follow, n, 6, 100, WAIT, tree.reply("stalled"));
+    }
+    disk.stall_only_reads(&names());
+    let (fs, fh, reply) = (tree.fs.clone(), files[0], tree.reply("write"));
+    let thread = Threads::new(1);
+    thread.call(move || fs.write(fh, b"second", PLAIN, reply));
+    assert_eq!(tree.wait(), ("write", written(b"second")));
+    let reply = tree.reply("next");
+    thread.call(move || reply.done());
+    assert_eq!(tree.wait(), ("next", Answer::Done));
+    let append = tree.open("append");
+    for n in 0..FOLLOWERS as u64 {
+        let at = 6 + 7 * n;
+        tree.fs
+            .read(other, 100 + n, at, 100, WAIT, tree.reply("other"));
+        tree.fs.write(append, b"second", PLAIN, tree.reply("write"));
+        let mut answers = [tree.wait(), tree.wait()];
+        answers.sort_by_key(|&(who, _)| who);
+        assert_eq!(
+            answers,
+            [("other", data(b"second\n")), ("write", written(b"second"))]
+        );
+    }
+    disk.go_on();
+    for _ in 0..FOLLOWERS {
+        assert_eq!(tree.wait(), ("stalled", data(b"second\n")));
+    }
 }
 
 /// Of as many threads as there are, one namespace's reads had all.
