@@ -400,3 +400,41 @@ fn a_log_whose_check_is_put_off_is_opened_later_beside_the_others() {
     assert_eq!(storage.log("slow").expect("open").state().count, 4);
     assert!(put.asked.load(Ordering::Relaxed) >= 4);
 }
+
+/// Many logs are opened side by side. "An index that was copied to a second name gets a new id there": the second in the
+/// order of names, and no other log gets one.
+#[test]
+fn many_logs_are_opened_each_with_its_own_id_and_its_records() {
+    const LOGS: usize = 64;
+    let dir = tempfile::tempdir().expect("a directory");
+    let names: Vec<String> = (0..LOGS).map(|n| format!("n{n:02}")).collect();
+    let options = || Options::new(dir.path()).sync(Sync::Never);
+    let storage = Storage::open(options().namespaces(&names)).expect("opened");
+    let id_of = |storage: &Storage, name: &str| storage.log(name).expect("there").id();
+    let ids: Vec<u32> = names.iter().map(|name| id_of(&storage, name)).collect();
+    for name in &names {
+        storage.append(name, name.as_bytes()).expect("appended");
+    }
+    storage.abandon();
+    drop(storage);
+    for kind in ["log", "idx"] {
+        let path = |name: &str| dir.path().join(format!("{name}.{kind}"));
+        std::fs::copy(path("n20"), path("n20copy")).expect("copied");
+    }
+    let mut copy = None;
+    // Once they have to be put in order, and once they are.
+    for is_clean in [false, true] {
+        let storage = Storage::open(options()).expect("opened");
+        assert!(storage.failed().is_empty(), "{:?}", storage.failed());
+        assert_eq!(storage.namespaces().len(), LOGS + 1);
+        for (name, id) in names.iter().zip(&ids) {
+            let log = storage.log(name).expect("there");
+            assert_eq!((log.id(), log.recovery().clean), (*id, is_clean), "{name}");
+            assert_eq!(contents(&log), [name.as_bytes()]);
+        }
+        let id = id_of(&storage, "n20copy");
+        assert!(!ids.contains(&id));
+        assert_eq!(*copy.get_or_insert(id), id);
+        storage.close().expect("closed");
+    }
+}

@@ -1,4 +1,4 @@
-//! The logs of a directory that are open, by name, and the ids that they have.
+//! The logs of a directory that are open, by name, and the ids that are taken.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Deref;
@@ -15,6 +15,18 @@ pub(crate) struct Logs {
 }
 
 impl Logs {
+    /// Nobody else gets an id for as long as its log is being opened.
+    pub(crate) fn reserve(&mut self, id: u32) {
+        self.ids.insert(id);
+    }
+
+    /// The log is open, and is added next, or it is not.
+    pub(crate) fn give_back(&mut self, reserved: Option<u32>) {
+        if let Some(id) = reserved {
+            self.ids.remove(&id);
+        }
+    }
+
     /// Adds a log, whose name and id no other one has.
     pub(crate) fn insert(&mut self, log: Arc<Log>) {
         self.ids.insert(log.id());
@@ -27,7 +39,7 @@ impl Logs {
         }
     }
 
-    /// Whether one of them has this id.
+    /// Whether one of them has this id, or one that is being opened.
     pub(crate) fn have_id(&self, id: u32) -> bool {
         self.ids.contains(&id)
     }

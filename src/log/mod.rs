@@ -12,7 +12,7 @@
 //! happened to it, watched in its `progress`, and says its `outcome`: a `survey` decides what is kept, by a `walk` along it where it must;
 //! `detect` tells a log's format where no index does, by the `evidence`, once `files` has found them; `repair` is the way out of what they refuse, and `save`
 //! keeps what they cut. `verify` looks at every byte. `sync` names the locks. `storage` is the directory, with its `lock`, the `logs` that are open, what it takes
-//! to `create` a log and to `open_all` that are there, and the logs that `others` make, remove and replace.
+//! to `create` a log and to `open_all` that are there (ids are given `in_order`), and the logs that `others` make, remove and replace.
 
 mod commit;
 mod copy;
@@ -24,6 +24,7 @@ mod evidence;
 mod files;
 mod format;
 mod group;
+mod in_order;
 mod index;
 mod large;
 mod lock;

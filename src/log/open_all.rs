@@ -1,9 +1,13 @@
-//! Opening all logs of a directory: one after the other, and those whose check takes long when the others are in use.
+//! Opening all logs of a directory: side by side if they are many, and those whose check takes long when the others are in
+//! use.
 
-use std::sync::atomic::Ordering;
+use std::cell::Cell;
+use std::panic::resume_unwind;
 use std::sync::{Arc, PoisonError};
+use std::thread;
 
 use super::create::{MAX_ID, pick_id};
+use super::in_order::{InOrder, Piece};
 use super::log::Parts;
 use super::logs::Logs;
 use super::others::Attempt;
@@ -12,6 +16,11 @@ use super::recovery::{self, Opened};
 use super::signal::lock;
 use super::syncer::Syncer;
 use super::{Error, Log, Namespace, Result, Storage};
+
+/// Fewer logs are opened by one thread.
+const MANY: usize = 32;
+/// How many threads help to open many logs. They wait for the disk most of the time.
+const HELPERS: usize = 7;
 
 /// A look at a directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,17 +43,15 @@ impl Storage {
         let namespace = checking.namespace();
         checking.begin();
         let attempt = Attempt::begin(&self.options, namespace);
+        let reserved = Cell::new(None);
         let choose = |has| {
             // Others come and go meanwhile.
             let _changing = lock(&self.changing);
-            let logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
-            let id = self.id_of(namespace, has, &logs);
-            self.reserved_id.store(id, Ordering::Relaxed);
-            id
+            self.choose_id(namespace, has, &reserved)
         };
         let opened = recovery::open(&self.options, namespace, &choose, Some(&checking));
         let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
-        self.reserved_id.store(0, Ordering::Relaxed);
+        logs.give_back(reserved.get());
         if checking.is_stopped() || checking.is_postponed() {
             return Err(checking.error());
         }
@@ -67,86 +74,139 @@ impl Storage {
         }))
     }
 
-    /// Opens the logs that are there and not open, and returns them.
+    /// Opens the logs that are there and not open, and returns them, sorted.
     pub(super) fn open_all(&self, look: Look) -> Result<Vec<Arc<Log>>> {
-        let mut opened_now = Vec::new();
+        let names = self.names_to_open()?;
+        // A log that was not closed in order is synced, and syncs of several threads cost little more than one. Which ids
+        // a reader gives is decided when logs are open, and is not to be a matter of luck.
+        let helpers = match names.len() {
+            MANY.. if !self.options.read_only => HELPERS,
+            _ => 0,
+        };
+        let order = InOrder::new(names.len());
+        let open = || {
+            let mut opened = Vec::new();
+            while let Some(piece) = order.take() {
+                opened.extend(self.open_one(&names[piece.number], look, &piece)?);
+            }
+            Ok(opened)
+        };
+        let mut opened: Vec<_> = thread::scope(|scope| {
+            let start = |_| {
+                let helper = thread::Builder::new().name("open".into());
+                helper.spawn_scoped(scope, open).ok()
+            };
+            let helpers: Vec<_> = (0..helpers).filter_map(start).collect();
+            let mut all = open();
+            for helper in helpers {
+                let opened = helper.join().unwrap_or_else(|panic| resume_unwind(panic));
+                all = all.and_then(|mut all| {
+                    all.extend(opened?);
+                    Ok(all)
+                });
+            }
+            all
+        })?;
+        opened.sort_by(|a, b| a.namespace().cmp(b.namespace()));
+        lock(&self.failed).sort_by(|a, b| a.namespace.cmp(&b.namespace));
+        lock(&self.postponed).sort_by(|a, b| a.namespace().cmp(b.namespace()));
+        Ok(opened)
+    }
+
+    /// The logs that are there, are not open, and are worth an attempt, sorted.
+    fn names_to_open(&self) -> Result<Vec<Namespace>> {
         let dir = &self.options.logs_dir;
-        let mut entries = self
-            .options
-            .disk
-            .list(dir)
-            .map_err(|e| Error::io("list", dir, e))?;
+        let entries = self.options.disk.list(dir);
+        let mut entries = entries.map_err(|e| Error::io("list", dir, e))?;
         entries.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut names = Vec::new();
         for entry in entries {
-            let Some(stem) = entry
-                .name
-                .to_str()
-                .and_then(|name| name.strip_suffix(".log"))
-            else {
+            let name = entry.name.to_str();
+            let Some(stem) = name.and_then(|name| name.strip_suffix(".log")) else {
                 continue;
             };
             if !self.options.opens(stem) {
                 continue;
             }
-            let namespace = match Namespace::new(stem) {
-                Ok(namespace) if entry.is_file => namespace,
-                Ok(_) => {
-                    log::warn!(
-                        "skipped '{}': not an ordinary file",
-                        dir.join(&entry.name).display()
-                    );
-                    continue;
-                }
-                Err(e) => {
-                    log::warn!("skipped '{}': {e}", dir.join(&entry.name).display());
-                    continue;
-                }
-            };
-            let known = self.logs_now().contains_key(&namespace);
-            if known || self.is_postponed(stem).is_some() || !self.may_open_now(stem) {
-                continue;
-            }
-            let attempt = Attempt::begin(&self.options, &namespace);
-            let checking = self.watch(&namespace);
-            // Not under the lock: it may take long, and whoever looks for another log does not wait for it.
-            let opened = recovery::open(
-                &self.options,
-                &namespace,
-                &|has| self.id_of(&namespace, has, &self.logs_now()),
-                checking.as_ref(),
-            );
-            if let Some(checking) = checking {
-                if checking.is_stopped() {
-                    return Err(checking.error());
-                }
-                if checking.is_postponed() {
-                    lock(&self.postponed).push(checking);
-                    continue;
-                }
-            }
-            if look == Look::Again && opened.as_ref().is_ok_and(Opened::is_being_made) {
-                continue; // What comes next in its file is looked at, too.
-            }
-            let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
-            let mut failed = lock(&self.failed);
-            let before = failed.iter().position(|f| f.namespace == namespace);
-            match opened {
-                Ok(opened) => {
-                    let log = self.log_of(&namespace, opened, &logs);
-                    logs.insert(Arc::clone(&log));
-                    opened_now.push(log);
-                    before.map(|at| failed.remove(at));
-                }
-                Err(e) => match before {
-                    None => {
-                        tell_failed(&namespace, &e);
-                        failed.push(attempt.failed(&namespace, Arc::new(e)));
+            match Namespace::new(stem) {
+                Ok(namespace) if entry.is_file => {
+                    let known = self.logs_now().contains_key(&namespace);
+                    if !known && self.is_postponed(stem).is_none() && self.may_open_now(stem) {
+                        names.push(namespace);
                     }
-                    Some(at) => failed[at] = attempt.failed(&namespace, Arc::new(e)),
-                },
+                }
+                Ok(_) => log::warn!(
+                    "skipped '{}': not an ordinary file",
+                    dir.join(&entry.name).display()
+                ),
+                Err(e) => log::warn!("skipped '{}': {e}", dir.join(&entry.name).display()),
             }
         }
-        Ok(opened_now)
+        Ok(names)
+    }
+
+    /// Opens a log, unless its check is put off, or it is just being made. Ids are chosen in the order of names.
+    fn open_one(
+        &self,
+        namespace: &Namespace,
+        look: Look,
+        piece: &Piece<'_>,
+    ) -> Result<Option<Arc<Log>>> {
+        let attempt = Attempt::begin(&self.options, namespace);
+        let checking = self.watch(namespace);
+        let reserved = Cell::new(None);
+        let choose = |has| piece.step(|| self.choose_id(namespace, has, &reserved));
+        // Not under the lock: it may take long, and whoever looks for another log does not wait for it.
+        let opened = recovery::open(&self.options, namespace, &choose, checking.as_ref());
+        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        logs.give_back(reserved.get());
+        if let Some(checking) = checking {
+            if checking.is_stopped() {
+                return Err(checking.error());
+            }
+            if checking.is_postponed() {
+                lock(&self.postponed).push(checking);
+                return Ok(None);
+            }
+        }
+        if look == Look::Again && opened.as_ref().is_ok_and(Opened::is_being_made) {
+            return Ok(None); // What comes next in its file is looked at, too.
+        }
+        let mut failed = lock(&self.failed);
+        let before = failed.iter().position(|f| f.namespace == *namespace);
+        Ok(match (opened, before) {
+            (Ok(opened), before) => {
+                let log = self.log_of(namespace, opened, &logs);
+                logs.insert(Arc::clone(&log));
+                before.map(|at| failed.remove(at));
+                Some(log)
+            }
+            (Err(e), None) => {
+                tell_failed(namespace, &e);
+                failed.push(attempt.failed(namespace, Arc::new(e)));
+                None
+            }
+            (Err(e), Some(at)) => {
+                failed[at] = attempt.failed(namespace, Arc::new(e));
+                None
+            }
+        })
+    }
+
+    /// The id of a log that says `has`. Nobody else gets it until it is given back.
+    fn choose_id(
+        &self,
+        namespace: &Namespace,
+        has: Option<u32>,
+        reserved: &Cell<Option<u32>>,
+    ) -> u32 {
+        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        let id = self.id_of(namespace, has, &logs);
+        if !self.options.read_only {
+            reserved.set(Some(id));
+            logs.reserve(id);
+        }
+        id
     }
 
     /// The check of one log, if somebody watches.
@@ -167,8 +227,7 @@ impl Storage {
 
     /// The id of a new log. One that is being checked has one, too.
     pub(crate) fn new_id(&self, namespace: &Namespace, logs: &Logs) -> u32 {
-        let reserved = self.reserved_id.load(Ordering::Relaxed);
-        pick_id(namespace, |id| id != reserved && !logs.have_id(id))
+        pick_id(namespace, |id| !logs.have_id(id))
     }
 
     pub(super) fn log_of(&self, namespace: &Namespace, opened: Opened, logs: &Logs) -> Arc<Log> {

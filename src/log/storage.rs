@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::create::create_files;
@@ -29,8 +28,6 @@ pub struct Storage {
     pub(crate) failed: Mutex<Vec<Failed>>,
     /// The logs whose check takes long, and was put off.
     pub(super) postponed: Mutex<Vec<Arc<Checking>>>,
-    /// The id of the log that is checked while others are made; 0: none.
-    pub(super) reserved_id: AtomicU32,
     /// Taken on close. Dropping the file gives the lock back.
     pub(super) lock: Mutex<Option<File>>,
     pub(super) syncer: Mutex<Option<Syncer>>,
@@ -80,7 +77,6 @@ impl Storage {
             logs: RwLock::default(),
             failed: Mutex::default(),
             postponed: Mutex::default(),
-            reserved_id: AtomicU32::new(0),
             lock: Mutex::new(lock_file),
             syncer: Mutex::new(syncer),
             ended_ids: Mutex::default(),
