@@ -5,7 +5,7 @@
 #        it. IMMUTA_PROGRAMS=DIR packs the programs immuta-fs and immuta that are there instead of building.
 # Does:  builds both programs for musl, so that they run on any Linux, and writes into DIRECTORY (default: target/package)
 #        immuta-fs-VERSION-ARCH.tar.gz   all that install.sh installs, to be unpacked in /
-#        immuta-fs_VERSION_ARCH.deb      the same as a Debian package
+#        immuta-fs_VERSION_ARCH.deb      the same as a Debian package, of the maintainer $DEBFULLNAME <$DEBEMAIL>
 set -eu
 # shellcheck source=mount-scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -46,15 +46,43 @@ if ! command -v dpkg-deb >/dev/null 2>&1; then
     say "${0##*/}: no Debian package: dpkg-deb is not here"
     exit 0
 fi
+maintainer="${DEBFULLNAME:-immuta-fs packagers} <${DEBEMAIL:-immuta-fs@packagers.invalid}>"
+
+# What dpkg knows for itself, and what policy puts elsewhere or wants compressed.
+documents=$work/usr/share/doc/immuta-fs
+rm "$documents/installed" "$documents/LICENSE-MIT" "$documents/LICENSE-APACHE"
+gzip -9n "$documents/CHANGELOG.md" "$work"/usr/share/man/man1/*
+{
+    printf 'immuta-fs (%s) unstable; urgency=medium\n\n' "$version"
+    printf '  * What has changed is in CHANGELOG.md.gz, beside this file.\n\n'
+    printf ' -- %s  %s\n' "$maintainer" "$(LC_ALL=C date -u -R -r "$repository/CHANGELOG.md")"
+} | gzip -9n >"$documents/changelog.gz"
+{
+    printf 'immuta-fs is licensed under the MIT licence or the Apache License, Version 2.0, at your option. The latter is\n'
+    printf 'in /usr/share/common-licenses/Apache-2.0; the former:\n\n'
+    cat "$repository/LICENSE-MIT"
+} >"$documents/copyright"
+mkdir -p "$work/usr/share/man/man8" "$work/usr/share/lintian/overrides"
+ln -s ../man1/immuta-fs.1.gz "$work/usr/share/man/man8/mount.fuse.immuta-fs.8.gz"
+# Programs that are not static need the C library that they were built with, or a newer one.
+libraries=
+if ldd "$work/usr/bin/immuta-fs" 2>/dev/null | grep -q 'libc\.so'; then
+    libraries="libc6 (>= $(dpkg-query -W -f '${Version}' libc6)), libgcc-s1, "
+else
+    printf '%s\n' '# One package for all releases of all distributions.' 'immuta-fs: statically-linked-binary *' \
+        >"$work/usr/share/lintian/overrides/immuta-fs"
+fi
+find "$work" -type d -empty -delete
 mkdir "$work/DEBIAN"
+install -m 755 "$repository"/mount-scripts/debian/* "$work/DEBIAN"
 cat >"$work/DEBIAN/control" <<CONTROL
 Package: immuta-fs
 Version: $version
 Architecture: $(dpkg --print-architecture)
-Maintainer: the authors of immuta-fs <immuta-fs@localhost>
+Maintainer: $maintainer
 Section: utils
 Priority: optional
-Depends: fuse3
+Depends: ${libraries}fuse3
 Installed-Size: $(du -sk "$work/usr" | cut -f1)
 Description: append-only logs as files
  immuta-fs mounts a directory of logs. Any program appends with a write and

@@ -26,6 +26,9 @@ want rsync 'a recipe backs up with it'
 want pkill 'ends what a recipe leaves running'
 want strace 'makes one system call fail at a time, as a bad disk would'
 want shellcheck 'checks these scripts'
+if [ "$(package_manager)" = apt-get ]; then
+    want lintian 'checks the Debian package'
+fi
 install_wanted
 if [ ! -e /etc/mtab ]; then
     say "${0##*/}: '/etc/mtab' is missing, where fusermount3 looks when it unmounts: linking it"
@@ -68,7 +71,7 @@ step() {
 }
 
 cd "$repository"
-step 'shellcheck' shellcheck -x mount-scripts/*.sh .ci/run
+step 'shellcheck' shellcheck -x mount-scripts/*.sh mount-scripts/debian/* .ci/run
 
 say "${0##*/}: cargo test --locked --no-fail-fast${*:+ $*}"
 # POSIX sh has no status of a pipe's first command: it goes through a file.

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use common::users::command_of_user;
+use common::users::{self, command_of_user, takes_root};
 use common::{Mount, eventually};
 use immuta_cli::{Dir, said};
 use nix::sys::signal::Signal;
@@ -326,6 +326,64 @@ fn a_mount_is_told_alive_from_dead_and_from_one_that_hangs() {
         line,
         format!("ok    mount point '{shown}': empty: logs can be mounted there")
     );
+}
+
+/// What a user who is not root is told of a mount of root's.
+fn as_user(mount: &Mount) -> (Option<i32>, Vec<String>) {
+    let dir = Dir::new();
+    let output = command_of_user(env!("CARGO_BIN_EXE_immuta"), dir.path())
+        .arg("doctor")
+        .arg(mount.path())
+        // No fusermount3: who uses a mount needs none.
+        .env("PATH", "/nowhere")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines = said.lines().map(str::to_owned).collect();
+    (output.status.code(), lines)
+}
+
+/// The device, fusermount3 and the directory of the logs were asked for as if this user had to mount.
+#[test]
+fn regression_a_user_of_a_shared_mount_is_not_told_to_mend_what_its_daemon_needs() {
+    takes_root("a mount of root's is used by others");
+    let mut mount = users::mount();
+    fs::set_permissions(mount.logs(), fs::Permissions::from_mode(0o700)).unwrap();
+    let (status, lines) = as_user(&mount);
+    let (path, logs) = (mount.path(), mount.logs());
+    let (path, logs) = (path.display(), logs.display());
+    let line = |may| {
+        format!(
+            "ok    mount '{path}': answers; logs in '{logs}'; it is root's, and this user {may} make namespaces there"
+        )
+    };
+    assert!(lines.contains(&line("may not")), "{lines:#?}");
+    assert!(!lines.iter().any(|l| l.starts_with("fail")), "{lines:#?}");
+    assert_eq!(status, Some(0));
+    users::chmod(&mount.path(), 0o1777);
+    assert!(as_user(&mount).1.contains(&line("may")));
+
+    // One that others cannot use is told, too.
+    assert!(mount.stop().success());
+    mount.options(&[]);
+    mount.start();
+    let (status, lines) = as_user(&mount);
+    let line = format!(
+        "fail  mount '{path}': permission denied: it is for root alone (to open it to others: mount it with --allow-other)"
+    );
+    assert!(lines.contains(&line), "{lines:#?}");
+    assert_eq!(status, Some(1));
+
+    assert!(mount.stop().success());
+    mount.options(&["--allow-other"]);
+    mount.start();
+    mount.kill();
+    let line = format!(
+        "fail  mount '{path}': its daemon has died (as root: umount '{path}'; or mount there again, which clears it)"
+    );
+    let (status, lines) = as_user(&mount);
+    assert!(lines.contains(&line), "{lines:#?}");
+    assert_eq!(status, Some(1));
 }
 
 #[test]

@@ -2,10 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+
+use common::machine::{Who, run};
+use common::outcome;
 
 /// Every file below `usr`, by its path there.
 const INSTALLED: &[&str] = &[
@@ -51,8 +56,8 @@ fn files(root: &Path, directory: &Path, found: &mut BTreeSet<String>) {
 #[test]
 fn what_is_installed_is_whole_and_the_mount_helper_is_the_daemon() {
     let destination = tempfile::tempdir().unwrap();
-    let status = script("install.sh").arg(destination.path()).status();
-    assert!(status.unwrap().success());
+    let output = script("install.sh").arg(destination.path()).output();
+    assert!(output.unwrap().status.success());
     let usr = destination.path().join("usr");
     let mut found = BTreeSet::new();
     files(&usr, &usr, &mut found);
@@ -65,6 +70,111 @@ fn what_is_installed_is_whole_and_the_mount_helper_is_the_daemon() {
         .output()
         .unwrap();
     assert_eq!(helper.status.code(), Some(1), "{helper:?}");
+}
+
+#[test]
+fn what_was_installed_can_be_removed_and_nothing_else_is() {
+    let destination = tempfile::tempdir().unwrap();
+    let uninstall = || {
+        let mut script = script("install.sh");
+        script.arg("--uninstall").arg(destination.path());
+        outcome(script.output().unwrap())
+    };
+    let usr = destination.path().join("usr");
+    let nothing = format!(
+        "install.sh: cannot uninstall: nothing of install.sh's is below '{}' (a Debian package: apt remove immuta-fs)\n",
+        usr.display()
+    );
+    assert_eq!(uninstall(), (1, String::new(), nothing.clone()));
+    let output = script("install.sh").arg(destination.path()).output();
+    assert!(output.unwrap().status.success());
+    let foreign = "share/doc/immuta-fs/notes";
+    fs::write(usr.join(foreign), "of somebody else").unwrap();
+    let (status, said, errors) = uninstall();
+    assert_eq!((status, errors.as_str()), (0, ""));
+    for file in INSTALLED {
+        let line = format!("{}/{file}", usr.display());
+        assert!(said.lines().any(|l| l == line), "{file}: {said}");
+    }
+    let mut left = BTreeSet::new();
+    files(&usr, &usr, &mut left);
+    assert_eq!(left, BTreeSet::from([foreign.to_owned()]));
+    assert_eq!(uninstall(), (1, String::new(), nothing));
+}
+
+/// What ends with the programs, and what does not: `INSTALL` and `REMOVE` are commands.
+const REMOVED: &str = r#"
+    export IMMUTA_PROGRAMS=target/release
+    mkdir /mnt/log /mnt/other
+    INSTALL
+    /usr/bin/immuta-fs --daemon /var/lib/immuta /mnt/log
+    echo kept >> /mnt/log/default/log
+    cat /mnt/log/default/follow > /tmp/followed &
+    until [ "$(cat /tmp/followed)" = kept ]; do :; done
+    # Another program of that name goes on.
+    target/release/immuta-fs --daemon /tmp/other-logs /mnt/other
+    # So does the daemon when the programs are replaced.
+    INSTALL
+    echo kept, too >> /mnt/log/default/log
+    REMOVE
+    wait
+    if mountpoint -q /mnt/log || [ -e /usr/bin/immuta-fs ]; then exit 1; fi
+    printf 'kept\nkept, too\n' | cmp - /tmp/followed
+    target/release/immuta cat /var/lib/immuta default | cmp - /tmp/followed
+    echo here >> /mnt/other/default/log
+    cat /mnt/other/default/log
+"#;
+
+#[track_caller]
+fn daemons_end_with_the_programs(install: &str, remove: &str) {
+    let script = REMOVED
+        .replace("INSTALL", install)
+        .replace("REMOVE", remove);
+    let outcome = run(Who::Root, "", &script);
+    assert!(outcome.success, "{outcome:#?}");
+    assert!(outcome.stdout.ends_with("\nhere\n"), "{outcome:#?}");
+}
+
+#[test]
+fn uninstalling_ends_the_daemon() {
+    daemons_end_with_the_programs(
+        "mount-scripts/install.sh > /dev/null",
+        "mount-scripts/install.sh --uninstall",
+    );
+}
+
+fn has(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
+}
+
+#[test]
+fn regression_removing_the_debian_package_ends_the_daemon() {
+    if !has("dpkg-deb") {
+        return; // There are no Debian packages here.
+    }
+    daemons_end_with_the_programs(
+        "mount-scripts/package.sh /tmp/package && dpkg -i --force-depends /tmp/package/*.deb",
+        "dpkg -r immuta-fs",
+    );
+}
+
+#[test]
+fn regression_the_debian_package_is_without_errors() {
+    if !has("dpkg-deb") || !has("apt-get") {
+        return; // There are no Debian packages here.
+    }
+    assert!(has("lintian"), "mount-scripts/test.sh installs lintian");
+    let directory = tempfile::tempdir().unwrap();
+    let output = script("package.sh").arg(directory.path()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let output = String::from_utf8(output.stdout).unwrap();
+    let package = output.lines().find(|line| line.ends_with(".deb")).unwrap();
+    let lintian = Command::new("lintian")
+        .args(["--allow-root", "--fail-on", "error,warning", package])
+        .output()
+        .unwrap();
+    let said = outcome(lintian);
+    assert_eq!(said, (0, String::new(), String::new()));
 }
 
 #[test]
@@ -85,6 +195,5 @@ fn a_package_holds_what_is_installed() {
         }
         packages += 1;
     }
-    let has_dpkg = Command::new("dpkg-deb").arg("--version").output().is_ok();
-    assert_eq!(packages, 1 + i32::from(has_dpkg));
+    assert_eq!(packages, 1 + i32::from(has("dpkg-deb")));
 }

@@ -21,6 +21,8 @@ pub struct MountInfo {
     pub fs_type: String,
     /// What is mounted; of one of ours, mostly, the directory of its logs.
     pub source: PathBuf,
+    /// The user whose mount it is, of a FUSE mount.
+    pub user: Option<u32>,
 }
 
 /// All mounts. Those that are on top at their mount points come last.
@@ -47,6 +49,9 @@ fn parse_mountinfo(line: &str) -> Option<MountInfo> {
         mountpoint,
         fs_type: fields.next()?.to_owned(),
         source: PathBuf::from(unescape(fields.next().unwrap_or_default())),
+        user: fields
+            .flat_map(|options| options.split(','))
+            .find_map(|option| option.strip_prefix("user_id=")?.parse().ok()),
     })
 }
 
@@ -75,6 +80,7 @@ mod tests {
             mountpoint: "/mnt/a b".into(),
             fs_type: FS_TYPE.into(),
             source: r"/var/lib/a\b".into(),
+            user: Some(0),
         };
         assert_eq!(parse_mountinfo(line), Some(expected));
         assert_eq!(parse_mountinfo("nothing of the kind"), None);

@@ -30,7 +30,7 @@ const SYSTEM: &str = "IMMUTA_DOCTOR_SYSTEM";
         ok    /dev/fuse: there, and this user may open it\n  \
         fail  mount '/mnt/log': its daemon has died (umount '/mnt/log')")]
 pub(crate) struct Doctor {
-    /// Where logs are mounted, or are to be
+    /// Where logs are mounted, or are to be. Of another user's mount it is told whether this user can use it
     #[arg(value_hint = ValueHint::DirPath)]
     mountpoint: Option<PathBuf>,
     /// One JSON object a line for each check
@@ -127,17 +127,25 @@ impl Doctor {
             }
             Ok(out.flush()?)
         };
-        for finding in system.findings() {
-            say(finding)?;
-        }
         let mountpoint = self.mountpoint.as_deref();
         let mountpoint = mountpoint.map(|path| mounts::resolve(&system, path));
-        let logs_dir = mounts::logs_dir(&system, mountpoint.as_deref());
-        for finding in mounts::findings(&system, mountpoint.as_deref()) {
+        let mountpoint = mountpoint.as_deref();
+        let shared = mounts::of_another_user(&system, mountpoint);
+        let findings = match shared {
+            Some(_) => system.to_use(),
+            None => system.to_mount(),
+        };
+        for finding in findings {
             say(finding)?;
         }
-        for finding in place::logs_dir(&system, logs_dir) {
+        for finding in mounts::findings(&system, mountpoint) {
             say(finding)?;
+        }
+        if shared.is_none() {
+            let logs_dir = mounts::logs_dir(&system, mountpoint);
+            for finding in place::logs_dir(&system, logs_dir) {
+                say(finding)?;
+            }
         }
         if failed { Err(Failure::Said) } else { Ok(()) }
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use immuta::programs::mounts::{FS_TYPE, MountInfo};
-use nix::unistd::geteuid;
+use nix::unistd::{Uid, User, geteuid};
 
 use super::Finding;
 use super::place::{Place, default_logs_dir};
@@ -33,6 +33,30 @@ pub(super) fn logs_dir(system: &System, mountpoint: Option<&Path>) -> Result<Pat
     }
 }
 
+/// The mount at `mountpoint`, if it is one of ours that another user's daemon serves. Who uses it needs nothing of what it
+/// takes to mount, and has no business in the directory of its logs.
+pub(super) fn of_another_user(system: &System, mountpoint: Option<&Path>) -> Option<MountInfo> {
+    let mount = mount_at(system, mountpoint?)?;
+    let served = mount.fs_type == FS_TYPE && !is_own(&mount);
+    let dead = || Place::ask(&mount.mountpoint).is_some_and(|place| place.is_dead());
+    (served && !dead()).then_some(mount)
+}
+
+fn is_own(mount: &MountInfo) -> bool {
+    mount.user.is_none_or(|user| user == geteuid().as_raw())
+}
+
+/// The user whose mount it is, by name or number.
+pub(super) fn owner(mount: &MountInfo) -> String {
+    let Some(user) = mount.user else {
+        return "another user".to_owned();
+    };
+    match User::from_uid(Uid::from_raw(user)) {
+        Ok(Some(known)) => known.name,
+        _ => format!("user {user}"),
+    }
+}
+
 /// Of the mounts that are there, and of `mountpoint`.
 pub(super) fn findings(system: &System, mountpoint: Option<&Path>) -> Vec<Finding> {
     let ours: Vec<_> = system
@@ -44,7 +68,10 @@ pub(super) fn findings(system: &System, mountpoint: Option<&Path>) -> Vec<Findin
     let mut findings: Vec<Finding> = thread::scope(|scope| {
         let looks: Vec<_> = ours
             .iter()
-            .map(|mount| scope.spawn(|| mounted(mount)))
+            .map(|mount| {
+                let is_named = mountpoint == Some(&mount.mountpoint);
+                scope.spawn(move || mounted(mount, is_named))
+            })
             .collect();
         looks
             .into_iter()
@@ -61,12 +88,19 @@ pub(super) fn findings(system: &System, mountpoint: Option<&Path>) -> Vec<Findin
     findings
 }
 
-fn mounted(mount: &MountInfo) -> Finding {
+/// Of one mount; `is_named`: the caller has asked for this one.
+fn mounted(mount: &MountInfo, is_named: bool) -> Finding {
     let path = mount.mountpoint.display();
     let check = format!("mount '{path}'");
+    // What only its owner, or root, can do.
+    let by = if is_own(mount) || geteuid().is_root() {
+        ""
+    } else {
+        "as root: "
+    };
     match Place::ask(&mount.mountpoint) {
         Some(place) if place.is_dead() => {
-            let unmount = if geteuid().is_root() {
+            let unmount = if geteuid().is_root() || !is_own(mount) {
                 "umount"
             } else {
                 "fusermount3 -u"
@@ -74,13 +108,15 @@ fn mounted(mount: &MountInfo) -> Finding {
             Finding::fail(
                 check,
                 "its daemon has died",
-                format!("{unmount} '{path}'; or mount there again, which clears it"),
+                format!("{by}{unmount} '{path}'; or mount there again, which clears it"),
             )
         }
         Some(place) => match place.trouble() {
-            None => Finding::ok(
+            None => Finding::ok(check, answers(mount, &place)),
+            Some(trouble) if is_named => Finding::fail(
                 check,
-                format!("answers; logs in '{}'", mount.source.display()),
+                format!("{trouble}: it is for {} alone", owner(mount)),
+                "to open it to others: mount it with --allow-other",
             ),
             // Another user's, who alone sees into it.
             Some(trouble) => Finding::ok(check, format!("not this user's: {trouble}")),
@@ -92,12 +128,24 @@ fn mounted(mount: &MountInfo) -> Finding {
                 check,
                 "its daemon does not answer",
                 format!(
-                    "end the daemon; if that does not help: \
+                    "{by}end the daemon; if that does not help: \
                      echo 1 > /sys/fs/fuse/connections/{connection}/abort; umount -l '{path}'"
                 ),
             )
         }
     }
+}
+
+fn answers(mount: &MountInfo, place: &Place) -> String {
+    let answers = format!("answers; logs in '{}'", mount.source.display());
+    if is_own(mount) {
+        return answers;
+    }
+    let makes = if place.may_write { "may" } else { "may not" };
+    format!(
+        "{answers}; it is {}'s, and this user {makes} make namespaces there",
+        owner(mount)
+    )
 }
 
 fn to_be_mounted(system: &System, path: &Path) -> Finding {

@@ -29,7 +29,7 @@ const LITTLE_ROOM_BYTES: u64 = 1 << 30;
 /// What there is to know of a directory.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Place {
-    /// What statvfs(2) failed with, if it did.
+    /// What statvfs(2) or stat(2) failed with, if one did.
     pub(super) errno: Option<i32>,
     /// Its path without symbolic links.
     pub(super) real: Option<PathBuf>,
@@ -70,7 +70,14 @@ impl Place {
             }
         }
         place.real = path.canonicalize().ok();
-        place.is_dir = path.is_dir();
+        // Of a FUSE mount that is not for this user, statvfs(2) says nothing, and succeeds.
+        match fs::metadata(path) {
+            Ok(metadata) => place.is_dir = metadata.is_dir(),
+            Err(e) => {
+                place.errno = e.raw_os_error();
+                return place;
+            }
+        }
         place.may_write = eaccess(path, AccessFlags::W_OK | AccessFlags::X_OK).is_ok();
         if let Ok(names) = fs::read_dir(path) {
             let mut names = names.flatten().peekable();

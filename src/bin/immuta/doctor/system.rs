@@ -55,7 +55,8 @@ impl System {
         mounts_in(&self.path("/proc/self/mountinfo"))
     }
 
-    pub(super) fn findings(&self) -> Vec<Finding> {
+    /// What it takes to mount here, and to use a mount.
+    pub(super) fn to_mount(&self) -> Vec<Finding> {
         // The device first: opening it has the kernel load the module.
         let device = self.device();
         let mut findings = vec![self.kernel(), device, self.fuse(), self.right_to_mount()];
@@ -64,6 +65,15 @@ impl System {
         findings.extend(self.max_pages());
         findings.push(self.request_timeout());
         findings.push(open_files());
+        findings.extend(self.container());
+        findings
+    }
+
+    /// What it takes to use a mount that is there.
+    pub(super) fn to_use(&self) -> Vec<Finding> {
+        let mut findings = vec![self.kernel()];
+        findings.extend(self.max_pages());
+        findings.push(self.request_timeout());
         findings.extend(self.container());
         findings
     }
