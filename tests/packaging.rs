@@ -153,7 +153,7 @@ fn regression_removing_the_debian_package_ends_the_daemon() {
         return; // There are no Debian packages here.
     }
     daemons_end_with_the_programs(
-        "mount-scripts/package.sh /tmp/package && dpkg -i --force-depends /tmp/package/*.deb",
+        "[ -e /tmp/package ] || mount-scripts/package.sh /tmp/package; dpkg -i --force-depends /tmp/package/*.deb",
         "dpkg -r immuta-fs",
     );
 }
