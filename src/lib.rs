@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! $ mkdir /mnt/log/orders
-//! $ echo hello > /mnt/log/orders/append
+//! $ echo hello >> /mnt/log/orders/log
 //! $ cat /mnt/log/orders/0
 //! hello
 //! $ tail -f /mnt/log/orders/follow

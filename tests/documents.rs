@@ -13,7 +13,7 @@ const README: &str = include_str!("../README.md");
 const RECIPES: &str = include_str!("../docs/recipes.md");
 
 /// So many blocks at the most are not typed, of both documents.
-const FEW: usize = 2;
+const FEW: usize = 5;
 
 /// Printed before what a block prints.
 fn begins(block: &Block) -> String {

@@ -28,7 +28,7 @@ const MIN_MAX_BLOCK: Duration = Duration::from_millis(1);
         /dev/fd/N: what has opened /dev/fuse as\n              descriptor N, and mounted it, passes it to this program\n\n\
         In /etc/fstab, with a link /sbin/mount.fuse.immuta-fs to this program:\n  \
         /var/lib/immuta /mnt/log fuse.immuta-fs allow_other,nofail,_netdev 0 0\n\n\
-        Example:\n  immuta-fs --daemon /mnt/log\n  echo hello > /mnt/log/default/append\n  tail -f /mnt/log/default/follow"
+        Example:\n  immuta-fs --daemon /mnt/log\n  echo hello >> /mnt/log/default/log\n  tail -f /mnt/log/default/follow"
 )]
 pub struct Cli {
     // Which is which depends on how many there are, so the help above says it.
