@@ -20,7 +20,7 @@ pub enum Who {
 
 /// Prepares the machine, and goes there. Arguments: an empty directory, the programs' directory, this repository, the file for
 /// the commands as they are run. Mount points, home and logs are empty; `~/immuta-fs` is a clone of the repository with
-/// its programs built, which are in `~/.cargo/bin` too.
+/// its programs built, which are in `~/.cargo/bin` too. What mount-scripts/test.sh installs for the tests is in `/opt/tools`.
 const ENTER: &str = r#"
 set -e
 place=$1 programs=$2 repository=$3
@@ -43,6 +43,10 @@ for program in immuta immuta-fs; do
     cp "$programs/$program" "$clone/target/release/"
     ln "$clone/target/release/$program" "$root/home/reader/.cargo/bin/"
 done
+if [ -d "${IMMUTA_TEST_TOOLS:-}" ]; then
+    mkdir -p "$root/opt/tools"
+    mount --rbind "$IMMUTA_TEST_TOOLS" "$root/opt/tools"
+fi
 exec chroot "$root" bash -c "$5"
 "#;
 
@@ -57,7 +61,7 @@ pub struct Outcome {
 }
 
 /// Runs `script` on a new machine, in one bash that ends with the first command that fails, in the clone of this repository.
-/// Root runs `before` there first. The shell has job control, as one that a person types into.
+/// Root runs `before` there first; what that exports, the script has. The shell has job control, as one that a person types into.
 pub fn run(who: Who, before: &str, script: &str) -> Outcome {
     takes_root("it makes a machine to throw away");
     let directory = tempfile::tempdir().unwrap();
@@ -74,9 +78,9 @@ pub fn run(who: Who, before: &str, script: &str) -> Outcome {
         Who::User => "nobody",
     };
     let inside = format!(
-        "set -e\ncd /home/reader/immuta-fs\nexport HOME=/home/reader USER={user}\n{EVERYBODY_MAY_OPEN_THE_DEVICE}\n\
-         {before}\nchown -R {user} /home/reader\n\
+        "set -e\ncd /home/reader/immuta-fs\nexport HOME=/home/reader USER={user}\n\
          export PATH=/home/reader/.cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
+         {EVERYBODY_MAY_OPEN_THE_DEVICE}\n{before}\nchown -R {user} /home/reader\n\
          exec {as_user} bash -e -c \"$SCRIPT\""
     );
     let output = Command::new("timeout")
