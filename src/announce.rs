@@ -2,12 +2,17 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use immuta::programs::cli::Cli;
-use immuta::programs::one_line;
+use immuta::programs::{message, one_line};
+use immuta::{Error, Namespace, Storage};
 
 use crate::notify::ServiceManager;
 use crate::{daemon, logging};
+
+/// So many namespaces that cannot be opened are named, with the reason; of the others the number is told.
+const MOST_NAMED: usize = 10;
 
 /// What is mounted where.
 pub(crate) struct Mounted<'a> {
@@ -16,6 +21,8 @@ pub(crate) struct Mounted<'a> {
     pub(crate) logs_dir: &'a Path,
     /// This program has mounted it, and unmounts it.
     pub(crate) is_ours: bool,
+    /// The namespaces that cannot be opened, and why.
+    pub(crate) unopened: &'a [(Namespace, Arc<Error>)],
 }
 
 /// Tells all.
@@ -29,7 +36,17 @@ pub(crate) fn announce(
 ) -> io::Result<()> {
     let line = announcement(mounted, cli.detached.is_none() && !manager.is_there());
     let (place, logs_dir) = (mounted.place.display(), mounted.logs_dir.display());
-    manager.ready(&format!("Logs in '{logs_dir}' mounted on '{place}'"));
+    let unopened = match mounted.unopened.len() {
+        0 => String::new(),
+        1 => "; 1 namespace cannot be opened".to_owned(),
+        n => format!("; {n} namespaces cannot be opened"),
+    };
+    manager.ready(&format!(
+        "Logs in '{logs_dir}' mounted on '{place}'{unopened}"
+    ));
+    if logging::is_elsewhere() {
+        tell_unopened(mounted);
+    }
     if cli.detached.is_none() {
         print(&line);
         return Ok(());
@@ -39,6 +56,24 @@ pub(crate) fn announce(
     }
     log::info!("mounted '{place}', logs in '{logs_dir}'");
     daemon::announce(&line)
+}
+
+/// The namespaces whose log was checked, and cannot be opened.
+pub(crate) fn unopened(storage: &Storage) -> Vec<(Namespace, Arc<Error>)> {
+    let mut failed = storage.failed();
+    failed.retain(|(_, why)| !matches!(**why, Error::BeingChecked { .. }));
+    failed
+}
+
+/// Says on standard error which namespaces cannot be opened: the log of messages, which says it too, is elsewhere.
+fn tell_unopened(mounted: &Mounted<'_>) {
+    for (namespace, why) in mounted.unopened.iter().take(MOST_NAMED) {
+        let line = format!("cannot open namespace '{namespace}': {why}");
+        eprintln!("immuta-fs: {}", message(&line));
+    }
+    if let Some(more @ 1..) = mounted.unopened.len().checked_sub(MOST_NAMED) {
+        eprintln!("immuta-fs: cannot open {more} more namespaces: 'immuta doctor' names them");
+    }
 }
 
 /// The line for people.

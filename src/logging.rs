@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use env_logger::{Builder, Env, Logger, Target};
-use immuta::programs::one_line;
+use immuta::programs::message;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::syslog::{Facility, LogFlags, Severity, openlog, syslog};
 
@@ -91,6 +91,11 @@ fn open(path: &Path) -> std::io::Result<File> {
         .open(path)
 }
 
+/// Whether messages go elsewhere than to standard error.
+pub(crate) fn is_elsewhere() -> bool {
+    LOG_IS_ELSEWHERE.load(Ordering::Relaxed)
+}
+
 /// Says on standard error that nobody hears what is said to syslog, if that is so.
 pub(crate) fn miss_syslog() {
     if !Path::new(SYSLOG).exists() {
@@ -103,13 +108,13 @@ pub(crate) fn miss_syslog() {
 /// The program ends with this error: it is said on standard error, and in the log if that is elsewhere.
 pub(crate) fn last_words(error: &dyn Display) {
     let error = error.to_string();
-    let error = one_line(&error);
+    let error = message(&error);
     if is_journal() {
         eprintln!("<{}>immuta-fs: {error}", Severity::LOG_ERR as u8);
     } else {
         eprintln!("immuta-fs: {error}");
     }
-    if LOG_IS_ELSEWHERE.load(Ordering::Relaxed) {
+    if is_elsewhere() {
         log::error!("{error}");
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use immuta::programs::one_line;
+use immuta::programs::message;
 use log::{Level, Log, Metadata, Record};
 
 /// How often a warning or an error of one kind, about one thing, is written in [`PERIOD`].
@@ -158,7 +158,7 @@ impl<L: Log> Log for Bounded<L> {
             return;
         }
         let text = record.args().to_string();
-        let text = one_line(&text);
+        let text = message(&text);
         let now = (self.now)();
         self.tell_ended(Some(now));
         // What a caller provokes is a warning or an error; what is less tells of the life of the daemon.

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use immuta::programs::cli::Cli;
+use immuta::programs::mounts::mountpoint_of;
 use immuta::{Disk, Options, StdDisk, Storage};
 
 use crate::checks::Checks;
-use crate::fuse::{self, mount};
+use crate::fuse;
 
 /// The namespace that is made when there is none.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -62,7 +63,7 @@ fn open_when_free(options: Options, logs_dir: &Path) -> immuta::Result<Storage> 
             Err(immuta::Error::Locked { holder, .. })
                 if holder.ends_with("(immuta-fs)")
                     && start.elapsed() < PREDECESSOR_ENDS
-                    && !mount::are_mounted(logs_dir) =>
+                    && mountpoint_of(logs_dir).is_none() =>
             {
                 std::thread::sleep(LOOKS_AGAIN);
             }
@@ -106,6 +107,17 @@ fn cannot_keep_logs(logs_dir: &Path, error: immuta::Error) -> Box<dyn Error> {
             return cannot_start_thread(source).into();
         }
         immuta::Error::Io { .. } => error,
+        immuta::Error::Locked { dir, holder } => {
+            let way_out = match mountpoint_of(&dir) {
+                Some(place) => format!("use its mount '{}'", place.display()),
+                None => "end that program".to_owned(),
+            };
+            return format!(
+                "'{}' is in use by {holder}: a directory has one writer ({way_out}, or mount with --read-only)",
+                dir.display()
+            )
+            .into();
+        }
         _ => return error.into(),
     };
     let logs = logs_dir.display();

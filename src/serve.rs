@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::announce::{Mounted, announce};
+use crate::announce::{Mounted, announce, unopened};
 use crate::checks::Checks;
 use crate::fuse::mount::{self, How, MountPoint};
 use crate::fuse::nudge::Nudger;
@@ -115,10 +115,12 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
             .into());
         }
     }
+    let unopened = unopened(&storage);
     let mounted = Mounted {
         place: &place,
         logs_dir: &logs_dir,
         is_ours,
+        unopened: &unopened,
     };
     let checker = check_the_rest(&fs, &checks)?;
     let is_asked = match announce(cli, &manager, &mounted) {

@@ -171,7 +171,7 @@ fn what_keeps_a_daemon_from_beginning_is_said_as_in_the_foreground() {
     same(
         &mount,
         1,
-        "cannot write messages to '/proc/no/such/file': No such file or directory (os error 2)",
+        "cannot write messages to '/proc/no/such/file': No such file or directory (give --log-file",
     );
     mount.options(&[]);
     fs::write(mount.path().join("file"), "").unwrap();

@@ -259,6 +259,48 @@ fn logs_that_another_program_writes_are_told_with_its_name() {
     );
 }
 
+/// > `immuta doctor` names each log that cannot be opened, and the command that mends it.
+#[test]
+fn logs_that_cannot_be_opened_are_named_with_the_command_that_mends_them() {
+    let system = System::new();
+    let logs = system.logs();
+    let options = immuta::Options::new(&logs).namespaces(["good", "orders"]);
+    let storage = immuta::Storage::open(options).unwrap();
+    storage.append_batch("orders", &["one", "two"]).unwrap();
+    storage.close().unwrap();
+    let log = fs::File::options()
+        .write(true)
+        .open(logs.join("orders.log"));
+    log.unwrap().set_len(20).unwrap();
+    fs::write(logs.join("unclear.log"), [7; 21]).unwrap();
+    let shown = logs.display();
+    let why = "record 1 of 'orders' is damaged at byte 19 of the log: its size is negative or reaches beyond the end of the file";
+    let mend = format!(
+        "immuta repair '{shown}' orders keeps the record before that, and saves what it cuts off"
+    );
+    system.finds(
+        1,
+        &format!("fail  namespace 'orders' cannot be opened: {why} ({mend})"),
+    );
+    system.finds(
+        1,
+        "fail  namespace 'unclear' cannot be opened: cannot tell the format of 'unclear': it is whole in none of bare, count8, \
+         count16 (name the format with --assume-format)",
+    );
+    // What another test has started may hold the lock for a moment: its process is a copy of this one at first.
+    let mut writer = None;
+    eventually("the lock is free", || {
+        writer = immuta::Storage::open(immuta::Options::new(&logs).only(["good"])).ok();
+        writer.is_some()
+    });
+    system.finds(
+        1,
+        &format!(
+            "fail  namespace 'orders' cannot be opened: {why} (unmount, or end the program that writes there; {mend})"
+        ),
+    );
+}
+
 /// What is said of a mount point, on this machine.
 fn of_mount(mountpoint: &std::path::Path) -> (Option<i32>, String) {
     let path = mountpoint.to_str().unwrap();

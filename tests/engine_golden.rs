@@ -261,7 +261,7 @@ fn a_log_whose_format_cannot_be_told_is_refused_in_words_and_left_as_it_is() {
              (no byte was changed; name the format with --assume-format)"
         ]
     );
-    assert!(matches!(storage.log("both"), Err(Error::Failed { .. })));
+    assert!(matches!(storage.log("both"), Err(Error::Unopened { .. })));
     drop(storage);
     assert_eq!(fs::read(path(dir.path(), "both")).expect("read"), both);
     assert!(!dir.path().join("both.idx").exists());

@@ -272,10 +272,11 @@ fn a_second_daemon_on_the_same_logs_says_who_holds_them() {
     let mut mount = Mount::new();
     let other = tempfile::tempdir().unwrap();
     let expected = format!(
-        "immuta-fs: '{}' is in use by pid {} (immuta-fs): a directory has one writer (append through its mount, or open \
-         it read-only)\n",
+        "immuta-fs: '{}' is in use by pid {} (immuta-fs): a directory has one writer (use its mount '{}', or mount with \
+         --read-only)\n",
         mount.logs().display(),
-        mount.pid()
+        mount.pid(),
+        mount.path().display()
     );
     assert_eq!(second(&mount.logs(), other.path()), (Some(1), expected));
     mount.append("first");
@@ -455,7 +456,7 @@ fn a_log_that_lost_what_was_synced_is_left_alone_and_the_others_are_served() {
         messages.contains("record 99 of 'default' is damaged at byte 1780 of the log"),
         "{messages}"
     );
-    assert!(!mount.file("").exists());
+    assert!(mount.file("error").exists() && !mount.file("log").exists());
     append(&mount.path().join("other/append"), "first").unwrap();
     assert_eq!(read(&mount.path().join("other/log")), b"first\n");
     stop(&mut mount);

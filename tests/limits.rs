@@ -146,7 +146,7 @@ fn hole(mount: &Mount, name: &str) {
     log.set_len(8 << 30).unwrap();
 }
 
-/// > A log that takes long to check (it was not closed in order, or its index is missing) is checked while the others are served: until then its directory is there, what is in it is EBUSY, as is `rmdir`, and `.immuta/status` says how far the check is. `mkdir` of it is EEXIST, and `mkdir -p` succeeds.
+/// > A log that takes long to check (it was not closed in order, or its index is missing) is checked while the others are served: until then its directory is there and listed, what is in it is EBUSY, as is `rmdir`, and `.immuta/status` says how far the check is. `mkdir` of it is EEXIST, and `mkdir -p` succeeds.
 #[test]
 fn others_are_served_while_a_log_is_checked_that_takes_long() {
     let mut mount = Mount::with(&[]);
@@ -158,6 +158,7 @@ fn others_are_served_while_a_log_is_checked_that_takes_long() {
     mount.append("second");
     let slow = mount.path().join("slow");
     assert!(fs::metadata(&slow).unwrap().is_dir());
+    assert!(names(&mount.path()).contains("slow"));
     refused(fs::create_dir(&slow), Errno::EEXIST);
     shell_ok(r#"mkdir -p "$1""#, &[&slow]);
     refused(fs::read_dir(&slow), Errno::EBUSY);

@@ -198,7 +198,7 @@ fn the_helper_mounts_in_another_mount_namespace() {
     assert_eq!(status, 32);
     assert_eq!(
         said,
-        "immuta-fs: cannot enter the mount namespace '/proc/no/such': No such file or directory (os error 2)\n"
+        "immuta-fs: cannot enter the mount namespace '/proc/no/such': No such file or directory\n"
     );
 }
 

@@ -149,7 +149,7 @@ fn without_fusermount3_and_without_the_device_the_way_out_is_told() {
         "for program in $(type -ap fusermount3); do mount --bind /dev/null \"$program\"; done";
     place.cannot_mount(hide, "fusermount3 is missing (install the package fuse3)");
     let close = "mount -t tmpfs -o dev none /mnt; mknod -m 600 /mnt/fuse c 10 229; mount --bind /mnt/fuse /dev/fuse";
-    let why = "cannot open '/dev/fuse': Permission denied (os error 13) (as root: chmod 666 /dev/fuse; in a container: \
+    let why = "cannot open '/dev/fuse': Permission denied (as root: chmod 666 /dev/fuse; in a container: \
                run it with --device /dev/fuse --cap-add SYS_ADMIN)";
     place.cannot_mount(close, why);
 }

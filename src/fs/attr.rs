@@ -66,7 +66,7 @@ impl<T: Transport> Fs<T> {
                 directory_attr(node, given, links, *lock(&self.names_changed), SHORT)
             }
             Node::About | Node::AboutFile(_) => self.about_attr(node),
-            Node::Checked(_) => self.checked_attr(node),
+            Node::Unopened(number) | Node::Error(number) => self.unopened_attr(node, number),
             Node::Namespace(id) => {
                 let namespace = self.namespace(id)?;
                 let modified = namespace.log.state().last_time.unwrap_or(self.started);
@@ -141,7 +141,8 @@ impl<T: Transport> Fs<T> {
             .namespaces
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        3 + namespaces.len() as u32
+        let unopened = self.storage.failed().len();
+        3 + (namespaces.len() + unopened) as u32
     }
 }
 

@@ -6,11 +6,14 @@ use std::sync::atomic::Ordering;
 use super::errno::Errno;
 use super::handle::lock;
 use super::tree::{ABOUT, ABOUT_FILES, FILES, Node};
+use super::unopened::ERROR;
 use super::{Fs, NodeType, Transport};
 use crate::log::Namespace;
 
 /// The places of `.` and `..` in a listing, before every other name's.
 const DOTS: u64 = 2;
+/// The place of the first namespace that is not open in a listing of the root: behind those of all ids.
+const UNOPENED: u64 = 1 << 32;
 
 /// One name of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +48,14 @@ impl<T: Transport> Fs<T> {
     fn records_to_list(&self, node: Node) -> Result<u64, Errno> {
         match node {
             Node::Root | Node::About => Ok(0),
-            Node::Checked(_) => Err(self.why_not_yet(node)),
+            Node::Unopened(number) => self.list_unopened(number).map(|()| 0),
             Node::Namespace(id) => Ok(self.namespace(id)?.log.state().count),
             Node::File(_, file) if file.kind.is_directory() => Ok(0),
             Node::File(..)
             | Node::Record(..)
             | Node::Next(..)
             | Node::Start(..)
+            | Node::Error(_)
             | Node::AboutFile(_) => Err(Errno::ENOTDIR),
         }
     }
@@ -120,6 +124,12 @@ impl<T: Transport> Fs<T> {
                         return Ok(());
                     }
                 }
+                self.list_those_not_open(first as u64, &mut list)?;
+            }
+            Node::Unopened(number) => {
+                if first == 0 && add(Node::Error(number), NodeType::File, ERROR)? {
+                    return Ok(());
+                }
             }
             Node::Namespace(id) => {
                 for file in FILES.iter().skip(first) {
@@ -152,9 +162,33 @@ impl<T: Transport> Fs<T> {
             | Node::Record(..)
             | Node::Next(..)
             | Node::Start(..)
-            | Node::Checked(_)
+            | Node::Error(_)
             | Node::AboutFile(_) => {
                 return Err(Errno::ENOTDIR);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists the namespaces that are not open, from the place `first` on. Each has its number in its place.
+    fn list_those_not_open(
+        &self,
+        first: u64,
+        list: &mut impl FnMut(DirEntry<'_>) -> bool,
+    ) -> Result<(), Errno> {
+        for (number, name) in self.unopened() {
+            let place = UNOPENED + u64::from(number);
+            if place < first {
+                continue;
+            }
+            let full = list(DirEntry {
+                ino: Node::Unopened(number).ino()?,
+                next_offset: place + DOTS + 1,
+                node_type: NodeType::Directory,
+                name: name.as_str(),
+            });
+            if full {
+                break;
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::log::{Error, is_out_of_descriptors, may_wait, what_holds_descriptors};
+use crate::log::{Error, is_out_of_descriptors, may_wait, system_words, what_holds_descriptors};
 
 /// An errno value, as in `errno(3)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,11 +92,15 @@ impl From<Error> for Errno {
                 log::error!("{error}: {}", what_holds_descriptors());
                 return Errno(source.raw_os_error().unwrap_or(libc::EMFILE));
             }
-            Error::Failed { .. } | Error::Damaged { .. } | Error::Io { .. } => Errno::EIO,
+            Error::Failed { .. }
+            | Error::Unopened { .. }
+            | Error::Damaged { .. }
+            | Error::Io { .. } => Errno::EIO,
         };
         // An errno is a poor message, and this one names neither record nor file: the daemon's log does. Of a
-        // log that has failed it has said so, once.
-        if errno == Errno::EIO && !matches!(error, Error::Failed { .. }) {
+        // log that has failed, or could not be opened, it has said so, once.
+        let is_told = matches!(error, Error::Failed { .. } | Error::Unopened { .. });
+        if errno == Errno::EIO && !is_told {
             log::error!("{error}");
         }
         errno
@@ -105,6 +109,6 @@ impl From<Error> for Errno {
 
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", std::io::Error::from_raw_os_error(self.0))
+        f.write_str(&system_words(&std::io::Error::from_raw_os_error(self.0)))
     }
 }

@@ -36,18 +36,21 @@ impl<T: Transport> Fs<T> {
     ///
     /// # Errors
     /// `ENOENT`; `ENOTDIR` when `parent` is a file; `ENAMETOOLONG` for a name longer than any can be; `EBUSY` in a namespace
-    /// whose log is still being checked.
+    /// whose log is still being checked, `EIO` in one whose log cannot be opened.
     pub fn lookup(&self, parent: u64, name: &str) -> Result<Attr, Errno> {
         if name.len() > log::MAX_NAMESPACE_BYTES {
             return Err(Errno::ENAMETOOLONG);
         }
         let node = match Node::from_ino(parent)? {
             Node::Root if name == tree::ABOUT => Node::About,
-            Node::Root => match self.namespace_named(name) {
-                Err(Errno::EBUSY) => Node::checked(name),
-                found => Node::Namespace(found?.id()),
+            Node::Root => match self.storage.log(name) {
+                Ok(log) => Node::Namespace(self.namespace(log.id())?.id()),
+                Err(log::Error::BeingChecked { .. } | log::Error::Unopened { .. }) => {
+                    self.unopened_node(name)?
+                }
+                Err(e) => return Err(e.into()),
             },
-            node @ Node::Checked(_) => return Err(self.why_not_yet(node)),
+            Node::Unopened(number) => self.look_up_unopened(number, name)?,
             Node::About => {
                 let file = tree::ABOUT_FILES.iter().find(|(n, _)| *n == name);
                 Node::AboutFile(file.ok_or(Errno::ENOENT)?.1)
@@ -63,13 +66,14 @@ impl<T: Transport> Fs<T> {
             | Node::Record(..)
             | Node::Next(..)
             | Node::Start(..)
+            | Node::Error(_)
             | Node::AboutFile(_) => {
                 return Err(Errno::ENOTDIR);
             }
         };
         let attr = match self.attr(node) {
-            // The kernel asks again: the check has just ended.
-            Err(Errno::ESTALE) if !matches!(node, Node::Checked(_)) => return Err(Errno::ENOENT),
+            // The kernel asks again: its log has just been opened.
+            Err(Errno::ESTALE) if !matches!(node, Node::Unopened(_)) => return Err(Errno::ENOENT),
             other => other?,
         };
         match node {
@@ -259,7 +263,7 @@ impl<T: Transport> Fs<T> {
     /// Removes a namespace without records. Whoever reads from it gets end of file.
     ///
     /// # Errors
-    /// `ENOTEMPTY` when it holds records, or one is being stored; `ENOENT`; `EPERM` or `ENOTDIR` below the root.
+    /// `ENOTEMPTY` when it holds records, or one is being stored, or nobody can tell as its log cannot be opened; `ENOENT`; `EPERM` or `ENOTDIR` below the root.
     pub fn rmdir(&self, parent: u64, name: &str) -> Result<(), Errno> {
         match Node::from_ino(parent)? {
             Node::Root => {}
@@ -267,8 +271,9 @@ impl<T: Transport> Fs<T> {
                 return Err(self.refusal());
             }
             Node::Namespace(_) => return Err(Errno::ENOTDIR),
-            node @ Node::Checked(_) => return Err(self.why_not_yet(node)),
-            Node::About
+            Node::Unopened(_)
+            | Node::Error(_)
+            | Node::About
             | Node::AboutFile(_)
             | Node::File(..)
             | Node::Record(..)
@@ -278,7 +283,10 @@ impl<T: Transport> Fs<T> {
         if name == tree::ABOUT {
             return Err(self.refusal());
         }
-        let namespace = self.namespace_named(name)?;
+        let namespace = match self.storage.log(name) {
+            Err(log::Error::Unopened { .. }) => return Err(Errno::ENOTEMPTY),
+            log => self.namespace(log?.id())?,
+        };
         if namespace.stores_long() {
             return Err(Errno::ENOTEMPTY);
         }

@@ -2,7 +2,7 @@
 //! brings it calls; [`Transport`] is all that it asks of one.
 //!
 //! [`tree`] says which files there are, in a `namespace`; `meta` answers what is asked about them, with each one's
-//! `attr`, `checked` what is there of one whose log is still being checked, `directory` lists them, `opening` says who may
+//! `attr`, `unopened` what is there of one whose log is not open, `directory` lists them, `opening` says who may
 //! open what, and `handle` is what an open file remembers; a `second_open` by one process gets an inode of its own, and
 //! `looks` at the descriptors of a process that closes are few.
 //! `reading` and `writing` move the bytes: records as a [`view`], from a `start` on, or as `json_lines`, whose
@@ -23,7 +23,6 @@ mod about;
 mod attr;
 mod budget;
 mod changes;
-mod checked;
 mod crowd;
 mod directory;
 mod durable;
@@ -62,6 +61,7 @@ mod targets;
 mod transport;
 pub mod tree;
 mod turn;
+mod unopened;
 mod utf8;
 pub mod view;
 mod waker;
@@ -95,6 +95,7 @@ use rights_files::RightsFiles;
 use second_open::SecondOpens;
 use start::Starts;
 use turn::{Backlog, Places};
+use unopened::Numbers;
 use waker::Waker;
 
 pub use attr::{Attr, NodeType};
@@ -146,6 +147,7 @@ pub struct Fs<T: Transport> {
     settings: Settings,
     budget: Arc<Budget>,
     namespaces: RwLock<HashMap<u32, Arc<Namespace>>>,
+    unopened_numbers: Numbers,
     handles: Handles,
     second_opens: SecondOpens,
     looks: Looks<T>,
@@ -237,6 +239,7 @@ impl<T: Transport> Fs<T> {
             settings,
             budget: Budget::new(settings.max_open_bytes),
             namespaces: RwLock::new(namespaces),
+            unopened_numbers: Numbers::default(),
             handles: Handles::default(),
             second_opens: SecondOpens::default(),
             looks: Looks::default(),

@@ -65,14 +65,16 @@ impl<T: Transport> Fs<T> {
     pub fn open(&self, caller: Caller, ino: u64, access: Access) -> Result<Opened, Errno> {
         let node = Node::from_ino(ino)?;
         let direction = match node {
-            Node::Root | Node::About | Node::Namespace(_) | Node::Checked(_) => {
+            Node::Root | Node::About | Node::Namespace(_) | Node::Unopened(_) => {
                 return Err(Errno::EISDIR);
             }
             Node::File(_, file) if file.kind.is_directory() => return Err(Errno::EISDIR),
             Node::File(_, file) => file.direction,
-            Node::Start(..) | Node::Record(..) | Node::Next(..) | Node::AboutFile(_) => {
-                Direction::Out
-            }
+            Node::Start(..)
+            | Node::Record(..)
+            | Node::Next(..)
+            | Node::Error(_)
+            | Node::AboutFile(_) => Direction::Out,
         };
         match (direction, access) {
             (_, access) if self.settings.read_only && access != Access::Read => {
@@ -127,6 +129,7 @@ impl<T: Transport> Fs<T> {
     fn snapshot(&self, node: Node) -> Result<Option<String>, Errno> {
         match node {
             Node::AboutFile(about) => Ok(Some(self.about(about))),
+            Node::Error(number) => Ok(Some(self.error_text(number)?)),
             Node::File(id, file) if file.kind == Kind::Stats => {
                 Ok(Some(self.stats(&*self.namespace(id)?)?))
             }
@@ -142,7 +145,8 @@ impl<T: Transport> Fs<T> {
             | Node::About
             | Node::AboutFile(_)
             | Node::Namespace(_)
-            | Node::Checked(_) => {
+            | Node::Unopened(_)
+            | Node::Error(_) => {
                 return Err(Errno::EISDIR);
             }
             Node::Start(_, number) => {

@@ -189,7 +189,7 @@ impl<T: Transport> Fs<T> {
     pub(super) fn ask_for_rights(&self, node: Node, change: SetAttr, reply: T::Attr) {
         match node {
             Node::Root | Node::Namespace(_) => {}
-            Node::Checked(_) => return reply.error(self.why_not_yet(node)),
+            Node::Unopened(number) => return reply.error(self.why_unopened(number)),
             _ => return reply.error(Errno::EPERM),
         }
         let asked = Asked {
@@ -223,7 +223,8 @@ impl<T: Transport> Fs<T> {
             Node::Namespace(id) => Some(self.namespace(id)?),
             Node::About
             | Node::AboutFile(_)
-            | Node::Checked(_)
+            | Node::Unopened(_)
+            | Node::Error(_)
             | Node::File(..)
             | Node::Record(..)
             | Node::Next(..)

@@ -11,7 +11,8 @@
 //! bits 39..0    0: the directory; 1 to 255: position in FILES + 1; 256 + N: record N
 //!               with bit 63: bits 39..32 the position in FILES + 1, or 255 for a file in from/ or since/;
 //!               bits 31..0 a running number; or 254, and bits 31..0 those of the number of the next record;
-//!               or 253 without an id of a namespace, and a checksum of the name of one whose log is being checked
+//!               or, without an id, 253: the directory of a namespace whose log is not open, 252: the file in it that says
+//!               why; bits 31..0 a checksum of its name, or near it
 //! ```
 
 use super::errno::Errno;
@@ -218,8 +219,10 @@ pub enum Node {
     Next(u32, u32),
     /// The text of a namespace from somewhere on, by the number that its lookup was given.
     Start(u32, u32),
-    /// The directory of a namespace whose log is still being checked, by a checksum of its name.
-    Checked(u32),
+    /// The directory of a namespace whose log is not open, by a number that stands for its name.
+    Unopened(u32),
+    /// The file in it that says why the log cannot be opened.
+    Error(u32),
     /// The directory that tells of the whole mount.
     About,
     /// A file in it.
@@ -241,7 +244,8 @@ const LOW_BITS: u32 = 40;
 const RUNNING_BITS: u32 = 32;
 const START: u64 = 255;
 const NEXT: u64 = 254;
-const CHECKED: u64 = 253;
+const UNOPENED: u64 = 253;
+const ERROR: u64 = 252;
 const FIRST_RECORD: u64 = 256;
 /// Records above this have no inode number: 1.1 x 10^12 in one namespace.
 const MAX_RECORD: u64 = (1 << LOW_BITS) - 1 - FIRST_RECORD;
@@ -250,7 +254,9 @@ impl Node {
     /// The id of the namespace that it belongs to; `None` for the root and for what tells of the mount.
     pub fn namespace(self) -> Option<u32> {
         match self {
-            Node::Root | Node::Checked(_) | Node::About | Node::AboutFile(_) => None,
+            Node::Root | Node::Unopened(_) | Node::Error(_) | Node::About | Node::AboutFile(_) => {
+                None
+            }
             Node::Namespace(id)
             | Node::File(id, _)
             | Node::Record(id, _)
@@ -280,7 +286,8 @@ impl Node {
             Node::Record(ns, n) => u64::from(ns) << LOW_BITS | (FIRST_RECORD + n),
             Node::Next(ns, low) => running(ns, NEXT, low),
             Node::Start(ns, id) => running(ns, START, id),
-            Node::Checked(name) => running(0, CHECKED, name),
+            Node::Unopened(number) => running(0, UNOPENED, number),
+            Node::Error(number) => running(0, ERROR, number),
         })
     }
 
@@ -307,7 +314,8 @@ impl Node {
                 Some(file) if ns != 0 => Ok(Node::File(ns, file)),
                 None if ns != 0 && low == START => Ok(Node::Start(ns, running)),
                 None if ns != 0 && low == NEXT => Ok(Node::Next(ns, running)),
-                None if ns == 0 && low == CHECKED => Ok(Node::Checked(running)),
+                None if ns == 0 && low == UNOPENED => Ok(Node::Unopened(running)),
+                None if ns == 0 && low == ERROR => Ok(Node::Error(running)),
                 _ => Err(Errno::ESTALE),
             };
         }
@@ -368,7 +376,8 @@ mod tests {
         nodes.extend([0, 1, 1 << 39, MAX_RECORD].map(|n| Node::Record(77, n)));
         nodes.extend([0, 1, u32::MAX].map(|n| Node::Next(77, n)));
         nodes.extend([0, 1, u32::MAX].map(|n| Node::Start(77, n)));
-        nodes.extend([0, 1, u32::MAX].map(Node::Checked));
+        nodes.extend([0, 1, u32::MAX].map(Node::Unopened));
+        nodes.extend([0, 1, u32::MAX].map(Node::Error));
         for node in nodes {
             assert_eq!(Node::from_ino(node.ino().unwrap()), Ok(node));
         }
@@ -428,7 +437,8 @@ mod tests {
             (1 << LOW_BITS) | 200,
             1 << 63,
             running(1, 200, 7),
-            running(1, CHECKED, 7),
+            running(1, UNOPENED, 7),
+            running(1, ERROR, 7),
         ] {
             assert_eq!(Node::from_ino(ino), Err(Errno::ESTALE), "{ino}");
         }

@@ -109,7 +109,7 @@ fn names(node: Node) -> &'static [&'static str] {
             | Kind::Since
             | Kind::Stats => &[],
         },
-        Node::Root | Node::Checked(_) | Node::About | Node::AboutFile(_) => &[],
+        Node::Root | Node::Unopened(_) | Node::Error(_) | Node::About | Node::AboutFile(_) => &[],
     }
 }
 

@@ -39,16 +39,6 @@ fn cannot(mountpoint: &Path, why: impl fmt::Display) -> MountError {
     MountError(format!("cannot mount on '{}': {why}", mountpoint.display()))
 }
 
-/// Whether a directory of logs is mounted anywhere.
-pub(crate) fn are_mounted(logs_dir: &Path) -> bool {
-    let Ok(logs_dir) = fs::canonicalize(logs_dir) else {
-        return false;
-    };
-    mounts()
-        .iter()
-        .any(|m| m.fs_type == FS_TYPE && m.source == logs_dir)
-}
-
 /// A mount of ours, to be unmounted or watched.
 #[derive(Clone, Debug)]
 pub(crate) struct MountPoint {

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{Format, RecordNo};
+use super::{Format, Namespace, RecordNo};
 
 /// The result of everything the engine does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -52,6 +53,13 @@ pub enum Error {
         read: u64,
         /// How many bytes its file has.
         of: u64,
+    },
+    /// The namespace is there, and its log could not be opened.
+    Unopened {
+        /// The namespace.
+        namespace: String,
+        /// Why not.
+        why: Arc<Error>,
     },
     /// The storage was closed, or the namespace removed.
     Closed,
@@ -125,7 +133,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn io(action: &'static str, path: &std::path::Path, source: io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Error::Io {
             action,
             path: path.to_owned(),
@@ -167,6 +175,9 @@ impl fmt::Display for Error {
                 f,
                 "namespace '{namespace}' is being checked, {read} bytes of {of} (it was not closed in order; try again later)"
             ),
+            Error::Unopened { namespace, why } => {
+                write!(f, "namespace '{namespace}' could not be opened: {why}")
+            }
             Error::Closed => write!(f, "the log is closed"),
             Error::ReadOnly => write!(f, "cannot write: opened read-only"),
             Error::Failed { namespace, reason } => {
@@ -190,7 +201,8 @@ impl fmt::Display for Error {
                 };
                 write!(
                     f,
-                    "cannot append to '{namespace}': {source} (nothing was stored; {way_out})"
+                    "cannot append to '{namespace}': {} (nothing was stored; {way_out})",
+                    system_words(source)
                 )
             }
             Error::NoSuchRecord { record, count } => {
@@ -247,15 +259,39 @@ impl fmt::Display for Error {
             }
             Error::Input { source } => write!(
                 f,
-                "cannot read the record to append: {source} (nothing was stored)"
+                "cannot read the record to append: {} (nothing was stored)",
+                system_words(source)
             ),
             Error::Io {
                 action,
                 path,
                 source,
-            } => write!(f, "cannot {action} '{}': {source}", path.display()),
+            } => write!(
+                f,
+                "cannot {action} '{}': {}",
+                path.display(),
+                system_words(source)
+            ),
         }
     }
+}
+
+/// What the system says, in its own words: without the number that Rust adds, `(os error 2)`.
+pub fn system_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let number = error
+        .raw_os_error()
+        .map(|errno| format!(" (os error {errno})"));
+    match number.and_then(|number| text.strip_suffix(&number)) {
+        Some(words) => words.to_owned(),
+        None => text,
+    }
+}
+
+/// The command that mends a log which is refused as damaged, wherever it is called.
+pub fn repair_command(logs_dir: &Path, namespace: &Namespace) -> String {
+    let logs_dir = std::path::absolute(logs_dir).unwrap_or_else(|_| logs_dir.to_owned());
+    format!("immuta repair '{}' {namespace}", logs_dir.display())
 }
 
 impl std::error::Error for Error {
@@ -264,6 +300,7 @@ impl std::error::Error for Error {
             Error::NoSpace { source, .. } | Error::Input { source } | Error::Io { source, .. } => {
                 Some(source)
             }
+            Error::Unopened { why, .. } => Some(why),
             _ => None,
         }
     }
@@ -294,6 +331,24 @@ mod tests {
             count: 7,
         };
         assert_eq!(gone.to_string(), "no record 7: there are 7");
+    }
+
+    #[test]
+    fn the_system_speaks_without_the_numbers_of_its_errors() {
+        let source = || io::Error::from_raw_os_error(2);
+        let io = Error::io("open", Path::new("/x.log"), source());
+        assert_eq!(
+            io.to_string(),
+            "cannot open '/x.log': No such file or directory"
+        );
+        assert_eq!(
+            Error::Input { source: source() }.to_string(),
+            "cannot read the record to append: No such file or directory (nothing was stored)"
+        );
+        assert_eq!(
+            system_words(&io::Error::other("a (os error 2)")),
+            "a (os error 2)"
+        );
     }
 
     #[test]

@@ -62,6 +62,8 @@ mod window;
 
 pub use disk::{DirEntry, Disk, DiskFile, FileStat, OpenMode, StdDisk};
 pub use error::{Error, Result};
+#[doc(hidden)]
+pub use error::{repair_command, system_words};
 pub use format::{Format, SIZE_FIELD_BYTES};
 pub use lock::LOCK_FILE;
 pub use log::Log;

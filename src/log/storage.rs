@@ -85,7 +85,7 @@ impl Storage {
         storage.open_all(Look::First)?;
         for namespace in wanted {
             let there = storage.logs_now().contains_key(&namespace)
-                || storage.has_failed(namespace.as_str()).is_some();
+                || storage.why_unopened(namespace.as_str()).is_some();
             if !there {
                 if storage.options.read_only {
                     return Err(Error::NotFound {
@@ -118,19 +118,14 @@ impl Storage {
         failed
     }
 
-    /// The namespaces whose log is still being checked. Each is among [`Storage::failed`], too.
-    pub fn being_checked(&self) -> Vec<Namespace> {
-        let postponed = lock(&self.postponed);
-        postponed.iter().map(|c| c.namespace().clone()).collect()
-    }
-
     pub(super) fn is_postponed(&self, ns: &str) -> Option<Arc<Checking>> {
         let postponed = lock(&self.postponed);
         let mut postponed = postponed.iter();
         postponed.find(|c| c.namespace().as_str() == ns).cloned()
     }
 
-    fn has_failed(&self, ns: &str) -> Option<Arc<Error>> {
+    /// Why the log of a namespace that is there is not open; `None`: it is open, or not there.
+    pub fn why_unopened(&self, ns: &str) -> Option<Arc<Error>> {
         if let Some(checking) = self.is_postponed(ns) {
             return Some(Arc::new(checking.error()));
         }
@@ -161,7 +156,7 @@ impl Storage {
         }
         let id = {
             let logs = self.logs_now();
-            if logs.contains_key(namespace) || self.has_failed(namespace.as_str()).is_some() {
+            if logs.contains_key(namespace) || self.why_unopened(namespace.as_str()).is_some() {
                 return Err(Error::Exists {
                     namespace: namespace.to_string(),
                 });
@@ -178,7 +173,8 @@ impl Storage {
     /// A namespace's log.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Failed`] if it is there and could not be opened.
+    /// [`Error::NotFound`]; [`Error::Unopened`] if it is there and could not be opened, [`Error::BeingChecked`] if it
+    /// still is to be.
     pub fn log(&self, ns: &str) -> Result<Arc<Log>> {
         if let Some(log) = self.logs_now().get(ns) {
             return Ok(Arc::clone(log));
@@ -186,10 +182,10 @@ impl Storage {
         if let Some(checking) = self.is_postponed(ns) {
             return Err(checking.error());
         }
-        match self.has_failed(ns) {
-            Some(why) => Err(Error::Failed {
+        match self.why_unopened(ns) {
+            Some(why) => Err(Error::Unopened {
                 namespace: ns.to_owned(),
-                reason: why.to_string(),
+                why,
             }),
             None => Err(Error::NotFound {
                 namespace: ns.to_owned(),

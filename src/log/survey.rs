@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::detect::{Verdict, detect, read_header};
 use super::disk::DiskFile;
+use super::error::repair_command;
 use super::format::{
     ENTRY_BYTES, Header, INDEX_HEADER_BYTES, MAX_HEADER_BYTES, SIZE_FIELD_BYTES, Slot,
     decode_length, encode_length, entry_offset, u64_at,
@@ -335,9 +336,16 @@ impl Survey<'_> {
             record,
             offset,
             what: format!(
-                "{what} (no byte was changed; copy the file, then open it with the repair option, which keeps the {} before \
-                 that and cuts the rest)",
-                record.map_or("records".to_owned(), |n| format!("{n} records"))
+                "{what} (no byte was changed; {} keeps the {} before that, and saves what it cuts off)",
+                repair_command(
+                    self.log_path.parent().unwrap_or(self.log_path),
+                    self.namespace
+                ),
+                match record {
+                    None => "records".to_owned(),
+                    Some(RecordNo(1)) => "record".to_owned(),
+                    Some(n) => format!("{n} records"),
+                }
             ),
         }
     }

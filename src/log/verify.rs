@@ -19,6 +19,8 @@ pub struct Details {
     pub records: u64,
     /// The length of the log in bytes: its header, and every record with its size field.
     pub bytes: u64,
+    /// How many bytes the records themselves have.
+    pub payload_bytes: u64,
     /// The length of the text view in bytes.
     pub text_bytes: u64,
     /// How many of the records have a time and a checksum made by who appended them.
@@ -102,6 +104,9 @@ impl Log {
             namespace: self.namespace.clone(),
             records: state.count,
             bytes: state.log_end,
+            payload_bytes: state.log_end.saturating_sub(
+                self.format.header_bytes() + state.count * super::format::SIZE_FIELD_BYTES,
+            ),
             text_bytes: state.text_end,
             checksummed: state.count.saturating_sub(state.rebuilt),
             rebuilt: state.rebuilt,

@@ -36,7 +36,32 @@ pub fn usage_error(error: &clap::Error, command: &str) -> String {
     format!("{what} ({command} --help tells how)")
 }
 
-/// A message as one line: control characters in it, a line break or an escape sequence in a name, say, are written as
+/// A message for people, in one line and without the numbers that Rust adds to the words of the system.
+pub fn message(text: &str) -> String {
+    without_error_numbers(&one_line(text))
+}
+
+/// Leaves ` (os error 2)` out.
+fn without_error_numbers(text: &str) -> String {
+    const BEFORE: &str = " (os error ";
+    let mut rest = text;
+    let mut left = String::with_capacity(text.len());
+    while let Some((before, after)) = rest.split_once(BEFORE) {
+        left.push_str(before);
+        let behind = after.trim_start_matches(|c: char| c.is_ascii_digit());
+        rest = match behind.strip_prefix(')') {
+            Some(behind) if behind.len() + 1 < after.len() => behind,
+            _ => {
+                left.push_str(BEFORE);
+                after
+            }
+        };
+    }
+    left.push_str(rest);
+    left
+}
+
+/// A text as one line: control characters in it, a line break or an escape sequence in a name, say, are written as
 /// Rust writes them (`\n`, `\u{1b}`), and so are the characters that change the direction or the line of a text.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     let is_unsafe = |c: char| {
@@ -54,4 +79,29 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_and_has_no_numbers_of_errors() {
+        for (text, expected) in [
+            ("all is well", "all is well"),
+            (
+                "no 'a': No such file or directory (os error 2) (make it)",
+                "no 'a': No such file or directory (make it)",
+            ),
+            ("x (os error 13)", "x"),
+            ("a (os error 1) b (os error 22)", "a b"),
+            (
+                "a (os error ) (os error x) (os error 5",
+                "a (os error ) (os error x) (os error 5",
+            ),
+            ("a\nb (os error 2)", "a\\nb"),
+        ] {
+            assert_eq!(message(text), expected);
+        }
+    }
 }

@@ -30,6 +30,15 @@ pub fn mounts() -> Vec<MountInfo> {
     mounts_in(Path::new(MOUNTINFO))
 }
 
+/// Where a directory of logs is mounted, if it is.
+pub fn mountpoint_of(logs_dir: &Path) -> Option<PathBuf> {
+    let logs_dir = fs::canonicalize(logs_dir).ok()?;
+    let mount = mounts()
+        .into_iter()
+        .find(|m| m.fs_type == FS_TYPE && m.source == logs_dir)?;
+    Some(mount.mountpoint)
+}
+
 /// As [`mounts`], of another list than this process's own; none where there is no list.
 pub fn mounts_in(list: &Path) -> Vec<MountInfo> {
     let text = fs::read(list).unwrap_or_default();

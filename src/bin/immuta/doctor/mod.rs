@@ -3,6 +3,7 @@
 mod mounts;
 mod place;
 mod system;
+mod unopened;
 
 use std::fmt;
 use std::io::{self, Write};

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,8 +18,8 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, eaccess};
 use serde::{Deserialize, Serialize};
 
-use super::Finding;
 use super::system::System;
+use super::{Finding, unopened};
 use crate::Failure;
 
 /// A directory that does not answer for so long hangs.
@@ -46,15 +47,21 @@ pub(super) struct Place {
 /// What this program is called with, and a path, by itself: no command, since nobody else is to call it so.
 const LOOK_AT: &str = "--look-at";
 
-/// Looks at a directory, if that is what this program is called for; `None` if not.
+/// Looks at a directory, or the logs in it, if that is what this program is called for; `None` if not.
 pub(crate) fn answer() -> Option<Result<(), Failure>> {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next()? != LOOK_AT {
+    let what = arguments.next()?;
+    let mut path = || arguments.next();
+    let json = if what == LOOK_AT {
+        serde_json::to_vec(&Place::look(Path::new(&path()?)))
+    } else if what == unopened::LOOK_AT_LOGS {
+        serde_json::to_vec(&unopened::look(Path::new(&path()?)))
+    } else {
         return None;
-    }
-    let place = Place::look(Path::new(&arguments.next()?));
-    let json = serde_json::to_vec(&place).map_err(io::Error::other);
-    let said = json.and_then(|json| io::stdout().write_all(&json));
+    };
+    let said = json
+        .map_err(io::Error::other)
+        .and_then(|json| io::stdout().write_all(&json));
     Some(said.map_err(Failure::from))
 }
 
@@ -96,43 +103,7 @@ impl Place {
 
     /// Has another process look; `None` if it does not answer in time.
     pub(super) fn ask(path: &Path) -> Option<Place> {
-        let mut child = Command::new("/proc/self/exe")
-            .arg(LOOK_AT)
-            .arg(path)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let mut pipe = child.stdout.take()?;
-        let deadline = Instant::now() + DEADLINE;
-        let mut json = Vec::new();
-        let mut piece = [0; 4096];
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let mut fds = [PollFd::new(
-                std::os::fd::AsFd::as_fd(&pipe),
-                PollFlags::POLLIN,
-            )];
-            match poll(
-                &mut fds,
-                PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO),
-            ) {
-                Err(Errno::EINTR) => {}
-                Ok(1..) => match pipe.read(&mut piece) {
-                    Ok(0) => break,
-                    Ok(n) => json.extend_from_slice(&piece[..n]),
-                    Err(_) => break,
-                },
-                Ok(_) | Err(_) => {
-                    // It may be past killing until the file system answers: nobody waits for it.
-                    let _ = child.kill();
-                    return None;
-                }
-            }
-        }
-        let _ = child.wait();
-        serde_json::from_slice(&json).ok()
+        serde_json::from_slice(&ask_another(LOOK_AT, path, DEADLINE)?).ok()
     }
 
     fn error(&self) -> Option<Errno> {
@@ -156,6 +127,44 @@ impl Place {
     pub(super) fn is_missing(&self) -> bool {
         self.error() == Some(Errno::ENOENT)
     }
+}
+
+/// Has another process, this program, look at a path. Returns what it says; `None` if it says nothing for so long.
+pub(super) fn ask_another(what: &str, path: &Path, longest: Duration) -> Option<Vec<u8>> {
+    let mut child = Command::new("/proc/self/exe")
+        .arg(what)
+        .arg(path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let mut pipe = child.stdout.take()?;
+    let deadline = Instant::now() + longest;
+    let mut said = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+        match poll(
+            &mut fds,
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO),
+        ) {
+            Err(Errno::EINTR) => {}
+            Ok(1..) => match pipe.read(&mut piece) {
+                Ok(0) => break,
+                Ok(n) => said.extend_from_slice(&piece[..n]),
+                Err(_) => break,
+            },
+            Ok(_) | Err(_) => {
+                // It may be past killing until the file system answers: nobody waits for it.
+                let _ = child.kill();
+                return None;
+            }
+        }
+    }
+    let _ = child.wait();
+    Some(said)
 }
 
 /// Who holds the lock of a directory of logs; `None` if nobody does, or nobody whom this process may see.
@@ -248,6 +257,9 @@ pub(super) fn logs_dir(system: &System, dir: Result<PathBuf, String>) -> Vec<Fin
             "be the user that owns it, name another one, or mount with --read-only",
         )
     });
+    if place.logs > 0 {
+        findings.extend(unopened::findings(&path, place.writer.is_some()));
+    }
     let room = format!("{} free", bytesize::ByteSize(place.free_bytes));
     let check = format!("room in '{}'", dir.display());
     findings.push(match place.free_bytes {

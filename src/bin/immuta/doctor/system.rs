@@ -116,7 +116,7 @@ impl System {
             Err(e) => {
                 let what = match e.kind() {
                     std::io::ErrorKind::NotFound => "it does not exist".to_owned(),
-                    _ => format!("it cannot be opened: {e}"),
+                    _ => format!("it cannot be opened: {}", immuta::system_words(&e)),
                 };
                 Finding::fail(DEV_FUSE, what, way_out(&e))
             }
@@ -321,6 +321,10 @@ fn open_files() -> Finding {
             "ulimit -Hn, or LimitNOFILE= of the unit",
         ),
         Ok((_, hard)) => Finding::ok(check, format!("{hard} at the most")),
-        Err(e) => Finding::warn(check, format!("the limit is not told: {e}"), "ulimit -Hn"),
+        Err(e) => Finding::warn(
+            check,
+            format!("the limit is not told: {}", e.desc()),
+            "ulimit -Hn",
+        ),
     }
 }
