@@ -141,11 +141,11 @@ fn a_command_line_that_is_not_understood_is_status_2_and_one_line() {
         ),
         (
             &["tail"],
-            "<DIR> <NAMESPACE> is not given (immuta tail --help tells how)",
+            "no log is named (give NAMESPACE, or DIR NAMESPACE)",
         ),
         (
-            &["cat", "dir"],
-            "<NAMESPACE> is not given (immuta cat --help tells how)",
+            &["append", "dir"],
+            "<NAMESPACE> is not given (immuta append --help tells how)",
         ),
         (
             &["tail", "dir", "a", "--folow"],

@@ -23,7 +23,7 @@ fn append_creates_in_the_format_it_is_told_and_keeps_the_one_that_is_there() {
     assert_eq!(prints(&["cat", d, "a"]), "x\ny\n");
     let stat = prints(&["stat", d, "a"]);
     assert!(
-        stat.starts_with("a: 2 records, 34 bytes, format count16, from 20"),
+        stat.starts_with("a: 2 records, 2 bytes of payload, 34 on disk, format count16, from 20"),
         "{stat}"
     );
     let (status, _, err) = said(&["append", d, "b", "--format", "json", "x"]);
@@ -54,7 +54,7 @@ fn a_log_whose_format_cannot_be_told_names_the_option_that_decides() {
     );
     assert_eq!(
         prints(&["stat", d, "both", "--assume-format", "count16"]),
-        "both: 1 records, 32 bytes, format count16, 1 indexed later\n"
+        "both: 1 records, 8 bytes of payload, 32 on disk, format count16, 1 indexed later\n"
     );
     assert!(!dir.file("both.idx").exists());
 }
@@ -68,19 +68,19 @@ fn verify_lists_each_damage_and_tells_by_its_exit_status() {
     fs::copy(golden(Format::Count16, "hello"), dir.file("theirs.log")).expect("copied");
     assert_eq!(
         prints(&["verify", d]),
-        "good: 2 records, 6 bytes, no damage\n\
-         theirs: 1 records, 11 bytes, no damage (1 compared with what was found when the index was made, not with what was written)\n\
-         worn: 3 records, 11 bytes, no damage\n"
+        "good: 2 records, 6 bytes of payload, 30 on disk, no damage\n\
+         theirs: 1 records, 11 bytes of payload, 35 on disk, no damage (1 compared with what was found when the index was made, not with what was written)\n\
+         worn: 3 records, 11 bytes of payload, 51 on disk, no damage\n"
     );
     dir.change("worn.log", |bytes| bytes[16 + 11 + 8] ^= 1);
-    let text = "good: 2 records, 6 bytes, no damage\n\
+    let text = "good: 2 records, 6 bytes of payload, 30 on disk, no damage\n\
                 worn: record 1 at byte 27: its bytes are not those that were written\n\
-                worn: 3 records, 8 bytes, 1 damaged\n";
+                worn: 3 records, 8 bytes of payload, 51 on disk, 1 damaged\n";
     assert_eq!(
         said(&["verify", d, "good", "worn"]),
         (Some(1), text.into(), String::new())
     );
-    let json = "{\"namespace\":\"worn\",\"format\":\"count16\",\"records\":3,\"bytes\":8,\"checksummed\":3,\"rebuilt\":0,\
+    let json = "{\"namespace\":\"worn\",\"format\":\"count16\",\"records\":3,\"bytes\":8,\"disk_bytes\":51,\"checksummed\":3,\"rebuilt\":0,\
                 \"damaged\":[{\"record\":1,\"offset\":27,\"what\":\"its bytes are not those that were written\"}],\"unlisted\":0}\n";
     assert_eq!(
         said(&["verify", d, "worn", "--json"]),
@@ -88,7 +88,7 @@ fn verify_lists_each_damage_and_tells_by_its_exit_status() {
     );
     assert_eq!(
         refuses(&["verify", d, "none"]),
-        "immuta: no namespace 'none': create it first\n"
+        format!("immuta: no namespace 'none' in '{d}' (there are: good, theirs, worn)\n")
     );
 }
 
@@ -99,14 +99,14 @@ fn repair_says_what_it_cuts_and_loses_nothing() {
     dir.log("orders", Format::Count8, &["one", "two", "three"]);
     assert_eq!(
         prints(&["repair", d, "orders"]),
-        "orders: 3 records, 43 bytes, in order: nothing to repair\n"
+        "orders: 3 records, 43 bytes on disk, in order: nothing to repair\n"
     );
     let broken = dir.change("orders.log", |bytes| bytes.truncate(40));
     let why = refuses(&["cat", d, "orders"]);
     assert!(
         why.starts_with(
             "immuta: record 2 of 'orders' is damaged at byte 30 of the log: its size is negative or reaches beyond the end of the \
-             file (no byte was changed;"
+             file (no byte was changed; immuta repair '"
         ),
         "{why}"
     );
@@ -139,7 +139,7 @@ fn repair_says_what_it_cuts_and_loses_nothing() {
     assert_eq!(prints(&["cat", d, "orders"]), "one\ntwo\n");
     assert_eq!(
         prints(&["repair", d, "orders"]),
-        "orders: 2 records, 30 bytes, in order: nothing to repair\n"
+        "orders: 2 records, 30 bytes on disk, in order: nothing to repair\n"
     );
 
     // The same place again, with other bytes: what was saved is not written over.
@@ -157,7 +157,7 @@ fn repair_says_what_it_cuts_and_loses_nothing() {
     prints(&["repair", d, "orders"]);
     assert_eq!(
         refuses(&["repair", d, "none"]),
-        "immuta: no namespace 'none': create it first\n"
+        format!("immuta: no namespace 'none' in '{d}' (there are: orders)\n")
     );
 }
 
@@ -215,11 +215,11 @@ fn import_takes_a_log_to_another_format_byte_for_byte() {
     );
     assert_eq!(
         refuses(&["import", d, other.str()]),
-        format!("immuta: '{d}' is a directory: name the log in it to import\n")
+        format!("immuta: '{d}' is a directory (name the log in it behind DIR)\n")
     );
     assert_eq!(
-        refuses(&["import", "notes.txt", d]),
-        "immuta: cannot import 'notes.txt': its name ends in none of .log, .frames, .jsonl (say --input frames, jsonl or lines)\n"
+        refuses(&["import", "/proc/version", d]),
+        "immuta: cannot import '/proc/version': its name ends in none of .log, .frames, .jsonl (say --input frames, jsonl or lines)\n"
     );
 }
 
@@ -286,4 +286,144 @@ fn import_killed_anywhere_has_each_record_once_after_another_run() {
         assert_eq!(record.record, RecordNo(n));
         assert!(record.payload == payload(n), "record {n}");
     }
+}
+
+#[test]
+fn regression_repair_tells_damage_that_it_cannot_mend() {
+    let dir = Dir::new();
+    let d = dir.str();
+    dir.log("orders", Format::Count8, &["one", "two", "three"]);
+    let damaged = dir.change("orders.log", |bytes| bytes[8 + 11 + 8] ^= 1);
+    let text = "orders: record 1 at byte 19: its bytes are not those that were written\n\
+                orders: 3 records, 43 bytes on disk, 1 damaged record, which cannot be mended; all others are readable\n";
+    for options in [&[][..], &["--dry-run"]] {
+        assert_eq!(
+            said(&[&["repair", d, "orders"], options].concat()),
+            (Some(1), text.into(), String::new())
+        );
+    }
+    dir.change("orders.log", |bytes| bytes[8 + 8] ^= 1);
+    let (status, text, _) = said(&["repair", d, "orders"]);
+    assert_eq!(status, Some(1));
+    assert!(
+        text.ends_with("2 damaged records, which cannot be mended; all others are readable\n"),
+        "{text}"
+    );
+    fs::write(dir.file("orders.log"), damaged).expect("written");
+    // What is damaged in the index can be made again.
+    dir.change("orders.log", |bytes| bytes[8 + 11 + 8] ^= 1);
+    dir.change("orders.idx", |bytes| {
+        let entry = bytes.len() - 40;
+        bytes[entry] ^= 1;
+    });
+    let (status, text, _) = said(&["repair", d, "orders"]);
+    assert_eq!(status, Some(1), "{text}");
+    assert!(
+        text.contains("(delete that file with the log closed, and it is rebuilt, without times)")
+            && text.ends_with(
+                "of which those in the index are mended as is said above; all others are readable\n"
+            ),
+        "{text}"
+    );
+}
+
+#[test]
+fn regression_a_directory_without_logs_is_said_to_be_one() {
+    let dir = Dir::new();
+    let d = dir.str();
+    let none = format!("immuta: no logs in '{d}' (give the directory that holds them)\n");
+    for command in ["stat", "verify"] {
+        assert_eq!(refuses(&[command, d]), none);
+    }
+    for command in ["stat", "verify", "cat", "tail", "export", "repair"] {
+        assert_eq!(
+            refuses(&[command, d, "orders"]),
+            format!(
+                "immuta: no namespace 'orders' in '{d}' (it holds no logs: give the directory that does)\n"
+            )
+        );
+        assert_eq!(
+            refuses(&[command, "/no/such", "orders"]),
+            "immuta: no directory '/no/such' (give the directory that holds the logs)\n"
+        );
+        assert_eq!(
+            refuses(&[command, "/proc/self/status", "orders"]),
+            "immuta: '/proc/self/status' is not a directory (give the one that holds the logs)\n"
+        );
+    }
+    // A directory of logs that has none yet is in order.
+    Storage::open(Options::new(dir.path()))
+        .and_then(|storage| storage.close())
+        .expect("closed");
+    let (status, out, err) = said(&["verify", d]);
+    assert_eq!((status, &*out), (Some(0), ""));
+    assert_eq!(err, format!("immuta: no logs in '{d}'\n"));
+}
+
+#[test]
+fn a_log_that_is_not_there_is_answered_with_those_that_are() {
+    let dir = Dir::new();
+    let d = dir.str();
+    for name in ["orders", "other"] {
+        dir.log(name, Format::Count8, &["one"]);
+    }
+    let why = format!("immuta: no namespace 'nope' in '{d}' (there are: orders, other)\n");
+    for command in ["stat", "verify", "cat", "tail", "export", "repair"] {
+        assert_eq!(refuses(&[command, d, "nope"]), why, "{command}");
+    }
+    assert_eq!(
+        refuses(&["import", d, d, "nope", "--assume-format", "bare"])
+            .lines()
+            .count(),
+        1
+    );
+    let elsewhere = dir.file("elsewhere");
+    assert_eq!(
+        refuses(&["import", d, elsewhere.to_str().expect("text"), "nope"]),
+        why
+    );
+    for n in 0..12 {
+        fs::copy(dir.file("other.log"), dir.file(&format!("z{n:02}.log"))).expect("copied");
+    }
+    assert_eq!(
+        refuses(&["cat", d, "nope"]),
+        format!(
+            "immuta: no namespace 'nope' in '{d}' (there are: orders, other, z00, z01, z02, z03, z04, z05, z06, z07, and 4 more)\n"
+        )
+    );
+    assert_eq!(
+        refuses(&["cat", d, "a/b"]),
+        "immuta: namespace 'a/b' is not a name: use 1 to 200 of A-Z a-z 0-9 . _ -, not starting with a dot\n"
+    );
+}
+
+#[test]
+fn what_cannot_be_written_to_is_said_with_the_way_out() {
+    let dir = Dir::new();
+    let d = dir.str();
+    dir.log("orders", Format::Count8, &["one"]);
+    let log = dir.file("orders.log");
+    let log = log.to_str().expect("text");
+    for (arguments, why) in [
+        (&["append", log, "orders", "x"][..], format!("'{log}' is not a directory (give one for the logs)")),
+        (&["append", "/proc/no", "orders", "x"], "cannot create the directory '/proc/no': No such file or directory (give a directory that you may write to)".into()),
+        (&["import", log, "/proc/no"], "cannot create the directory '/proc/no': No such file or directory (give a directory that you may write to)".into()),
+        (&["import", "/no/such.log", d], "cannot import '/no/such.log': it is not there (name a file, or a directory of logs)".into()),
+        (&["import", "/no/such", d, "--input", "lines"], "cannot read '/no/such': No such file or directory (name a file that you may read, or - for standard input)".into()),
+        (&["import", d, "/tmp/x"], format!("'{d}' is a directory (name the log in it behind DIR)")),
+        (&["man", "/proc/no"], "cannot write to '/proc/no': No such file or directory (give a directory that you may write to)".into()),
+        (&["cat", d, "orders", "--from", "2"], "'orders' has no record 2: it has 1, and the first one is 0".into()),
+        (&["export", d, "orders", "--from", "1"], "'orders' has no record 1: it has 1, and the first one is 0".into()),
+    ] {
+        assert_eq!(refuses(arguments), format!("immuta: {why}\n"), "{arguments:?}");
+    }
+    assert_eq!(prints(&["cat", d, "orders", "--from", "1"]), "");
+    let held = Storage::open(Options::new(dir.path())).expect("opened");
+    let why = refuses(&["append", d, "orders", "x"]);
+    assert!(
+        why.starts_with(&format!("immuta: '{d}' is in use by pid "))
+            && why.ends_with(": a directory has one writer (end that program, and try again)\n"),
+        "{why}"
+    );
+    drop(held);
 }

@@ -117,7 +117,7 @@ fn text_goes_out_as_it_is_and_comes_in_by_lines() {
     assert_eq!(prints(&["export", d, "a", "--to", "0"]), "zero\n");
     assert_eq!(
         refuses(&["export", d, "a", "--from", "4"]),
-        "immuta: 'a' has no record 4: it has 4\n"
+        "immuta: 'a' has no record 4: it has 4, and the first one is 0\n"
     );
     assert_eq!(
         misused(&["export", d, "a", "--from", "3", "--to", "2"]),
@@ -204,7 +204,7 @@ fn a_file_has_its_name_when_it_is_whole_and_another_one_is_not_replaced_unasked(
     }
     assert_eq!(
         refuses(&["export", d, "a", "-o", "/nowhere/out"]),
-        "immuta: cannot write '/nowhere/out': No such file or directory (os error 2)\n"
+        "immuta: cannot write '/nowhere/out': there is no directory '/nowhere' (make it, or name another file)\n"
     );
     let names = names(there.path());
     assert_eq!(names.len(), 3, "{names:?}");

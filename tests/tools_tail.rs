@@ -361,12 +361,15 @@ fn a_log_that_is_not_there_is_said_so() {
     let arguments = ["tail", "-f", dir.str(), "short"];
     assert_eq!(
         refuses(&arguments),
-        "immuta: no namespace 'short': create it first\n"
+        format!(
+            "immuta: no namespace 'short' in '{}' (it holds no logs: give the directory that does)\n",
+            dir.str()
+        )
     );
     let why = refuses(&["tail", "-f", "/nowhere", "a"]);
     assert_eq!(
         why,
-        "immuta: cannot follow the logs in '/nowhere': No such file or directory (os error 2)\n"
+        "immuta: no directory '/nowhere' (give the directory that holds the logs)\n"
     );
 }
 
@@ -387,19 +390,44 @@ fn a_damaged_record_is_told_and_those_behind_it_are_printed() {
 }
 
 #[test]
-fn the_directory_of_a_mount_is_told_from_that_of_its_logs() {
+fn a_mount_point_stands_for_the_directory_of_its_logs() {
     let mount = Mount::new();
     append(&mount.file("append"), "one\n").unwrap();
     let (path, logs) = (mount.path(), mount.logs());
-    for command in ["tail", "cat", "append", "verify", "stat", "export"] {
-        assert_eq!(
-            refuses(&[command, path.to_str().unwrap(), "default"]),
-            format!(
-                "immuta: '{}' is where logs are mounted (give the directory that keeps them: '{}'; or use the files of \
-                 the mount)\n",
-                path.display(),
-                logs.display()
-            )
-        );
+    let place = path.to_str().unwrap();
+    for command in ["tail", "cat", "export"] {
+        assert_eq!(prints(&[command, place, "default"]), "one\n");
     }
+    for command in ["stat", "verify"] {
+        let line = prints(&[command, place]);
+        assert!(
+            line.starts_with("default: 1 records, 4 bytes of payload, 20 on disk, "),
+            "{line}"
+        );
+        assert_eq!(prints(&[command, place, "default"]), line);
+    }
+    let in_use = |way_out: String| {
+        format!(
+            "immuta: '{}' is in use by pid {} (immuta-fs): a directory has one writer ({way_out})\n",
+            logs.display(),
+            mount.pid()
+        )
+    };
+    let through = in_use(format!(
+        "append through its mount: '{place}/default/append'"
+    ));
+    let unmount = in_use(format!("unmount '{place}' first"));
+    for dir in [place, logs.to_str().unwrap()] {
+        assert_eq!(refuses(&["append", dir, "default", "x"]), through);
+        assert_eq!(refuses(&["repair", dir, "default"]), unmount);
+        let import = ["import", "-", dir, "default", "--input", "lines"];
+        assert_eq!(refuses(&import), unmount);
+    }
+    let inside = format!("{place}/default");
+    assert_eq!(
+        refuses(&["stat", &inside]),
+        format!(
+            "immuta: '{inside}' is in the mount '{place}' (give the mount, and the name of the log; or use the files there)\n"
+        )
+    );
 }

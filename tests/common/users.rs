@@ -44,7 +44,10 @@ pub fn own_namespace() -> &'static str {
 /// is given to that user with all that is in it, since the build's may be for its owner alone.
 pub fn command_of_user(program: &str, directory: &Path) -> Command {
     let copy = directory.join(Path::new(program).file_name().unwrap());
-    fs::copy(program, &copy).unwrap();
+    // Not by this process: while another thread forks, its child has the copy open for writing, and a program that is
+    // cannot be executed.
+    let copied = Command::new("cp").arg(program).arg(&copy).status();
+    assert!(copied.unwrap().success());
     let mut command = Command::new(copy);
     if geteuid().is_root() {
         let given = Command::new("chown")

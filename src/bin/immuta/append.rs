@@ -7,7 +7,7 @@ use clap::{Args, ValueHint};
 use immuta::{Format, Storage};
 
 use crate::Failure;
-use crate::logs::{Assume, format_parser, log_of};
+use crate::logs::{Assume, cannot_write, follow, format_parser, log_of};
 use crate::source::{FromFile, Input, STDIN, Source};
 
 /// Append a record for each TEXT; without any, standard input as one record
@@ -19,7 +19,7 @@ use crate::source::{FromFile, Input, STDIN, Source};
         immuta append ./logs reports < report.pdf\n  \
         immuta append ./logs app --input lines < app.log")]
 pub(crate) struct Append {
-    /// The directory that holds the logs
+    /// The directory that holds the logs; it is made if it is not there
     #[arg(value_hint = ValueHint::DirPath)]
     dir: PathBuf,
     /// The log to append to; it is created if it is not there
@@ -39,12 +39,19 @@ pub(crate) struct Append {
 impl Append {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let namespace = &*self.namespace;
-        let options = self.assume.options(&self.dir)?.only([namespace]);
+        let options = self.assume.options(&follow(&self.dir)?).only([namespace]);
         let mut options = options.format(self.format).namespaces([namespace]);
         if self.input.is_some() {
             options = options.max_record_bytes(u64::MAX);
         }
-        let storage = Storage::open(options)?;
+        let storage = Storage::open(options).map_err(|e| {
+            cannot_write(e, |mount| {
+                format!(
+                    "append through its mount: '{}/{namespace}/append'",
+                    mount.display()
+                )
+            })
+        })?;
         let log = log_of(&storage, namespace)?;
         if let Some(input) = self.input {
             let mut source = FromFile::open(Path::new(STDIN), input)?;

@@ -1,25 +1,28 @@
 //! `immuta verify` and `immuta repair`.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
-use immuta::{Namespace, Options, Recovery, Report, Storage};
+use immuta::{Damage, Error, Log, Namespace, Options, Recovery, Report, Storage};
 
 use crate::Failure;
-use crate::logs::{Assume, progress_bar};
+use crate::logs::{
+    Assume, Place, Which, all_or_some, cannot_write, log_of, no_logs, not_found, progress_bar,
+};
 
 /// Read every byte of the logs and say what is damaged; exit status 1 if anything is
 ///
-/// Works beside a running immuta-fs.
+/// Works beside a running immuta-fs. The payload is what was appended, as far as it is whole; on the disk each record has 8 bytes more, and
+/// the log a header.
 #[derive(Args)]
 #[command(after_help = "Example:\n  \
         $ immuta verify /var/lib/immuta\n  \
-        orders: 3 records, 21 bytes, no damage")]
+        orders: 3 records, 21 bytes of payload, 53 on disk, no damage")]
 pub(crate) struct Verify {
-    /// The directory that holds the logs
+    /// The directory that holds the logs, or where they are mounted; left away, the one that immuta-fs takes
     #[arg(value_hint = ValueHint::DirPath)]
-    dir: PathBuf,
+    dir: Option<PathBuf>,
     /// Only these
     namespaces: Vec<String>,
     /// One JSON object a line for each log
@@ -31,23 +34,25 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        verify(self.assume.options(&self.dir)?, &self.namespaces, self.json)
+        let (dir, names) = all_or_some(self.dir.as_deref(), &self.namespaces)?;
+        verify(self.assume.options(&dir), &names, self.json)
     }
 }
 
 /// Mend a log that cannot be opened: keep what is whole, cut what is behind it
 ///
-/// What is cut is written to NAMESPACE.cut-OFFSET beside the log first.
+/// What is cut is written to NAMESPACE.cut-OFFSET beside the log first. A log that can be opened is read through: its damaged
+/// records are told, which no repair can mend, and the exit status is 1.
 #[derive(Args)]
-#[command(after_help = "Example:\n  \
+#[command(
+    override_usage = "immuta repair [OPTIONS] [DIR] NAMESPACE",
+    after_help = "Example:\n  \
         immuta repair --dry-run /var/lib/immuta orders     what would be done\n  \
-        immuta repair /var/lib/immuta orders")]
+        immuta repair /var/lib/immuta orders"
+)]
 pub(crate) struct Repair {
-    /// The directory that holds the logs; not mounted
-    #[arg(value_hint = ValueHint::DirPath)]
-    dir: PathBuf,
-    /// The log to mend
-    namespace: String,
+    #[command(flatten)]
+    which: Which,
     /// Only say what would be done
     #[arg(long)]
     dry_run: bool,
@@ -57,11 +62,8 @@ pub(crate) struct Repair {
 
 impl Repair {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        repair(
-            &self.assume.options(&self.dir)?,
-            &self.namespace,
-            self.dry_run,
-        )
+        let Place { dir, namespace } = self.which.place()?;
+        repair(&self.assume.options(&dir), &dir, &namespace, self.dry_run)
     }
 }
 
@@ -78,8 +80,11 @@ fn verify(options: Options, names: &[String], json: bool) -> Result<(), Failure>
     all.sort();
     for name in names {
         if !all.iter().any(|there| there.as_str() == name) {
-            storage.log(name)?;
+            log_of(&storage, name)?;
         }
+    }
+    if all.is_empty() {
+        return no_logs(storage.logs_dir());
     }
     let mut out = io::stdout().lock();
     let mut sound = true;
@@ -96,22 +101,30 @@ fn verify(options: Options, names: &[String], json: bool) -> Result<(), Failure>
             continue;
         }
         let log = storage.log(name.as_str())?;
-        let bar = progress_bar(name.as_str(), log.state().log_end);
-        let report = log.verify_with(&mut |at| bar.set_position(at))?;
-        bar.finish_and_clear();
+        let report = read_through(&log)?;
         sound &= report.is_clean();
         let rebuilt = log.state().rebuilt.min(report.records);
         if json {
-            write_json(&mut out, &report, &log.format().to_string(), rebuilt)?;
+            write_json(&mut out, &report, &log, rebuilt)?;
         } else {
-            write_text(&mut out, &report, rebuilt)?;
+            write_damages(&mut out, &report)?;
+            write_sum(&mut out, &report, &log, rebuilt)?;
         }
     }
     out.flush()?;
     if sound { Ok(()) } else { Err(Failure::Said) }
 }
 
-fn write_text(out: &mut impl Write, report: &Report, rebuilt: u64) -> io::Result<()> {
+/// Reads every byte of a log.
+fn read_through(log: &Log) -> Result<Report, Failure> {
+    let bar = progress_bar(log.namespace().as_str(), log.state().log_end);
+    let report = log.verify_with(&mut |at| bar.set_position(at))?;
+    bar.finish_and_clear();
+    Ok(report)
+}
+
+/// A line for each place that is damaged.
+fn write_damages(out: &mut impl Write, report: &Report) -> io::Result<()> {
     let name = &report.namespace;
     for damage in &report.damaged {
         match damage.record {
@@ -123,13 +136,19 @@ fn write_text(out: &mut impl Write, report: &Report, rebuilt: u64) -> io::Result
     if report.unlisted > 0 {
         writeln!(out, "{name}: and {} more", report.unlisted)?;
     }
-    let damaged = report.damaged.len() as u64 + report.unlisted;
+    Ok(())
+}
+
+fn write_sum(out: &mut impl Write, report: &Report, log: &Log, rebuilt: u64) -> io::Result<()> {
     write!(
         out,
-        "{name}: {} records, {} bytes, ",
-        report.records, report.bytes
+        "{}: {} records, {} bytes of payload, {} on disk, ",
+        report.namespace,
+        report.records,
+        report.bytes,
+        log.state().log_end
     )?;
-    match damaged {
+    match damages(report) {
         0 => write!(out, "no damage")?,
         damaged => write!(out, "{damaged} damaged")?,
     }
@@ -142,14 +161,20 @@ fn write_text(out: &mut impl Write, report: &Report, rebuilt: u64) -> io::Result
     writeln!(out)
 }
 
-fn write_json(out: &mut impl Write, report: &Report, format: &str, rebuilt: u64) -> io::Result<()> {
+fn damages(report: &Report) -> u64 {
+    report.damaged.len() as u64 + report.unlisted
+}
+
+fn write_json(out: &mut impl Write, report: &Report, log: &Log, rebuilt: u64) -> io::Result<()> {
     write!(
         out,
-        "{{\"namespace\":\"{}\",\"format\":\"{format}\",\"records\":{},\"bytes\":{},\"checksummed\":{},\"rebuilt\":{rebuilt},\
-         \"damaged\":[",
+        "{{\"namespace\":\"{}\",\"format\":\"{}\",\"records\":{},\"bytes\":{},\"disk_bytes\":{},\"checksummed\":{},\
+         \"rebuilt\":{rebuilt},\"damaged\":[",
         report.namespace,
+        log.format(),
         report.records,
         report.bytes,
+        log.state().log_end,
         report.records - rebuilt,
     )?;
     for (n, damage) in report.damaged.iter().enumerate() {
@@ -173,19 +198,20 @@ fn quoted(text: &str) -> String {
 }
 
 /// Mends a log, or says what that would be.
-fn repair(options: &Options, name: &str, dry_run: bool) -> Result<(), Failure> {
+fn repair(options: &Options, dir: &Path, name: &str, dry_run: bool) -> Result<(), Failure> {
     let namespace = Namespace::new(name)?;
-    let repair = immuta::repair(options, &namespace, dry_run)?;
+    let repair = immuta::repair(options, &namespace, dry_run).map_err(|e| match e {
+        e @ Error::Locked { .. } => {
+            cannot_write(e, |mount| format!("unmount '{}' first", mount.display()))
+        }
+        e => not_found(dir, e),
+    })?;
+    if repair.recovery.clean {
+        return look_for_damage(options, name);
+    }
     let mut out = io::stdout().lock();
     let (recovery, bytes) = (&repair.recovery, repair.bytes);
     let records = recovery.records;
-    if recovery.clean {
-        writeln!(
-            out,
-            "{name}: {records} records, {bytes} bytes, in order: nothing to repair"
-        )?;
-        return Ok(());
-    }
     let (keep, cut, save, make, set) = if dry_run {
         (
             "would keep",
@@ -237,6 +263,34 @@ fn repair(options: &Options, name: &str, dry_run: bool) -> Result<(), Failure> {
         Some(opening) => say_opening(&mut out, name, opening, recovery),
         None => Ok(()),
     }
+}
+
+/// Says of a log that can be opened which of its records cannot be read. No repair brings their bytes back.
+fn look_for_damage(options: &Options, name: &str) -> Result<(), Failure> {
+    let storage = Storage::open(options.clone().only([name]).read_only(true))?;
+    let log = log_of(&storage, name)?;
+    let report = read_through(&log)?;
+    let mut out = io::stdout().lock();
+    write_damages(&mut out, &report)?;
+    let (records, bytes) = (report.records, log.state().log_end);
+    write!(out, "{name}: {records} records, {bytes} bytes on disk, ")?;
+    let one_or_more = match damages(&report) {
+        0 => {
+            writeln!(out, "in order: nothing to repair")?;
+            return Ok(out.flush()?);
+        }
+        1 => "1 damaged record".to_owned(),
+        n => format!("{n} damaged records"),
+    };
+    // The bytes of the record may be whole: the damage says what mends its entry.
+    let is_in_index = |damage: &Damage| damage.what.starts_with("its index entry");
+    let fate = match report.damaged.iter().any(is_in_index) {
+        true => "of which those in the index are mended as is said above",
+        false => "which cannot be mended",
+    };
+    writeln!(out, "{one_or_more}, {fate}; all others are readable")?;
+    out.flush()?;
+    Err(Failure::Said)
 }
 
 /// What opening a log, without repairing it, would do.

@@ -98,7 +98,10 @@ impl Man {
             Ok(())
         };
         write().map_err(|e: io::Error| {
-            Failure::Other(format!("cannot write to '{}': {e}", dir.display()))
+            Failure::Other(format!(
+                "cannot write to '{}': {e} (give a directory that you may write to)",
+                dir.display()
+            ))
         })
     }
 }

@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 
 use crate::Failure;
 use crate::ending::on_signal;
-use crate::logs::{Assume, progress_bar};
+use crate::logs::{Assume, Place, Which, progress_bar};
 use crate::render::{Form, Printer};
 
 /// The name of standard output.
@@ -25,15 +25,15 @@ const FILE_MODE: u32 = 0o666;
 /// `immuta import` reads the forms frames and jsonl back, byte for byte; jsonl keeps the times, too. A file gets
 /// its name when it is whole and on the disk. Works beside a running immuta-fs.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  \
+#[command(
+    override_usage = "immuta export [OPTIONS] [DIR] NAMESPACE",
+    after_help = "Examples:\n  \
         immuta export ./logs orders --format jsonl -o orders.jsonl\n  \
-        immuta export ./logs orders --format frames | ssh host immuta import - ./logs orders --input frames")]
+        immuta export ./logs orders --format frames | ssh host immuta import - ./logs orders --input frames"
+)]
 pub(crate) struct Export {
-    /// The directory that holds the logs
-    #[arg(value_hint = ValueHint::DirPath)]
-    dir: PathBuf,
-    /// The log to export
-    namespace: String,
+    #[command(flatten)]
+    which: Which,
     /// The form of the records
     #[arg(long, value_enum, value_name = "FORM", default_value = "lines")]
     format: Form,
@@ -61,17 +61,18 @@ impl Export {
                 self.from
             )));
         }
-        let log = self.assume.read(&self.dir, &self.namespace)?;
+        let Place { dir, namespace } = self.which.place()?;
+        let log = self.assume.read(&dir, &namespace)?;
         let count = log.state().count;
         if self.from > 0 && self.from >= count {
             return Err(Failure::Other(format!(
-                "'{}' has no record {}: it has {count}",
-                self.namespace, self.from
+                "'{namespace}' has no record {}: it has {count}, and the first one is 0",
+                self.from
             )));
         }
         let end = self.to.map_or(count, |to| count.min(to.saturating_add(1)));
         match &self.output {
-            Some(path) if path != Path::new(STDOUT) => self.to_file(&log, end, path),
+            Some(path) if path != Path::new(STDOUT) => self.to_file(&log, &dir, end, path),
             _ => {
                 let stdout = io::stdout();
                 // A bar between the lines would spoil both.
@@ -90,7 +91,10 @@ impl Export {
             let place = |n| log.entry(RecordNo(n)).map_or(0, |entry| entry.index.0);
             let begin = place(self.from);
             let bar = match show_bar {
-                true => progress_bar(&self.namespace, place(end - 1).saturating_sub(begin)),
+                true => progress_bar(
+                    log.namespace().as_str(),
+                    place(end - 1).saturating_sub(begin),
+                ),
                 false => indicatif::ProgressBar::hidden(),
             };
             let shown =
@@ -103,15 +107,20 @@ impl Export {
         Ok(printer.into_inner()?)
     }
 
-    fn to_file(&self, log: &Log, end: u64, path: &Path) -> Result<(), Failure> {
+    fn to_file(&self, log: &Log, logs_dir: &Path, end: u64, path: &Path) -> Result<(), Failure> {
         let cannot = |e: &dyn std::fmt::Display| {
             Failure::Other(format!("cannot write '{}': {e}", path.display()))
         };
-        let path = self.target(path)?;
+        let path = self.target(path, logs_dir)?;
         let dir = dir_of(&path);
         let mut prefix = path.file_name().unwrap_or_default().to_owned();
         prefix.push(".");
-        fs::metadata(dir).map_err(|e| cannot(&e))?;
+        if !dir.is_dir() {
+            return Err(cannot(&format!(
+                "there is no directory '{}' (make it, or name another file)",
+                dir.display()
+            )));
+        }
         // Locked while the file is made: a signal then finds none, or its name.
         let partial: Arc<Mutex<Option<PathBuf>>> = Arc::default();
         let to_remove = partial.clone();
@@ -162,7 +171,7 @@ impl Export {
     }
 
     /// The file to write, which may be.
-    fn target(&self, path: &Path) -> Result<PathBuf, Failure> {
+    fn target(&self, path: &Path, logs_dir: &Path) -> Result<PathBuf, Failure> {
         let target = match path.symlink_metadata() {
             Err(_) => path.to_owned(), // Not there, or the attempt will say why.
             Ok(_) if !self.force => return Err(there(path)),
@@ -183,7 +192,7 @@ impl Export {
             },
         };
         let is_log = target.extension().is_some_and(|e| e == "log" || e == "idx");
-        if is_log && dir_of(&target).canonicalize().ok() == self.dir.canonicalize().ok() {
+        if is_log && dir_of(&target).canonicalize().ok() == logs_dir.canonicalize().ok() {
             return Err(Failure::Other(format!(
                 "cannot write '{}': that is the name of a log (name another file)",
                 path.display()

@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 use immuta::{Format, Log, Namespace, Storage, Sync};
 
 use crate::Failure;
-use crate::logs::{Assume, format_parser, log_of, progress_bar};
+use crate::logs::{Assume, cannot_write, follow, format_parser, log_of, progress_bar, to_read};
 use crate::source::{FromFile, FromLog, Input, Print, STDIN, Source};
 
 /// Copy a log, or the records of a file, into a log of any format
@@ -46,13 +46,14 @@ impl Import {
         let options = Assume {
             assume_format: None,
         }
-        .options(&self.dir)?
+        .options(&follow(&self.dir)?)
         .only([name.as_str()])
         .namespaces([name.as_str()])
         .format(self.format)
         .sync(Sync::Never)
         .max_record_bytes(u64::MAX);
-        let storage = Storage::open(options)?;
+        let storage = Storage::open(options)
+            .map_err(|e| cannot_write(e, |mount| format!("unmount '{}' first", mount.display())))?;
         let into = log_of(&storage, name.as_str())?;
         let (is, wanted) = (into.format(), self.format);
         if is != wanted {
@@ -94,6 +95,7 @@ impl Import {
         };
         let Some(input) = input else {
             let (dir, theirs, name) = log_names(source, self.namespace.as_deref())?;
+            let dir = to_read(Some(&dir))?;
             if same_place(&dir, &self.dir) && theirs == name.as_str() {
                 return Err(Failure::Other(format!(
                     "cannot import '{name}' into itself (give another directory or name)"
@@ -129,6 +131,10 @@ fn told_by_name(source: &Path) -> Result<Option<Input>, Failure> {
     let extension = source.extension().and_then(|e| e.to_str());
     match extension {
         _ if source.is_dir() => Ok(None),
+        _ if !source.exists() => Err(Failure::Other(format!(
+            "cannot import '{}': it is not there (name a file, or a directory of logs)",
+            source.display()
+        ))),
         Some("log") => Ok(None),
         Some("frames") => Ok(Some(Input::Frames)),
         Some("jsonl") => Ok(Some(Input::Jsonl)),
@@ -147,7 +153,7 @@ fn log_names(
     if source.is_dir() {
         let Some(namespace) = namespace else {
             return Err(Failure::Other(format!(
-                "'{}' is a directory: name the log in it to import",
+                "'{}' is a directory (name the log in it behind DIR)",
                 source.display()
             )));
         };

@@ -24,7 +24,7 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use immuta::programs::{one_line, usage_error};
+use immuta::programs::{message, usage_error};
 
 use failure::Failure;
 
@@ -87,7 +87,7 @@ fn run(command: Command) -> Result<(), Failure> {
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off"))
-        .format(|out, record| writeln!(out, "immuta: {}", one_line(&record.args().to_string())))
+        .format(|out, record| writeln!(out, "immuta: {}", message(&record.args().to_string())))
         .init();
     if let Some(answered) = doctor::answer() {
         return match answered {
@@ -121,7 +121,7 @@ fn main() -> ExitCode {
 
 /// Says on standard error what is wrong, in one line, whatever the names in it are.
 fn say(what: &dyn Display) {
-    eprintln!("immuta: {}", one_line(&what.to_string()));
+    eprintln!("immuta: {}", message(&what.to_string()));
 }
 
 /// What is wrong with the command line, and which help tells how it is done right.

@@ -8,20 +8,20 @@ use humantime::format_rfc3339_seconds as utc;
 use immuta::Storage;
 
 use crate::Failure;
-use crate::logs::{Assume, log_of};
+use crate::logs::{Assume, Place, Which, all_or_some, log_of, no_logs};
 use crate::render::{Form, Printer};
 
 /// Show how many records and bytes a log holds, and from when
 ///
-/// Works beside a running immuta-fs.
+/// Works beside a running immuta-fs. The payload is what was appended; on the disk each record has 8 bytes more, and the log a header.
 #[derive(Args)]
 #[command(after_help = "Example:\n  \
         $ immuta stat /var/lib/immuta orders\n  \
-        orders: 3 records, 45 bytes, format count8, from 2026-11-21T10:00:00Z to 2026-11-21T10:00:07Z")]
+        orders: 3 records, 13 bytes of payload, 45 on disk, format count8, from 2026-11-21T10:00:00Z to 2026-11-21T10:00:07Z")]
 pub(crate) struct Stat {
-    /// The directory that holds the logs
+    /// The directory that holds the logs, or where they are mounted; left away, the one that immuta-fs takes
     #[arg(value_hint = ValueHint::DirPath)]
-    dir: PathBuf,
+    dir: Option<PathBuf>,
     /// Only this one
     namespace: Option<String>,
     #[command(flatten)]
@@ -30,22 +30,31 @@ pub(crate) struct Stat {
 
 impl Stat {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let mut options = self.assume.options(&self.dir)?;
-        if let Some(namespace) = &self.namespace {
-            options = options.only([namespace]);
+        let named = self.namespace.as_slice();
+        let (dir, names) = all_or_some(self.dir.as_deref(), named)?;
+        let mut options = self.assume.options(&dir);
+        if !names.is_empty() {
+            options = options.only(&names);
         }
         let storage = Storage::open(options.read_only(true))?;
         let mut out = io::stdout().lock();
-        let namespaces = match &self.namespace {
-            Some(name) => vec![log_of(&storage, name)?.namespace().clone()],
-            None => storage.namespaces(),
+        let namespaces = match &names[..] {
+            [] => storage.namespaces(),
+            names => {
+                let logs = names.iter().map(|name| log_of(&storage, name));
+                let logs = logs.collect::<Result<Vec<_>, _>>()?;
+                logs.iter().map(|log| log.namespace().clone()).collect()
+            }
         };
+        if namespaces.is_empty() && storage.failed().is_empty() {
+            return no_logs(&dir);
+        }
         for namespace in namespaces {
             let details = storage.details(namespace.as_str())?;
             write!(
                 out,
-                "{namespace}: {} records, {} bytes, format {}",
-                details.records, details.bytes, details.format
+                "{namespace}: {} records, {} bytes of payload, {} on disk, format {}",
+                details.records, details.payload_bytes, details.bytes, details.format
             )?;
             if let (Some(first), Some(last)) = (details.first_time, details.last_time) {
                 write!(out, ", from {} to {}", utc(first), utc(last))?;
@@ -72,14 +81,14 @@ impl Stat {
 ///
 /// Works beside a running immuta-fs. `immuta tail` prints the last records, `immuta export` other forms.
 #[derive(Args)]
-#[command(after_help = "Example:\n  \
-        immuta cat /var/lib/immuta orders | grep paid")]
+#[command(
+    override_usage = "immuta cat [OPTIONS] [DIR] NAMESPACE",
+    after_help = "Example:\n  \
+        immuta cat /var/lib/immuta orders | grep paid"
+)]
 pub(crate) struct Cat {
-    /// The directory that holds the logs
-    #[arg(value_hint = ValueHint::DirPath)]
-    dir: PathBuf,
-    /// The log to print
-    namespace: String,
+    #[command(flatten)]
+    which: Which,
     /// Start at this record instead of the first, which is 0
     #[arg(long, value_name = "N", default_value_t = 0)]
     from: u64,
@@ -89,10 +98,18 @@ pub(crate) struct Cat {
 
 impl Cat {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let log = self.assume.read(&self.dir, &self.namespace)?;
+        let Place { dir, namespace } = self.which.place()?;
+        let log = self.assume.read(&dir, &namespace)?;
+        let count = log.state().count;
+        if self.from > count {
+            return Err(Failure::Other(format!(
+                "'{namespace}' has no record {}: it has {count}, and the first one is 0",
+                self.from
+            )));
+        }
         let mut printer = Printer::new(&log, Form::Lines, io::stdout().lock());
         let mut next = self.from;
-        printer.print(&mut next, log.state().count, |_| ())?;
+        printer.print(&mut next, count, |_| ())?;
         Ok(printer.flush()?)
     }
 }

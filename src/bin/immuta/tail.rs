@@ -4,11 +4,11 @@ use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use clap::{Args, ValueHint};
+use clap::Args;
 use immuta::fs::parse_time;
 use immuta::programs::watch::Watch;
 use immuta::{Error, Log, RecordNo, Storage};
@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::Failure;
-use crate::logs::{Assume, log_of};
+use crate::logs::{Assume, Place as LogPlace, Which, log_of};
 use crate::render::{Form, Printer};
 
 /// How many records are shown when nobody says.
@@ -28,16 +28,17 @@ const DEFAULT_RECORDS: u64 = 10;
 /// damaged record is told on standard error and stepped over; the exit status is then 1. With -f, a log that is removed and made again, or
 /// replaced, is told on standard error and gone on with from its beginning.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  \
+#[command(
+    override_usage = "immuta tail [OPTIONS] [DIR] NAMESPACE",
+    after_help = "Examples:\n  \
         immuta tail /var/lib/immuta orders                     the last ten records\n  \
+        immuta tail orders                                     the same, for root\n  \
         immuta tail -n 0 -f ./app-logs events                  only what comes from now on\n  \
-        immuta tail --since 2h --format jsonl ./app-logs events | jq -r .text")]
+        immuta tail --since 2h --format jsonl ./app-logs events | jq -r .text"
+)]
 pub(crate) struct Tail {
-    /// The directory that holds the logs
-    #[arg(value_hint = ValueHint::DirPath)]
-    dir: PathBuf,
-    /// The log to print
-    namespace: String,
+    #[command(flatten)]
+    which: Which,
     /// The last N records; with +N, all from the Nth one on, counted from 1 as tail does; `all` is +1
     #[arg(short = 'n', long = "records", value_name = "N", allow_hyphen_values = true, value_parser = parse_count)]
     records: Option<Count>,
@@ -88,15 +89,16 @@ fn parse_since(text: &str) -> Result<SystemTime, String> {
 
 impl Tail {
     pub(crate) fn run(&self) -> Result<(), Failure> {
+        let at = self.which.place()?;
         // Before the log is opened: what is written between the two is not missed.
         let watch = match self.follow {
-            true => Some(Watch::start(&self.dir).map_err(|e| self.cannot_follow(&e))?),
+            true => Some(Watch::start(&at.dir).map_err(|e| cannot_follow(&at.dir, &e))?),
             false => None,
         };
-        let directory = identity(&self.dir);
-        let options = self.assume.options(&self.dir)?;
-        let storage = Storage::open(options.only([&self.namespace]).read_only(true))?;
-        let mut log = log_of(&storage, &self.namespace)?;
+        let directory = identity(&at.dir);
+        let options = self.assume.options(&at.dir);
+        let storage = Storage::open(options.only([&at.namespace]).read_only(true))?;
+        let mut log = log_of(&storage, &at.namespace)?;
         let mut place = Place {
             next: self.first(&log)?,
             since: self.since,
@@ -110,7 +112,8 @@ impl Tail {
             };
         };
         let following = Following {
-            tail: self,
+            form: self.format,
+            at,
             storage,
             watch,
             directory,
@@ -131,7 +134,7 @@ impl Tail {
         if self.since.is_some() && state.count > 0 && state.rebuilt == state.count {
             return Err(Failure::Other(format!(
                 "cannot tell what came when: no record of '{}' has a known time (leave --since away)",
-                self.namespace
+                log.namespace()
             )));
         }
         Ok(match (self.records, self.since) {
@@ -141,29 +144,30 @@ impl Tail {
             (None, None) => state.count.saturating_sub(DEFAULT_RECORDS),
         })
     }
+}
 
-    fn cannot_follow(&self, error: &io::Error) -> Failure {
-        Failure::Other(format!(
-            "cannot follow the logs in '{}': {error}",
-            self.dir.display()
-        ))
-    }
+fn cannot_follow(dir: &Path, error: &io::Error) -> Failure {
+    Failure::Other(format!(
+        "cannot follow the logs in '{}': {error}",
+        dir.display()
+    ))
 }
 
 /// A log that is followed, and those that are made under its name later.
-struct Following<'a> {
-    tail: &'a Tail,
+struct Following {
+    form: Form,
+    at: LogPlace,
     storage: Storage,
     watch: Watch,
     /// Which directory it is that is watched.
     directory: Option<(u64, u64)>,
 }
 
-impl Following<'_> {
+impl Following {
     /// Shows each record of a log as it comes. Returns when the log was removed or replaced, and all of it was shown;
     /// `false`: when nobody reads what is shown.
     fn until_it_is_gone(&self, log: &Log, place: &mut Place) -> Result<bool, Failure> {
-        let mut shown = Shown::new(log, self.tail.format, place);
+        let mut shown = Shown::new(log, self.form, place);
         loop {
             shown.all_there_is()?;
             if !self.wait()? {
@@ -171,7 +175,7 @@ impl Following<'_> {
             }
             let is_gone = !self
                 .storage
-                .forget_gone(Some(&self.tail.namespace))
+                .forget_gone(Some(&self.at.namespace))
                 .is_empty();
             // Also of a log that is gone: its last records came before that.
             log.refresh()?;
@@ -184,7 +188,7 @@ impl Following<'_> {
 
     /// The log that was made under the name of one that is gone. `None`: nobody reads any more what is shown.
     fn new_one(&self) -> Result<Option<Arc<Log>>, Failure> {
-        let name = &self.tail.namespace;
+        let name = &self.at.namespace;
         let (mut had_gone, mut said) = (false, String::new());
         loop {
             let found = self.storage.rescan();
@@ -221,12 +225,12 @@ impl Following<'_> {
 
     /// Whether the directory that is watched is still that of its name.
     fn check_directory(&self) -> Result<(), Failure> {
-        if identity(&self.tail.dir) == self.directory {
+        if identity(&self.at.dir) == self.directory {
             return Ok(());
         }
         Err(Failure::Other(format!(
             "the directory '{}' was removed or replaced: nothing more will come",
-            self.tail.dir.display()
+            self.at.dir.display()
         )))
     }
 
@@ -239,11 +243,11 @@ impl Following<'_> {
                 Came::End => return Ok(false),
             }
             let changes = self.watch.changes();
-            let changes = changes.map_err(|e| self.tail.cannot_follow(&e))?;
+            let changes = changes.map_err(|e| cannot_follow(&self.at.dir, &e))?;
             if changes.any {
                 self.check_directory()?;
             }
-            if changes.of(&self.tail.namespace) {
+            if changes.of(&self.at.namespace) {
                 return Ok(true);
             }
         }

@@ -69,7 +69,11 @@ impl FromFile {
             (Box::new(io::stdin()), "standard input".to_owned(), None)
         } else {
             let name = format!("'{}'", path.display());
-            let cannot = |e| Failure::Other(format!("cannot read {name}: {e}"));
+            let cannot = |e| {
+                Failure::Other(format!(
+                    "cannot read {name}: {e} (name a file that you may read, or - for standard input)"
+                ))
+            };
             let file = File::open(path).map_err(cannot)?;
             let there = file.metadata().map_err(cannot)?;
             (Box::new(file), name, there.is_file().then_some(there.len()))

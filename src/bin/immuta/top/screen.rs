@@ -387,7 +387,7 @@ fn ended(e: &io::Error) -> String {
             "the daemon has died; this waits for it to come back".to_owned()
         }
         Some(libc::ENOENT) => "not mounted any more; this waits for it to come back".to_owned(),
-        _ => format!("no status: {e}"),
+        _ => format!("no status: {}", immuta::system_words(e)),
     }
 }
 
