@@ -341,6 +341,7 @@ fn it_ends_when_the_directory_is_removed() {
     let storage = Storage::open(Options::new(&logs).namespaces(["a"])).unwrap();
     storage.append("a", &b"one\n"[..]).unwrap();
     storage.close().unwrap();
+    drop(storage); // Its files, too, would keep the directory.
     let said_in = dir.file("said");
     let mut tail = follow(&logs, "a", &said_in);
     tail.expect("tail", "one");
@@ -353,6 +354,33 @@ fn it_ends_when_the_directory_is_removed() {
         logs.display()
     );
     assert_eq!(said.lines().last(), Some(&*why), "{said}");
+}
+
+/// It held the files of the log that was gone, and the kernel told nobody that the directory had gone behind them.
+#[test]
+fn regression_it_ends_when_the_directory_is_removed_long_after_the_log() {
+    let dir = Dir::new();
+    let logs = dir.file("logs");
+    let storage = Storage::open(Options::new(&logs).namespaces(["a"])).unwrap();
+    storage.append("a", &b"one\n"[..]).unwrap();
+    storage.close().unwrap();
+    drop(storage); // Its files, too, would keep the directory.
+    let said_in = dir.file("said");
+    let said = || fs::read_to_string(&said_in).unwrap();
+    let mut tail = follow(&logs, "a", &said_in);
+    tail.expect("tail", "one");
+    fs::remove_file(logs.join("a.log")).unwrap();
+    eventually("it says that it was removed", || {
+        said().ends_with("waiting until it is made again\n")
+    });
+    has_opened(&tail);
+    fs::remove_dir_all(&logs).unwrap();
+    assert_eq!(common::wait(&mut tail.child).code(), Some(1));
+    assert!(
+        said().ends_with("was removed or replaced: nothing more will come\n"),
+        "{}",
+        said()
+    );
 }
 
 #[test]

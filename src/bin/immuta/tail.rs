@@ -118,7 +118,7 @@ impl Tail {
             watch,
             directory,
         };
-        while following.until_it_is_gone(&log, &mut place)? {
+        while following.until_it_is_gone(log, &mut place)? {
             match following.new_one()? {
                 Some(new) => log = new,
                 None => break,
@@ -165,9 +165,10 @@ struct Following {
 
 impl Following {
     /// Shows each record of a log as it comes. Returns when the log was removed or replaced, and all of it was shown;
-    /// `false`: when nobody reads what is shown.
-    fn until_it_is_gone(&self, log: &Log, place: &mut Place) -> Result<bool, Failure> {
-        let mut shown = Shown::new(log, self.form, place);
+    /// `false`: when nobody reads what is shown. Closes the log: as long as its removed files are open, the kernel keeps
+    /// their directory, and does not tell that it was removed, too.
+    fn until_it_is_gone(&self, log: Arc<Log>, place: &mut Place) -> Result<bool, Failure> {
+        let mut shown = Shown::new(&log, self.form, place);
         loop {
             shown.all_there_is()?;
             if !self.wait()? {
