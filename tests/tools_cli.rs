@@ -351,6 +351,11 @@ fn regression_a_directory_without_logs_is_said_to_be_one() {
             "immuta: '/proc/self/status' is not a directory (give the one that holds the logs)\n"
         );
     }
+    assert_eq!(
+        fs::read_dir(dir.path()).expect("listed").count(),
+        0,
+        "something was made"
+    );
     // A directory of logs that has none yet is in order.
     Storage::open(Options::new(dir.path()))
         .and_then(|storage| storage.close())

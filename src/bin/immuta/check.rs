@@ -200,6 +200,15 @@ fn quoted(text: &str) -> String {
 /// Mends a log, or says what that would be.
 fn repair(options: &Options, dir: &Path, name: &str, dry_run: bool) -> Result<(), Failure> {
     let namespace = Namespace::new(name)?;
+    // Before the lock is taken: its file would stay, in a directory that holds no logs.
+    if !dir.join(format!("{namespace}.log")).exists() {
+        return Err(not_found(
+            dir,
+            Error::NotFound {
+                namespace: namespace.to_string(),
+            },
+        ));
+    }
     let repair = immuta::repair(options, &namespace, dry_run).map_err(|e| match e {
         e @ Error::Locked { .. } => {
             cannot_write(e, |mount| format!("unmount '{}' first", mount.display()))
