@@ -3,10 +3,15 @@
 #![allow(dead_code, missing_docs, unreachable_pub)] // Each test uses its part of it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
-use immuta::{Format, Options, Storage, Sync};
+use immuta::{Format, LOCK_FILE, Options, Storage, Sync};
+
+/// How long a fact may take to come true on a slow, loaded machine. It never makes a test pass.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 pub fn immuta(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_immuta"));
@@ -72,6 +77,23 @@ impl Dir {
         let storage = Storage::open(options).expect("opened");
         storage.append_batch(name, payloads).expect("appended");
         storage.close().expect("closed");
+        drop(storage);
+        self.wait_until_free();
+    }
+
+    /// Returns when nobody holds the lock: what another test is just starting is a copy of this process for a moment, and
+    /// has its open files.
+    fn wait_until_free(&self) {
+        let lock = fs::metadata(self.file(LOCK_FILE)).expect("a lock");
+        let holder = format!(":{} ", lock.ino());
+        let begun = Instant::now();
+        while fs::read_to_string("/proc/locks")
+            .expect("read")
+            .contains(&holder)
+        {
+            assert!(begun.elapsed() < DEADLINE, "the lock is not given back");
+            std::thread::yield_now();
+        }
     }
 
     /// Changes a file behind the engine's back.
