@@ -82,6 +82,11 @@ packages_of() {
     pkill:pacman | pkill:dnf) say procps-ng ;;
     pkill:*) say procps ;;
     python3:pacman) say python ;;
+    rsyslogd:*) say rsyslog ;;
+    node:*) say nodejs ;;
+    pip3:pacman) say python-pip ;;
+    pip3:apk) say py3-pip ;;
+    pip3:*) say python3-pip ;;
     shellcheck:dnf | shellcheck:zypper) say ShellCheck ;;
     *) say "$1" ;;
     esac

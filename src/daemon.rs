@@ -82,12 +82,7 @@ pub(crate) fn leave(passed: Option<RawFd>, mount_namespace: Option<&Path>) -> Re
     if let Err(e) = setsid() {
         log::debug!("this is no session of its own: {e}");
     }
-    for fd in open_files() {
-        if fd > 2 && Some(fd) != passed {
-            // It may be the one of the listing, which is closed by now.
-            let _ = close(fd);
-        }
-    }
+    close_all_but(passed);
     if let Some(path) = mount_namespace {
         let enter =
             |path| -> io::Result<()> { Ok(setns(File::open(path)?, CloneFlags::CLONE_NEWNS)?) };
@@ -95,6 +90,17 @@ pub(crate) fn leave(passed: Option<RawFd>, mount_namespace: Option<&Path>) -> Re
             .map_err(|e| format!("cannot enter the mount namespace '{}': {e}", path.display()))?;
     }
     Ok(())
+}
+
+/// Closes every open file but standard input, output and error, and the one that is passed. To be called before this program
+/// has opened anything.
+pub(crate) fn close_all_but(passed: Option<RawFd>) {
+    for fd in open_files() {
+        if fd > 2 && Some(fd) != passed {
+            // It may be the one of the listing, which is closed by now.
+            let _ = close(fd);
+        }
+    }
 }
 
 fn open_files() -> Vec<RawFd> {

@@ -17,7 +17,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use daemon::NoDaemon;
-use fuse::passed;
+use fuse::{passed, watchers};
 use immuta::programs::cli::{Cli, UsageError};
 use logging::Sink;
 
@@ -46,6 +46,9 @@ fn main() -> ExitCode {
         .is_some_and(|program| helper::is_called_by_mount(program))
     {
         return mount_for_another(&arguments);
+    }
+    if let Some(status) = watchers::run_if_asked(&arguments) {
+        return status;
     }
     match Cli::read(&arguments) {
         Ok(cli) if cli.daemon && cli.detached.is_none() => begin_daemon(&arguments, true, STATUSES),

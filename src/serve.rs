@@ -81,14 +81,17 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
     interrupt::watch(session.as_fd(), move |unique| interrupted.interrupt(unique));
     let nudger = match &mountpoint {
         Some(mountpoint) => {
-            let nudger = Nudger::start(mountpoint.path()).map_err(cannot_start_thread)?;
-            fs.set_nudge(nudger.pending(), nudger.thread_id());
+            let theirs = fs.clone();
+            let nudger = Nudger::start(mountpoint, move |ids| theirs.set_nudging_threads(ids))
+                .map_err(cannot_start_thread)?;
+            fs.set_nudge(nudger.pending());
             Some(nudger)
         }
         None => None,
     };
     // The write end is closed when the session's loop has ended, for whatever reason.
-    let (ended, session_lives) = nix::unistd::pipe()?;
+    let (ended, session_lives) = std::io::pipe()?;
+    let ended = OwnedFd::from(ended);
     let session = std::thread::Builder::new()
         .name("session".into())
         .spawn(move || {

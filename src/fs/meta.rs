@@ -149,8 +149,10 @@ impl<T: Transport> Fs<T> {
 
     /// The transport has forgotten so many lookups of a node.
     pub fn forget(&self, ino: u64, lookups: u64) {
-        if let Ok(Node::Start(_, number)) = Node::from_ino(ino) {
-            lock(&self.starts).forget(number, lookups);
+        match Node::from_ino(ino) {
+            Ok(Node::Start(_, number)) => lock(&self.starts).forget(number, lookups),
+            Ok(node) => self.note_forget(node, lookups),
+            Err(_) => {}
         }
     }
 
@@ -206,18 +208,23 @@ impl<T: Transport> Fs<T> {
             Err(errno) => return reply.error(errno),
         };
         let is_input = matches!(node, Node::File(_, f) if f.direction == Direction::In);
-        let is_nudge = caller.thread == self.nudging_thread.load(atomic::Ordering::Relaxed);
         let rights = change.mode.is_some() || change.uid.is_some() || change.gid.is_some();
         let changes_nothing = match change {
             SetAttr { size: Some(0), .. } => is_input && !self.settings.read_only,
             SetAttr { size: Some(_), .. } => false,
-            SetAttr { times: true, .. } => is_nudge,
+            SetAttr { times: true, .. } => self.is_nudge(caller),
             _ => !rights,
         };
         if changes_nothing {
-            match self.attr(node) {
+            let answer = move |attr: Result<Attr, Errno>| match attr {
                 Ok(attr) => reply.attr(&Attr { ino, ..attr }),
                 Err(errno) => reply.error(errno),
+            };
+            match self.at_once(|| self.attr(node)) {
+                Err(Errno::WOULD_WAIT) => {
+                    self.apart(node.namespace(), move |fs| answer(fs.attr(node)))
+                }
+                attr => answer(attr),
             }
         } else if rights && change.size.is_none() && !change.times && !self.settings.read_only {
             self.ask_for_rights(node, change, reply);
@@ -257,7 +264,7 @@ impl<T: Transport> Fs<T> {
         namespaces.insert(id, Arc::new(namespace));
         drop(namespaces);
         *lock(&self.names_changed) = SystemTime::now();
-        self.attr(Node::Namespace(id))
+        Ok(self.note_lookup(caller, self.attr(Node::Namespace(id))?))
     }
 
     /// Removes a namespace without records. Whoever reads from it gets end of file.

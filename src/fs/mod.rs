@@ -12,7 +12,7 @@
 //! says who may use a namespace, `rights_files` keeps it, `changes` makes and answers changes of it. [`parked`] holds
 //! the reads that wait for a record, and those who poll: a `crowd` for each namespace, `ranked` by what they need, and
 //! `targets` for interrupts; `waking` answers them, a large crowd by the thread of the `waker`; `overdue` ends those
-//! that have waited as long as they may. `durable` holds the answers that wait for the disk, `turn` the writes that
+//! that have waited as long as they may; `watched` says which inotify watchers are told. `durable` holds the answers that wait for the disk, `turn` the writes that
 //! wait for their turn, `later` the reads that wait for the disk, and a `pool` the threads that may wait.
 //!
 //! `about` looks at the whole mount, and `status` and `metrics` write down what it sees; `stats` do so for one namespace,
@@ -66,6 +66,7 @@ mod utf8;
 pub mod view;
 mod waker;
 mod waking;
+mod watched;
 mod writing;
 mod xattr;
 
@@ -112,6 +113,7 @@ pub use transport::{
     AttrReply, Caller, DoneReply, Nudge, PollWaker, ReadReply, Transport, WriteReply,
 };
 pub use waking::PollState;
+pub use watched::Grown;
 pub use writing::WriteMode;
 pub use xattr::XattrReply;
 
@@ -174,8 +176,8 @@ pub struct Fs<T: Transport> {
     far_reads: Parked<FarRead<T>>,
     measuring: Measuring,
     nudge: RwLock<Option<Arc<dyn Nudge>>>,
-    /// The one thread whose change of times is an inotify nudge; 0: none.
-    nudging_thread: AtomicU32,
+    /// The threads whose change of times is an inotify nudge.
+    nudging_threads: RwLock<Vec<u32>>,
     starts: Mutex<Starts>,
     /// Numbers the lookups that get an inode of their own.
     lookups: AtomicU32,
@@ -261,7 +263,7 @@ impl<T: Transport> Fs<T> {
             far_reads: Parked::default(),
             measuring: Measuring::default(),
             nudge: RwLock::new(None),
-            nudging_thread: AtomicU32::new(0),
+            nudging_threads: RwLock::default(),
             starts: Mutex::default(),
             lookups: AtomicU32::new(0),
             closing: AtomicBool::new(false),
@@ -280,10 +282,17 @@ impl<T: Transport> Fs<T> {
         Ok(fs)
     }
 
-    /// From now on, tells `nudge` of growth; a change of times by `thread` is its echo and is let through.
-    pub fn set_nudge(&self, nudge: Arc<dyn Nudge>, thread: u32) {
-        self.nudging_thread.store(thread, Ordering::Relaxed);
+    /// From now on, tells `nudge` of growth.
+    pub fn set_nudge(&self, nudge: Arc<dyn Nudge>) {
         *self.nudge.write().unwrap_or_else(PoisonError::into_inner) = Some(nudge);
+    }
+
+    /// From now on a change of times by one of these threads is what [`Nudge`] makes of growth, and is let through.
+    pub fn set_nudging_threads(&self, threads: Vec<u32>) {
+        *self
+            .nudging_threads
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = threads;
     }
 
     /// Another process may have written to the log of this name, or made it; `None`: to any. Shows what is

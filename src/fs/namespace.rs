@@ -10,6 +10,7 @@ use super::handle::lock;
 use super::offsets::{Offsets, Size};
 use super::rights::{Given, Held};
 use super::turn::Turns;
+use super::watched::Watched;
 use crate::log::Log;
 
 /// A namespace that is mounted.
@@ -20,6 +21,7 @@ pub(super) struct Namespace {
     pub(super) rights: Held,
     /// Open files that asked for the end, by their path in the namespace.
     pub(super) end_askers: Askers,
+    pub(super) watched: Arc<Watched>,
     /// Where its lines of JSON are.
     pub(super) offsets: Offsets,
     /// How many writes to its files were refused.
@@ -42,6 +44,7 @@ impl Namespace {
             turns: Turns::default(),
             rights: Held::new(given),
             end_askers: Askers::default(),
+            watched: Arc::default(),
             offsets: Offsets::default(),
             refused_writes: AtomicU64::new(0),
             first_time: FirstTime::default(),

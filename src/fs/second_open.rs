@@ -107,7 +107,7 @@ impl<T: Transport> Fs<T> {
         let found = self.lookup(parent, name)?;
         match self.second_opens.wants_its_own(caller.thread, found.ino) {
             true => self.with_its_own_ino(found),
-            false => Ok(found),
+            false => Ok(self.note_lookup(caller, found)),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::attr::Attr;
 use super::errno::Errno;
+use super::watched::Grown;
 
 /// What carries calls to the file system and answers back: FUSE, or a test.
 pub trait Transport: 'static {
@@ -66,8 +67,8 @@ pub struct Caller {
     pub gid: u32,
 }
 
-/// Told that a file has grown which somebody reads who would learn of it only through inotify.
+/// Tells inotify watchers of growth of which the kernel tells them nothing.
 pub trait Nudge: Send + Sync {
-    /// `file` of `namespace` has grown. Must not block.
-    fn grew(&self, namespace: &str, file: &str);
+    /// A file has grown. Must not block.
+    fn grew(&self, file: Grown);
 }

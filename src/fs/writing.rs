@@ -10,7 +10,7 @@ use super::handle::{Handle, Input, lock};
 use super::lines::Lines;
 use super::tree::Kind;
 use super::turn::Takes;
-use super::{Caller, DoneReply, Fs, Namespace, PoisonError, Transport, WriteReply};
+use super::{Caller, DoneReply, Fs, Namespace, Transport, WriteReply};
 
 /// In which the kernel counts how much of a write it sends at once.
 const PAGE_BYTES: usize = 4096;
@@ -97,7 +97,14 @@ impl<T: Transport> Fs<T> {
         }
         reply.written(bytes);
         if grew {
-            self.grew(&handle.namespace);
+            let by_log = matches!(
+                handle.input,
+                Some(Input::Lines {
+                    kind: Kind::Log,
+                    ..
+                })
+            );
+            self.tell(&handle.namespace, by_log);
         }
     }
 
@@ -323,13 +330,14 @@ impl<T: Transport> Fs<T> {
 
     /// Tells everybody that a namespace has changed: readers that wait, pollers, inotify watchers.
     pub(super) fn grew(&self, namespace: &Arc<Namespace>) {
+        self.tell(namespace, false);
+    }
+
+    /// `by_log`: by a write to `log`.
+    fn tell(&self, namespace: &Arc<Namespace>, by_log: bool) {
         self.answer_waiters(namespace);
         namespace.log.notify_observers();
-        for path in namespace.end_askers.paths() {
-            if let Some(nudge) = &*self.nudge.read().unwrap_or_else(PoisonError::into_inner) {
-                nudge.grew(namespace.log.namespace().as_str(), &path);
-            }
-        }
+        self.nudge_watchers(namespace, by_log);
     }
 }
 

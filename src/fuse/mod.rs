@@ -6,6 +6,7 @@ pub(crate) mod nudge;
 pub(crate) mod passed;
 mod reply;
 pub(crate) mod timeout;
+pub(crate) mod watchers;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

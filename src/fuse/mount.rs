@@ -54,6 +54,11 @@ impl MountPoint {
         &self.path
     }
 
+    /// Its device number, as `/proc/self/mountinfo` has it.
+    pub(super) fn device(&self) -> &str {
+        &self.device
+    }
+
     /// Whether this program has mounted it.
     pub(crate) fn is_ours(&self) -> bool {
         self.is_ours

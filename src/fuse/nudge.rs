@@ -1,26 +1,46 @@
 //! Tells inotify watchers that a file has grown.
 //!
-//! inotify reports what goes through the mount's inodes, and nothing goes through `follow` when somebody
-//! writes to `append`. But a path-based change of times on our own mount does: the watcher gets IN_ATTRIB. It
-//! is made by a thread of its own (a FUSE worker would wait for itself), by path (a descriptor on the mount
-//! would keep it busy), once for however many records came meanwhile, and only for files that somebody reads
-//! who would ask for the end. The file system knows the echo by the thread's id.
+//! inotify reports what goes through the mount to the same inode, and nothing goes through `log` or `follow` when
+//! somebody writes to `append`. None of the notifications that a file system can send raises an event for that. But a change
+//! of times does, by path, on our own mount (see [`super::watchers`]): IN_MODIFY. That call is a request that this
+//! program has to answer. So it is another process that makes it: it may wait for a lock that a writer
+//! holds, and when this program is killed the kernel can end the mount, and with it the wait. A thread of this
+//! program would keep `/dev/fuse` open until its own call is answered, which then nobody does.
+//!
+//! One event stands for all records that came before it. A file is told of at once, and then every [`PAUSE`] at most;
+//! where there may be a watcher of the directory only, [`DIRECTORY_PAUSE`] later.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use immuta::fs::Nudge;
-use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{UtimensatFlags, utimensat};
-use nix::sys::time::TimeSpec;
+use immuta::fs::{Grown, Nudge};
 
-/// The nudging thread. It ends when this is dropped.
+use super::mount::MountPoint;
+use super::watchers;
+
+/// So many files at most are told of in one round, and the next round is so much later: 800 calls a second, a few
+/// hundredths of a CPU.
+const MOST_IN_ROUND: usize = 8;
+const PAUSE: Duration = Duration::from_millis(10);
+/// So much later than the first record a watcher of a directory is told: one call a second costs nothing.
+const DIRECTORY_PAUSE: Duration = Duration::from_secs(1);
+/// When the process has ended, or none could be started, the next one is started so much later.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// So long it may take to start.
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// The thread that has events raised, and the process that does it. Both end when this is dropped.
 pub(crate) struct Nudger {
     pending: Arc<Pending>,
     thread: Option<JoinHandle<()>>,
-    thread_id: u32,
 }
 
 #[derive(Default)]
@@ -32,58 +52,169 @@ pub(crate) struct Pending {
 #[derive(Default)]
 struct State {
     closed: bool,
-    files: BTreeSet<(String, String)>,
+    soon: VecDeque<Grown>,
+    /// When it is their turn, and who they are.
+    later: Option<(Instant, Vec<Grown>)>,
+    /// The paths of those that are in line.
+    paths: BTreeSet<String>,
+    /// What the process has been told and not answered, by number.
+    told: HashMap<u64, Grown>,
+    process: Option<Process>,
+}
+
+struct Process {
+    child: Child,
+    orders: UnixStream,
+}
+
+impl Pending {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pending {
+    /// Waits for something to do.
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let due = state.later.as_ref().map(|(due, _)| *due);
+        let Some(due) = due else {
+            let waited = self.changed.wait(state);
+            return waited.unwrap_or_else(PoisonError::into_inner);
+        };
+        let left = due.saturating_duration_since(Instant::now());
+        let waited = self.changed.wait_timeout(state, left);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Waits so long, or until the end.
+    fn pause<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
+        let waited = self
+            .changed
+            .wait_timeout_while(state, time, |state| !state.closed);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
 }
 
 impl Nudge for Pending {
-    fn grew(&self, namespace: &str, file: &str) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.files.insert((namespace.to_owned(), file.to_owned())) {
-            self.changed.notify_one();
+    fn grew(&self, file: Grown) {
+        let mut state = self.lock();
+        if file.is_for_directory {
+            let due = Instant::now() + DIRECTORY_PAUSE;
+            let (_, later) = state.later.get_or_insert_with(|| (due, Vec::new()));
+            later.push(file);
+            if later.len() > 1 {
+                return; // The thread knows when.
+            }
+        } else {
+            state.push(file);
         }
+        self.changed.notify_one();
+    }
+}
+
+impl State {
+    /// Puts a file in line, once.
+    fn push(&mut self, file: Grown) {
+        if self.paths.insert(file.path.clone()) {
+            self.soon.push_back(file);
+        } else {
+            // The event that is to come stands for this, too.
+            file.begin();
+        }
+    }
+
+    /// Takes out the files whose turn it is.
+    fn round(&mut self) -> Vec<Grown> {
+        if let Some((due, _)) = self.later
+            && due <= Instant::now()
+            && let Some((_, files)) = self.later.take()
+        {
+            files.into_iter().for_each(|file| self.push(file));
+        }
+        let mut round = Vec::new();
+        for _ in 0..self.soon.len() {
+            if round.len() == MOST_IN_ROUND || round.len() + self.told.len() == watchers::THREADS {
+                break;
+            }
+            let Some(file) = self.soon.pop_front() else {
+                break;
+            };
+            // The event before waits for a writer who has the file: it may come too early for this one.
+            match self.told.values().any(|told| told.path == file.path) {
+                true => self.soon.push_back(file),
+                false => {
+                    self.paths.remove(&file.path);
+                    round.push(file);
+                }
+            }
+        }
+        round
+    }
+
+    /// Its descriptors are closed. What it was told and has not done is for the next one.
+    fn process_has_ended(&mut self) {
+        let told = std::mem::take(&mut self.told);
+        told.into_values().for_each(|file| self.push(file));
+        if let Some(mut process) = self.process.take() {
+            log::warn!(
+                "the process that tells inotify watchers of appends has ended: another one is started when it is needed"
+            );
+            // So this does not take long, and there is nothing to do about an error.
+            let _ = process.child.wait();
+        }
+    }
+
+    /// Has the process end, whatever it waits for.
+    fn end_process(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // It has ended by itself, or it gets the signal: either way there is nothing to do about an error.
+            let _ = process.child.kill();
+        }
+        self.told.clear();
     }
 }
 
 impl Nudger {
-    /// Starts the thread for the mount at `mountpoint`.
+    /// Starts its threads for a mount. `on_threads` is told which threads raise the events, before they do.
     ///
     /// # Errors
     /// When there can be no more threads.
-    pub(crate) fn start(mountpoint: &Path) -> std::io::Result<Nudger> {
+    pub(crate) fn start(
+        mountpoint: &MountPoint,
+        on_threads: impl Fn(Vec<u32>) + Send + 'static,
+    ) -> io::Result<Nudger> {
         let pending = Arc::new(Pending::default());
-        let (send, receive) = std::sync::mpsc::channel();
-        let (theirs, mountpoint) = (pending.clone(), mountpoint.to_owned());
-        let thread = std::thread::Builder::new()
-            .name("nudge".into())
-            .spawn(move || {
-                if send.send(nix::unistd::gettid().as_raw() as u32).is_ok() {
-                    run(&theirs, &mountpoint);
-                }
-            })?;
-        let thread_id = receive.recv().map_err(std::io::Error::other)?;
+        let (started, processes) = mpsc::channel();
+        let theirs = pending.clone();
+        thread::Builder::new()
+            .name("nudged".into())
+            .spawn(move || listen(&theirs, &processes))?;
+        let (theirs, mountpoint) = (pending.clone(), mountpoint.clone());
+        let thread = thread::Builder::new().name("nudge".into()).spawn(move || {
+            run(&theirs, || {
+                let (process, answers) = start_process(&mountpoint, &on_threads)?;
+                // It listens as long as this thread lives.
+                let _ = started.send(answers);
+                Ok(process)
+            });
+        })?;
         Ok(Nudger {
             pending,
             thread: Some(thread),
-            thread_id,
         })
     }
 
     pub(crate) fn pending(&self) -> Arc<Pending> {
         self.pending.clone()
     }
-
-    pub(crate) fn thread_id(&self) -> u32 {
-        self.thread_id
-    }
 }
 
 impl Drop for Nudger {
     fn drop(&mut self) {
-        self.pending
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .closed = true;
+        let mut state = self.pending.lock();
+        state.closed = true;
+        state.end_process();
+        drop(state);
         self.pending.changed.notify_one();
         if let Some(thread) = self.thread.take() {
             // It cannot have panicked with anything worth more than the message that it has printed.
@@ -92,33 +223,102 @@ impl Drop for Nudger {
     }
 }
 
-fn run(pending: &Pending, mountpoint: &Path) {
-    let mut state = pending.state.lock().unwrap_or_else(PoisonError::into_inner);
+fn run(pending: &Pending, start: impl Fn() -> io::Result<Process>) {
+    let (mut number, mut last_start) = (0, None::<Instant>);
+    let mut state = pending.lock();
     while !state.closed {
-        let files = std::mem::take(&mut state.files);
-        if files.is_empty() {
-            state = pending
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+        let round = state.round();
+        if round.is_empty() {
+            state = pending.wait(state);
             continue;
         }
-        drop(state);
-        for (namespace, file) in files {
-            let path: PathBuf = [mountpoint, namespace.as_ref(), file.as_ref()]
-                .iter()
-                .collect();
-            let (atime, mtime) = (TimeSpec::UTIME_OMIT, TimeSpec::UTIME_NOW);
-            if let Err(e) = utimensat(
-                AT_FDCWD,
-                &path,
-                &atime,
-                &mtime,
-                UtimensatFlags::NoFollowSymlink,
-            ) {
-                log::debug!("no inotify event for '{}': {e}", path.display());
+        if state.process.is_none() {
+            // The last one may have ended because of what it was told.
+            if let Some(last) = last_start {
+                state = pending.pause(state, RESTART_PAUSE.saturating_sub(last.elapsed()));
+            }
+            drop(state);
+            let started = start();
+            last_start = Some(Instant::now());
+            state = pending.lock();
+            let Ok(process) = started.inspect_err(|e| {
+                log::warn!("inotify watchers are not told of appends: {e}");
+            }) else {
+                round.into_iter().for_each(|file| state.push(file));
+                continue;
+            };
+            state.process = Some(process);
+            if state.closed {
+                return state.end_process();
             }
         }
-        state = pending.state.lock().unwrap_or_else(PoisonError::into_inner);
+        for file in round {
+            number += 1;
+            file.begin();
+            let order = watchers::order(number, &file.path);
+            state.told.insert(number, file);
+            // It is small, and few are on their way: this never waits.
+            let process = state.process.as_mut();
+            if process.is_none_or(|process| process.orders.write_all(&order).is_err()) {
+                state.process_has_ended();
+            }
+        }
+        state = pending.pause(state, PAUSE);
+    }
+}
+
+/// Starts the process. Returns it, and where its answers come.
+fn start_process(
+    mountpoint: &MountPoint,
+    on_threads: &dyn Fn(Vec<u32>),
+) -> io::Result<(Process, UnixStream)> {
+    let (mut orders, theirs) = UnixStream::pair()?;
+    let answers = orders.try_clone()?;
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0("immuta-fs")
+        .arg(watchers::ARGUMENT)
+        .arg(mountpoint.path())
+        .arg(mountpoint.device())
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut child = command.spawn()?;
+    // With it goes this process's end of what the other one holds.
+    drop(command);
+    match hear_threads(&mut orders) {
+        Ok(threads) => {
+            on_threads(threads);
+            Ok((Process { child, orders }, answers))
+        }
+        Err(e) => {
+            // It waits for nothing yet, and so ends at once.
+            child.kill()?;
+            child.wait()?;
+            Err(e)
+        }
+    }
+}
+
+fn hear_threads(orders: &mut UnixStream) -> io::Result<Vec<u32>> {
+    let mut threads = [0; 4 * watchers::THREADS];
+    orders.set_read_timeout(Some(START_LIMIT))?;
+    orders.read_exact(&mut threads)?;
+    orders.set_read_timeout(None)?;
+    Ok(watchers::threads(&threads))
+}
+
+/// Notes what each process has done, until it ends.
+fn listen(pending: &Pending, processes: &Receiver<UnixStream>) {
+    for mut answers in processes {
+        let mut number = [0; 8];
+        while answers.read_exact(&mut number).is_ok() {
+            pending.lock().told.remove(&u64::from_le_bytes(number));
+            pending.changed.notify_one();
+        }
+        pending.lock().process_has_ended();
+        pending.changed.notify_one();
     }
 }

@@ -9,6 +9,7 @@ mod disk;
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ use common::{
     DEADLINE, Mount, Reader, append, eventually, names, read, state, wait, waits_in_mount,
 };
 use disk::{Disk, Stalls};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::signal::Signal;
 
 const NAMESPACES: usize = 16;
@@ -228,4 +231,42 @@ fn readers_that_wait_for_a_disk_that_stands_still_stop_no_other_and_can_be_kille
     assert_eq!(goes_on.line().as_deref(), Some("first"));
     goes_on.rest();
     stalled.mount.stop_and_verify();
+}
+
+/// The process that tells watchers waits for the lock of a `log` as long as a write to it waits for the disk.
+#[test]
+fn watchers_of_another_namespace_are_told_while_writes_to_log_stand_still() {
+    let stalled = Stalled::new(&["--sync", "never"]);
+    let stopped: Vec<String> = stalled_names().into_iter().take(4).collect();
+    for name in &stopped {
+        // Its directory's watchers are told within a second, of `log`, which is locked by then.
+        append(&stalled.file(name, "append"), "second").unwrap();
+    }
+    let standstill = stalled.disk.stall(&stopped, Stalls::Writes);
+    let writes: Vec<JoinHandle<()>> = (stopped.iter())
+        .map(|name| {
+            let path = stalled.file(name, "log");
+            thread::spawn(move || append(&path, "third\n").unwrap())
+        })
+        .collect();
+    eventually("each write stands still", || {
+        stalled.disk.waiting() >= stopped.len()
+    });
+    let log = stalled.file("other", "log");
+    let inotify = Inotify::init(InitFlags::empty()).unwrap();
+    inotify.add_watch(&log, AddWatchFlags::IN_MODIFY).unwrap();
+    // Longer than it takes until the others' directories are told of.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(3) {
+        append(&stalled.file("other", "append"), "told").unwrap();
+        let mut fds = [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(DEADLINE).unwrap();
+        assert_eq!(poll(&mut fds, timeout).unwrap(), 1);
+        inotify.read_events().unwrap();
+    }
+    assert!(writes.iter().all(|write| !write.is_finished()));
+    drop(standstill);
+    for write in writes {
+        write.join().unwrap();
+    }
 }
