@@ -117,9 +117,15 @@ printf '#!/bin/sh\nshift\nexec sh -c "$*"\n' > /usr/local/bin/ssh
 chmod 755 /usr/local/bin/ssh
 "#;
 
+/// What a reader has of the programs that the recipes are about.
+const PROGRAMS: &str = "
+cp -a /opt/tools/node/node_modules /home/reader/
+install -m 755 /opt/tools/python/bin/nats-server /usr/local/bin/
+";
+
 #[test]
 fn the_recipes_can_be_typed_one_after_another_by_root() {
-    typed(RECIPES, Who::Root, SSH);
+    typed(RECIPES, Who::Root, &format!("{SSH}{PROGRAMS}"));
 }
 
 #[test]
@@ -127,7 +133,7 @@ fn the_recipes_can_be_typed_one_after_another_by_a_user() {
     // What a user is told to ask of root.
     let (_, asked) = RECIPES.split_once("`sudo ").unwrap();
     let (asked, _) = asked.split_once('`').unwrap();
-    typed(RECIPES, Who::User, &format!("{SSH}\n{asked}"));
+    typed(RECIPES, Who::User, &format!("{SSH}{PROGRAMS}{asked}"));
 }
 
 #[test]

@@ -31,6 +31,7 @@ type Expected = fn(&str) -> String;
 const PROGRAMS_ON_LOG: &[(&str, Expected)] = &[
     ("cat log", str::to_owned),
     ("busybox cat log", str::to_owned),
+    ("lnav -n log", str::to_owned),
     ("wc -c < log", |log| format!("{}\n", log.len())),
     ("wc -l < log", |_| format!("{MANY}\n")),
     ("grep -c record log", |_| format!("{MANY}\n")),

@@ -14,7 +14,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use common::{Mount, documents, wait_for};
+use common::{Mount, documents, installed_directory, wait_for};
+use nix::errno::Errno;
 
 const RECIPES: &str = include_str!("../docs/recipes.md");
 
@@ -74,16 +75,19 @@ fn run(heading: &str) {
     let script = script
         .replace("/mnt/log", mount.path().to_str().unwrap())
         .replace("/var/lib/immuta", mount.logs().to_str().unwrap());
+    let tools = installed_directory("");
     let path = format!(
-        "{}:{}",
+        "{}:{}:{}",
         bin.path().display(),
-        std::env::var("PATH").unwrap()
+        std::env::var("PATH").unwrap(),
+        tools.join("python/bin").display(),
     );
     let out = work.path().join(".out");
     let mut bash = Command::new("setsid")
         .args(["bash", "-e", "-c", &format!("set -m\n{script}")])
         .current_dir(work.path())
         .env("PATH", path)
+        .env("NODE_PATH", tools.join("node/node_modules"))
         .stdout(fs::File::create(&out).unwrap())
         .spawn()
         .unwrap();
@@ -106,6 +110,40 @@ fn run(heading: &str) {
 #[test]
 fn log_a_service() {
     run("Log a service");
+}
+
+#[test]
+fn programs_that_rotate_their_log_file() {
+    run("Programs that rotate their log file");
+}
+
+#[test]
+fn follow_from_node_js() {
+    run("Follow from Node.js");
+}
+
+#[test]
+fn look_at_a_log_with_lnav() {
+    run("Look at a log with lnav");
+}
+
+/// What log4j2's `RandomAccessFile`, its `File` with `append="false"`, `java.util.logging` and `sponge -a` do, in
+/// the order of the recipe.
+#[test]
+fn programs_that_cannot_write_to_log_are_told_so() {
+    let mount = Mount::new();
+    let open = |options: &mut fs::OpenOptions, name: &str| {
+        let opened = options.open(mount.file(name));
+        common::refused(opened, Errno::EPERM);
+    };
+    let mut anywhere = fs::File::options();
+    open(anywhere.read(true).write(true).create(true), "log");
+    let mut anew = fs::File::options();
+    open(anew.write(true).create(true).truncate(true), "log");
+    let mut lock = fs::File::options();
+    open(lock.write(true).create_new(true), "log.lck");
+    let mut replaced = fs::File::options();
+    open(replaced.write(true).truncate(true), "log");
 }
 
 #[test]

@@ -8,13 +8,13 @@ mod common;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use common::{DEADLINE, Mount, Reader, append, eventually, has_ended};
+use common::{DEADLINE, Mount, Reader, append, eventually, has_ended, installed_directory};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -188,21 +188,13 @@ fn no_process_is_left_by_a_daemon_that_ends_in_order() {
     eventually("the second process has ended", || has_ended(process));
 }
 
-/// A directory of mount-scripts/test.sh's, with what the package managers of other languages have.
-fn installed(name: &str) -> PathBuf {
-    let tools = std::env::var_os("IMMUTA_TEST_TOOLS").unwrap_or_default();
-    let directory = PathBuf::from(tools).join(name);
-    assert!(
-        directory.is_absolute() && directory.is_dir(),
-        "no '{name}' in $IMMUTA_TEST_TOOLS (run mount-scripts/test.sh, which installs it)"
-    );
-    directory
-}
-
 fn node(script: &str, argument: impl AsRef<OsStr>) -> Reader {
     let mut command = Command::new("node");
     command
-        .env("NODE_PATH", installed("node").join("node_modules"))
+        .env(
+            "NODE_PATH",
+            installed_directory("node").join("node_modules"),
+        )
         .args(["-e", script, "--"])
         .arg(argument);
     Reader::from(command)
@@ -280,7 +272,7 @@ observer.stop()
     for name in ["log", ""] {
         let mut command = Command::new("python3");
         command
-            .env("PYTHONPATH", installed("python"))
+            .env("PYTHONPATH", installed_directory("python"))
             .args(["-u", "-c", script])
             .arg(mount.file(name));
         let watcher = Reader::from(command);

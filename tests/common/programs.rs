@@ -237,6 +237,17 @@ pub fn installed_tool(name: &str) -> PathBuf {
     })
 }
 
+/// A directory of what mount-scripts/test.sh installs for the tests. A test that needs one fails without it.
+pub fn installed_directory(name: &str) -> PathBuf {
+    let tools = std::env::var_os("IMMUTA_TEST_TOOLS").unwrap_or_default();
+    let directory = PathBuf::from(tools).join(name);
+    assert!(
+        directory.is_absolute() && directory.is_dir(),
+        "no '{name}' in $IMMUTA_TEST_TOOLS (run mount-scripts/test.sh, which installs it)"
+    );
+    directory
+}
+
 /// Each kind of `tail`, with its first arguments.
 pub fn tails() -> Vec<(PathBuf, Vec<&'static str>)> {
     vec![
