@@ -171,7 +171,6 @@ fn a_crowd_is_answered_in_slices_and_comes_back_for_the_next_round() {
     assert_eq!(again.readers, [2, 3], "there is no gate yet");
     assert!(!again.goes_on, "it was told");
     for slice in [vec![4, 5, 6], vec![7, 8, 9]] {
-        assert!(!parked.holds_back(1, FIRST));
         let answered = parked.slice(1, || records(1));
         assert_eq!((answered.readers, answered.goes_on), (slice, true));
     }
@@ -199,6 +198,45 @@ fn a_crowd_is_answered_in_slices_and_comes_back_for_the_next_round() {
     assert!(parked.news(1, || records(3)).goes_on);
     assert_eq!(parked.slice(1, || records(3)).readers, [0]);
     assert!(!parked.holds_back(1, Need::Records(100)));
+}
+
+/// Each of a thousand that are behind has something to read at once, and would stand in front of the writer.
+#[test]
+fn regression_while_there_is_a_writer_those_who_are_behind_are_answered_a_few_in_each_slice() {
+    let parked: Parked<u64> = Parked::new(Pace {
+        inline: 0,
+        crowd: 4,
+        slice: 8,
+    });
+    for reader in 0..8 {
+        parked.park(1, reader, FIRST, reader, nothing);
+    }
+    assert!(!parked.holds_back(1, FIRST));
+    parked.news(1, || records(1));
+    let round = parked.slice(1, || records(1));
+    assert_eq!((round.readers.len(), round.appended), (8, true));
+    // At the gate, and behind it.
+    let log = || records(1);
+    parked.park(1, 10, Need::Records(2), 10, log);
+    for reader in 20..26 {
+        assert!(parked.holds_back(1, FIRST));
+        let parking = parked.park(1, reader, FIRST, reader, log);
+        assert_eq!(parking, Parking::Parked);
+    }
+    assert_eq!(parked.interrupt(23), Some(23));
+    assert_eq!(parked.take_any(|&reader| reader == 24), [24]);
+    assert_eq!(parked.waiting_for(1), 5);
+    let first = parked.slice(1, log);
+    assert_eq!((first.readers, first.goes_on), (vec![20, 21], true));
+    assert!(!first.appended, "there is nobody to rest for");
+    // Whoever is at the gate does not wait until they are through.
+    parked.news(1, || records(2));
+    let second = parked.slice(1, || records(2));
+    assert_eq!((second.readers, second.appended), (vec![10, 22, 25], true));
+    assert_eq!(parked.slice(1, || records(2)).readers, [0; 0]);
+    // Nobody serves rounds: who is behind is answered at once, as is the next append.
+    assert!(!parked.slice(1, || records(2)).goes_on);
+    assert_eq!(parked.park(1, 30, FIRST, 30, log), Parking::Ready(30));
 }
 
 #[test]

@@ -6,7 +6,11 @@
 //!
 //! A round shows its readers the log up to the *gate*: the state of the log when the round began. While there is
 //! a gate, a read that would wait at the gate waits, even if there is more: so a reader takes part in one round
-//! and comes back for the next. A read below the gate is answered at once.
+//! and comes back for the next.
+//!
+//! A reader that is behind the gate has something to read all the time. A thousand of these, each answered at once,
+//! would stand in front of the writer as well. While rounds go on, they are answered a few with each slice, in the
+//! order in which they came; when nothing is appended any more, at once.
 //!
 //! No wake-up is lost, since "a reader waits, and there is something for it" implies "the namespace is queued for
 //! a round that has not begun, or a round is under way". Each side looks at the state of the log under the lock
@@ -29,6 +33,13 @@ pub struct Pace {
     pub crowd: usize,
     /// So many are answered before the next pause.
     pub slice: usize,
+}
+
+impl Pace {
+    /// So many of those that are behind: what they get is long.
+    fn slice_behind(self) -> usize {
+        (self.slice / 4).max(1)
+    }
 }
 
 impl Default for Pace {
@@ -55,6 +66,8 @@ struct Inner<W, P> {
     /// The mount is on its way out: nobody waits any more.
     ended: bool,
     readers: Ranked<W>,
+    /// Readers that are behind the gate, as they came. Nobody is among them while the namespace is not queued.
+    behind: Ranked<W>,
     pollers: Ranked<P>,
     /// How far the crowd has been shown the log; `None`: there is no crowd.
     gate: Option<Reached>,
@@ -62,6 +75,8 @@ struct Inner<W, P> {
     queued: bool,
     /// Something was committed that the next round is to show.
     wanted: bool,
+    /// Something was committed since the last slice.
+    appended: bool,
     /// A round has begun; it has answered so many readers.
     under_way: Option<usize>,
 }
@@ -88,6 +103,8 @@ pub struct Ready<W, P> {
     pub pollers: Vec<P>,
     /// After an append: the thread that serves rounds has to be told. In a round: it has to come again.
     pub goes_on: bool,
+    /// In a round: something was committed since the last slice. The writer is to get the CPU before the next one.
+    pub appended: bool,
     /// The namespace was removed, or the mount ends: these were all, and there will be no more.
     pub over: bool,
 }
@@ -98,6 +115,7 @@ impl<W, P> Ready<W, P> {
             readers: Vec::new(),
             pollers: Vec::new(),
             goes_on: false,
+            appended: false,
             over: false,
         }
     }
@@ -112,10 +130,12 @@ impl<W, P> Crowd<W, P> {
             inner: Mutex::new(Inner {
                 ended: false,
                 readers: Ranked::default(),
+                behind: Ranked::default(),
                 pollers: Ranked::default(),
                 gate: None,
                 queued: false,
                 wanted: false,
+                appended: false,
                 under_way: None,
             }),
         }
@@ -134,7 +154,7 @@ impl<W, P> Crowd<W, P> {
         taken.into_iter().map(leave).collect()
     }
 
-    /// Parks a reader unless there is something for it. `look` says how far the log has come; it is called under
+    /// Parks a reader unless there is something for it, and it need not wait for its turn. `look` says how far the log has come; it is called under
     /// the lock: it must be quick and must not come back here.
     pub(super) fn park(
         &self,
@@ -148,19 +168,27 @@ impl<W, P> Crowd<W, P> {
             return Parking::Closed(waiter);
         }
         let now = look();
-        if now.closed || inner.gate.unwrap_or(now).meets(need) {
+        let is_met = inner.gate.unwrap_or(now).meets(need);
+        let is_behind = is_met && inner.paces_those_behind();
+        if now.closed || is_met && !is_behind {
             return Parking::Ready(waiter);
         }
         if !self.targets.add(unique, self.namespace) {
             return Parking::Interrupted(waiter);
         }
-        inner.readers.insert(unique, need, waiter);
+        if is_behind {
+            inner.behind.insert(unique, Need::News, waiter);
+        } else {
+            inner.readers.insert(unique, need, waiter);
+        }
         Parking::Parked
     }
 
-    /// Whether a reader with this need has to wait for the next round, even if there is something for it.
+    /// Whether a reader with this need has to wait for the next round, or for its turn, even if there is something for
+    /// it.
     pub(super) fn holds_back(&self, need: Need) -> bool {
-        self.lock().gate.is_some_and(|gate| !gate.meets(need))
+        let inner = self.lock();
+        inner.paces_those_behind() || inner.gate.is_some_and(|gate| !gate.meets(need))
     }
 
     /// Has a poller woken once its need is met. One poller for each number.
@@ -183,6 +211,7 @@ impl<W, P> Crowd<W, P> {
         if now.closed {
             return self.everybody(inner);
         }
+        inner.appended = true;
         let readers = if inner.gate.is_none() {
             let mut first = inner.readers.take_met(&now, self.pace.inline);
             // Whatever they need: the first request first.
@@ -202,6 +231,7 @@ impl<W, P> Crowd<W, P> {
             readers,
             pollers,
             goes_on: tell,
+            appended: true,
             over: false,
         }
     }
@@ -222,6 +252,8 @@ impl<W, P> Crowd<W, P> {
                 inner.gate = Some(now);
                 0
             }
+            // No round, and so none to be ended: its count is of no use.
+            None if !inner.behind.is_empty() => self.pace.crowd,
             None => {
                 inner.queued = false;
                 return Ready::nobody();
@@ -229,13 +261,14 @@ impl<W, P> Crowd<W, P> {
         };
         let shown = inner.gate.unwrap_or(now);
         let mut readers = inner.readers.take_met(&shown, self.pace.slice);
+        readers.extend(inner.behind.take_met(&now, self.pace.slice_behind()));
         let pollers = unnumbered(inner.pollers.take_met(&now, self.pace.slice));
         let answered = answered + readers.len();
         if inner.readers.any_met(&shown) || inner.pollers.any_met(&now) {
             inner.under_way = Some(answered);
         } else {
             inner.under_way = None;
-            if answered < self.pace.crowd {
+            if answered < self.pace.crowd && inner.behind.is_empty() {
                 // No crowd: those who came meanwhile see all there is, and the next append answers by itself.
                 inner.gate = None;
                 readers.extend(inner.readers.take_met(&now, self.pace.slice));
@@ -246,6 +279,7 @@ impl<W, P> Crowd<W, P> {
             readers: self.leave(readers),
             pollers,
             goes_on: true,
+            appended: std::mem::take(&mut inner.appended),
             over: false,
         }
     }
@@ -255,10 +289,13 @@ impl<W, P> Crowd<W, P> {
         inner.under_way = None;
         inner.wanted = false;
         inner.queued = false;
+        let mut readers = inner.readers.take_if(|_| true);
+        readers.extend(inner.behind.take_if(|_| true));
         Ready {
-            readers: self.leave(inner.readers.take_if(|_| true)),
+            readers: self.leave(readers),
             pollers: unnumbered(inner.pollers.take_if(|_| true)),
             goes_on: false,
+            appended: false,
             over: true,
         }
     }
@@ -268,6 +305,7 @@ impl<W, P> Crowd<W, P> {
     pub(super) fn interrupt(&self, unique: u64) -> Option<W> {
         let mut inner = self.lock();
         let waiter = inner.readers.remove(unique);
+        let waiter = waiter.or_else(|| inner.behind.remove(unique));
         // Under the lock: a reader that is parked again comes after this.
         match waiter {
             Some(_) => self.targets.remove(unique),
@@ -277,8 +315,11 @@ impl<W, P> Crowd<W, P> {
     }
 
     /// Takes out the readers for whom `leaves` holds. It is asked under the lock.
-    pub(super) fn take_if(&self, leaves: impl FnMut(&W) -> bool) -> Vec<W> {
-        let taken = self.lock().readers.take_if(leaves);
+    pub(super) fn take_if(&self, mut leaves: impl FnMut(&W) -> bool) -> Vec<W> {
+        let mut inner = self.lock();
+        let mut taken = inner.readers.take_if(&mut leaves);
+        taken.extend(inner.behind.take_if(leaves));
+        drop(inner);
         self.leave(taken)
     }
 
@@ -291,7 +332,15 @@ impl<W, P> Crowd<W, P> {
 
     /// How many readers wait.
     pub(super) fn len(&self) -> usize {
-        self.lock().readers.len()
+        let inner = self.lock();
+        inner.readers.len() + inner.behind.len()
+    }
+}
+
+impl<W, P> Inner<W, P> {
+    /// Whether somebody serves rounds, and answers in them those that are behind the gate.
+    fn paces_those_behind(&self) -> bool {
+        self.queued && self.gate.is_some()
     }
 }
 

@@ -164,4 +164,8 @@ impl<W> Ranked<W> {
     pub(super) fn len(&self) -> usize {
         self.by_need.len()
     }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_need.is_empty()
+    }
 }

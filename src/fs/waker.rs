@@ -1,6 +1,6 @@
-//! The one thread that answers crowds: it serves the rounds of all namespaces, a slice at a time, and after each
-//! slice lets the namespace rest in proportion to how long the slice took. So the writer, and the programs that
-//! were woken, get the CPU and the kernel's queue in between, and the next round brings many records at once.
+//! The one thread that answers crowds: it serves the rounds of all namespaces, a slice at a time. While somebody
+//! appends, the namespace rests after each slice as long as the slice took. So the writer, and the programs that were
+//! woken, get the CPU and the kernel's queue in between, and the next round brings many records at once.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -9,8 +9,15 @@ use std::time::{Duration, Instant};
 use super::handle::lock;
 use super::{Fs, Namespace, Transport};
 
-/// After a slice a namespace rests this many times as long as the slice took.
-const REST: u32 = 6;
+/// When the next slice of a namespace is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Next {
+    /// Nobody waits for one.
+    Nothing,
+    AtOnce,
+    /// There is a writer.
+    AfterARest,
+}
 
 /// The namespaces with a crowd, by when their next slice is due.
 #[derive(Debug, Default)]
@@ -73,8 +80,10 @@ impl Waker {
         while let Some(namespace) = self.next() {
             let Some(fs) = fs.upgrade() else { return };
             let start = Instant::now();
-            if fs.answer_slice(&namespace) {
-                self.want(namespace, start.elapsed() * REST);
+            match fs.answer_slice(&namespace) {
+                Next::Nothing => {}
+                Next::AtOnce => self.want(namespace, Duration::ZERO),
+                Next::AfterARest => self.want(namespace, start.elapsed()),
             }
         }
     }

@@ -8,6 +8,7 @@ use super::errno::Errno;
 use super::handle::{Handle, OpenView, Output, lock};
 use super::parked::{Need, Parking, Reached, Ready};
 use super::reading::{BUFFERS, Found, find};
+use super::waker::Next;
 use super::{Fs, Namespace, PollWaker, Poller, ReadReply, Transport, Waiter};
 
 /// Whether a file can be read or written without waiting.
@@ -85,12 +86,16 @@ impl<T: Transport> Fs<T> {
         }
     }
 
-    /// Answers the next slice of a crowd. Returns whether it has to be called again, after a rest.
-    pub(super) fn answer_slice(&self, namespace: &Namespace) -> bool {
+    /// Answers the next slice of a crowd.
+    pub(super) fn answer_slice(&self, namespace: &Namespace) -> Next {
         let ready = self.parked.slice(namespace.id(), || of_log(namespace));
-        let goes_on = ready.goes_on;
+        let next = match (ready.goes_on, ready.appended) {
+            (false, _) => Next::Nothing,
+            (true, false) => Next::AtOnce,
+            (true, true) => Next::AfterARest,
+        };
         self.answer_all(ready);
-        goes_on
+        next
     }
 
     /// Whoever calls does not wait for a disk: it may be the one thread that answers crowds.
