@@ -21,8 +21,8 @@ pub mod users;
 pub use disk::Disk;
 pub use mount::{Mount, umount};
 pub use programs::{
-    Reader, has_ended, installed_directory, installed_tool, outcome, shell, shell_ok, state, tails,
-    wait, wait_for, waits_in_mount,
+    Reader, asks_mount, has_ended, installed_directory, installed_tool, outcome, shell, shell_ok,
+    state, tails, wait, wait_for, waits_in_mount,
 };
 
 use std::collections::BTreeSet;

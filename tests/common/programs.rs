@@ -183,8 +183,13 @@ pub fn wait_for(child: &mut Child, timeout: Duration) -> Option<ExitStatus> {
 /// Whether a process waits for an answer from a FUSE mount, and not only to open or to look at a file: on a busy machine
 /// it is seen in these, too.
 pub fn waits_in_mount(pid: Pid) -> bool {
+    asks_mount(pid) && !looks_at_a_file(pid)
+}
+
+/// Whether a process waits for any answer from a FUSE mount.
+pub fn asks_mount(pid: Pid) -> bool {
     let wchan = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
-    (wchan.contains("request_wait_answer") || wchan.contains("fuse")) && !looks_at_a_file(pid)
+    wchan.contains("request_wait_answer") || wchan.contains("fuse")
 }
 
 fn looks_at_a_file(pid: Pid) -> bool {

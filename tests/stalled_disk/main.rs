@@ -17,9 +17,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use common::{
-    DEADLINE, Mount, Reader, append, eventually, names, read, state, wait, waits_in_mount,
-};
+use common::{DEADLINE, Mount, Reader, append, asks_mount, eventually, names, read, state, wait};
 use disk::{Disk, Stalls};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -156,7 +154,7 @@ impl Stalled {
     fn is_killed(&mut self, who: &'static str, mut reader: Reader) {
         let pid = reader.pid();
         eventually("the reader waits, and can be killed", || {
-            waits_in_mount(pid) && state(pid) == 'S'
+            asks_mount(pid) && state(pid) == 'S'
         });
         let ended = self.answers("SIGKILL", move || {
             reader.child.kill().unwrap();
