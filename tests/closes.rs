@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Write;
 use std::sync::mpsc::channel;
 
-use common::{DEADLINE, Mount, eventually, shell_ok, waits_in_mount};
+use common::{DEADLINE, Mount, eventually, shell_ok, stop, waits_in_mount};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, gettid};
@@ -63,7 +63,7 @@ struct Stopped(Pid);
 
 impl Stopped {
     fn new(pid: Pid) -> Stopped {
-        kill(pid, Signal::SIGSTOP).unwrap();
+        stop(pid);
         Stopped(pid)
     }
 }

@@ -333,8 +333,7 @@ fn a_mount_is_told_alive_from_dead_and_from_one_that_hangs() {
     );
     assert!(out.lines().any(|line| line == in_use), "{out}");
 
-    mount.signal(Signal::SIGSTOP);
-    eventually("it stands still", || common::state(mount.pid()) == 'T');
+    common::stop(mount.pid());
     let (status, line) = of_mount(&path);
     mount.signal(Signal::SIGCONT);
     assert_eq!(status, Some(1));

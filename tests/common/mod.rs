@@ -22,7 +22,7 @@ pub use disk::Disk;
 pub use mount::{Mount, umount};
 pub use programs::{
     Reader, asks_mount, has_ended, installed_directory, installed_tool, outcome, shell, shell_ok,
-    state, tails, wait, wait_for, waits_in_mount,
+    state, stop, tails, wait, wait_for, waits_in_mount,
 };
 
 use std::collections::BTreeSet;

@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{DEADLINE, eventually};
@@ -213,6 +214,16 @@ fn looks_at_a_file(pid: Pid) -> bool {
         libc::SYS_lseek,
     ];
     number.is_some_and(|number| looks.contains(&number) || old.contains(&number))
+}
+
+/// Stops a process, and returns when none of its threads runs any more.
+pub fn stop(pid: Pid) {
+    kill(pid, Signal::SIGSTOP).unwrap();
+    eventually("it is stopped", || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let mut threads = threads.map(|t| t.unwrap().file_name().into_string().unwrap());
+        threads.all(|thread| state(Pid::from_raw(thread.parse().unwrap())) == 'T')
+    });
 }
 
 /// Whether a process has ended. One that nobody has waited for has, too.
