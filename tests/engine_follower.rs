@@ -1,18 +1,17 @@
 //! Reading beside a writer in another process: ours, and one that keeps no index.
 
 mod engine_support;
+#[path = "common/hooked_disk.rs"]
+mod hooked_disk;
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use engine_support::{Bench, contents, owned};
-use immuta::{
-    DirEntry, Disk, DiskFile, Error, FileStat, Format, OpenMode, Options, RecordNo, StdDisk,
-    Storage,
-};
+use hooked_disk::{HookedDisk, Hooks};
+use immuta::{Error, Format, Options, RecordNo, Storage};
 
 /// The header as the Go library writes it, behind `count` records.
 fn set_header(bench: &Bench, count: u64, last_index: u64) {
@@ -198,32 +197,14 @@ fn a_follower_of_a_busy_writer_sees_whole_records_in_order() {
     }
 }
 
-/// The machine's disk, which counts how often a log is opened.
+/// How often a log is opened.
 #[derive(Debug, Default)]
-struct Counting(AtomicU64);
+struct Opened(AtomicU64);
 
-impl Disk for Counting {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        self.0.fetch_add(
-            u64::from(path.extension() == Some("log".as_ref())),
-            Ordering::Relaxed,
-        );
-        StdDisk.open(path, mode)
-    }
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        StdDisk.create_dir(dir)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        StdDisk.list(dir)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        StdDisk.remove(path)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        StdDisk.sync_dir(dir)
-    }
-    fn stat(&self, path: &Path) -> io::Result<Option<FileStat>> {
-        StdDisk.stat(path)
+impl Hooks for Opened {
+    fn before_open(&self, path: &Path) {
+        let is_log = path.extension() == Some("log".as_ref());
+        self.0.fetch_add(u64::from(is_log), Ordering::Relaxed);
     }
 }
 
@@ -237,17 +218,17 @@ fn regression_a_log_that_cannot_be_opened_is_looked_at_again_only_when_it_has_ch
     storage.close().expect("closed");
     drop(storage);
     std::fs::write(path("bad.log"), "no log of any format").expect("written");
-    let disk = Arc::new(Counting::default());
+    let disk = HookedDisk::<Opened>::default();
     let options = Options::new(dir.path())
         .read_only(true)
-        .disk(Arc::clone(&disk) as Arc<dyn Disk>);
+        .disk(Arc::new(disk.clone()));
     let reader = Storage::open(options).expect("opened");
     assert_eq!(reader.failed().len(), 1);
-    let opened = disk.0.load(Ordering::Relaxed);
+    let opened = disk.0.0.load(Ordering::Relaxed);
     for _ in 0..100 {
         assert!(reader.rescan().expect("listed").is_empty());
     }
-    assert_eq!(disk.0.load(Ordering::Relaxed), opened);
+    assert_eq!(disk.0.0.load(Ordering::Relaxed), opened);
     assert_eq!(reader.looks_again_in(), None);
 
     for kind in ["log", "idx"] {

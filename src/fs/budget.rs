@@ -16,8 +16,8 @@ const KEEP_BYTES: usize = 16 << 10;
 /// would count for nothing.
 const JOB_BYTES: usize = 512;
 
-/// What all open files of a mount, and the writes that wait, hold in memory together. A user has half of it at most, so that nobody takes it from
-/// all others.
+/// What all open files of a mount, and the writes that wait, hold in memory together. A user has half of it at most, so
+/// that nobody takes it from all others.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: u64,

@@ -154,8 +154,8 @@ impl<W, P> Crowd<W, P> {
         taken.into_iter().map(leave).collect()
     }
 
-    /// Parks a reader unless there is something for it, and it need not wait for its turn. `look` says how far the log has come; it is called under
-    /// the lock: it must be quick and must not come back here.
+    /// Parks a reader unless there is something for it, and it need not wait for its turn. `look` says how far the log
+    /// has come; it is called under the lock: it must be quick and must not come back here.
     pub(super) fn park(
         &self,
         unique: u64,
@@ -252,16 +252,11 @@ impl<W, P> Crowd<W, P> {
                 inner.gate = Some(now);
                 0
             }
-            // No round, and so none to be ended: its count is of no use.
-            None if !inner.behind.is_empty() => self.pace.crowd,
-            None => {
-                inner.queued = false;
-                return Ready::nobody();
-            }
+            None => return self.between_rounds(inner),
         };
         let shown = inner.gate.unwrap_or(now);
         let mut readers = inner.readers.take_met(&shown, self.pace.slice);
-        readers.extend(inner.behind.take_met(&now, self.pace.slice_behind()));
+        readers.extend(inner.take_behind(self.pace));
         let pollers = unnumbered(inner.pollers.take_met(&now, self.pace.slice));
         let answered = answered + readers.len();
         if inner.readers.any_met(&shown) || inner.pollers.any_met(&now) {
@@ -281,6 +276,18 @@ impl<W, P> Crowd<W, P> {
             goes_on: true,
             appended: std::mem::take(&mut inner.appended),
             over: false,
+        }
+    }
+
+    /// The next of those that are behind the gate, while there is no round. Without any, nobody serves rounds from here
+    /// on.
+    fn between_rounds(&self, inner: &mut Inner<W, P>) -> Ready<W, P> {
+        inner.queued = !inner.behind.is_empty();
+        Ready {
+            readers: self.leave(inner.take_behind(self.pace)),
+            goes_on: inner.queued,
+            appended: std::mem::take(&mut inner.appended),
+            ..Ready::nobody()
         }
     }
 
@@ -341,6 +348,12 @@ impl<W, P> Inner<W, P> {
     /// Whether somebody serves rounds, and answers in them those that are behind the gate.
     fn paces_those_behind(&self) -> bool {
         self.queued && self.gate.is_some()
+    }
+
+    /// The next of those that are behind the gate.
+    fn take_behind(&mut self, pace: Pace) -> Vec<(u64, W)> {
+        // What they need has been there since they came.
+        self.behind.take_met(&Reached::NOTHING, pace.slice_behind())
     }
 }
 

@@ -270,7 +270,8 @@ impl<T: Transport> Fs<T> {
     /// Removes a namespace without records. Whoever reads from it gets end of file.
     ///
     /// # Errors
-    /// `ENOTEMPTY` when it holds records, or one is being stored, or nobody can tell as its log cannot be opened; `ENOENT`; `EPERM` or `ENOTDIR` below the root.
+    /// `ENOTEMPTY` when it holds records, or one is being stored, or nobody can tell as its log cannot be opened;
+    /// `ENOENT`; `EPERM` or `ENOTDIR` below the root.
     pub fn rmdir(&self, parent: u64, name: &str) -> Result<(), Errno> {
         match Node::from_ino(parent)? {
             Node::Root => {}

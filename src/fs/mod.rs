@@ -6,14 +6,15 @@
 //! open what, and `handle` is what an open file remembers; a `second_open` by one process gets an inode of its own, and
 //! `looks` at the descriptors of a process that closes are few.
 //! `reading` and `writing` move the bytes: records as a [`view`], from a `start` on, or as `json_lines`, whose
-//! `offsets` are known as far as somebody has come, and which a thread goes on to `measure`; [`lines`] and [`frames`]
-//! out of writes, and `receipts` for them; a `spool` between an open and its close, and the `storing` of it; a `budget` of the memory
-//! for what waits for its end. `rights`
-//! says who may use a namespace, `rights_files` keeps it, `changes` makes and answers changes of it. [`parked`] holds
+//! `offsets` are known as far as somebody has come, and which threads go on to `measure`; [`lines`] and [`frames`]
+//! out of writes, and `receipts` for them; a `spool` between an open and its close, and the `storing` of it; a `budget` of
+//! the memory for what waits for its end or for its turn. `rights` says who may use a namespace, `rights_files` keeps
+//! it, `changes` makes and answers changes of it. [`parked`] holds
 //! the reads that wait for a record, and those who poll: a `crowd` for each namespace, `ranked` by what they need, and
 //! `targets` for interrupts; `waking` answers them, a large crowd by the thread of the `waker`; `overdue` ends those
-//! that have waited as long as they may; `watched` says which inotify watchers are told. `durable` holds the answers that wait for the disk, `turn` the writes that
-//! wait for their turn, `later` the reads that wait for the disk, and a `pool` the threads that may wait.
+//! that have waited as long as they may; `watched` says which inotify watchers are told. `durable` holds the answers that
+//! wait for the disk, `turn` the writes that wait for their turn, `later` the reads and questions that wait for the disk,
+//! and a `pool` the threads that may wait.
 //!
 //! `about` looks at the whole mount, and `status` and `metrics` write down what it sees; `stats` do so for one namespace,
 //! `xattr` for one file. `json` is how they, and the lines, are written; `json_range` makes the

@@ -61,7 +61,8 @@ impl<T: Transport> Fs<T> {
     /// # Errors
     /// `EROFS` for anything but reading where nothing is written; `EACCES` in the wrong direction, for root too;
     /// `EPERM` for `log` to be written otherwise than with O_APPEND; `EISDIR`; `ESTALE` for a record that is
-    /// gone, and for a name that is to be [looked up](Fs::lookup_by) again; `EOPNOTSUPP` for an `append-file` and a process that cannot be seen in `/proc`.
+    /// gone, and for a name that is to be [looked up](Fs::lookup_by) again; `EOPNOTSUPP` for an `append-file` and a
+    /// process that cannot be seen in `/proc`.
     pub fn open(&self, caller: Caller, ino: u64, access: Access) -> Result<Opened, Errno> {
         let node = Node::from_ino(ino)?;
         let direction = match node {

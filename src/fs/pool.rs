@@ -19,7 +19,8 @@ const IDLE: Duration = Duration::from_secs(10);
 /// So many jobs of one namespace, or of one user, are done at the same time.
 const MOST_OF_ONE: usize = 8;
 
-/// The namespace that a job is about; `None`: the mount, or the directory of the logs. Of [looks](super::looks): the user.
+/// Jobs that are about the same are few at a time. It is the namespace; `None`: the mount, or the directory of the logs.
+/// In the pool of the [looks](super::looks) it is the user.
 pub(super) type About = Option<u32>;
 
 pub(super) type Job = Box<dyn FnOnce() + Send>;

@@ -5,6 +5,7 @@ pub(crate) mod mount;
 pub(crate) mod nudge;
 pub(crate) mod passed;
 mod reply;
+mod request;
 pub(crate) mod timeout;
 pub(crate) mod watchers;
 
@@ -26,40 +27,13 @@ use reply::{
     KernelAttr, KernelDone, KernelPoll, KernelRead, KernelWrite, file_type, reply_attr,
     reply_empty, reply_entry, reply_xattr, to_fuser,
 };
+use request::{asked, caller, permissions, utf8};
 
 use immuta::fs::errno::Errno;
-use immuta::fs::{Access, Asked, Caller, Fs, Opened, ReadMode, SetAttr, WriteMode};
+use immuta::fs::{Access, Fs, Opened, ReadMode, SetAttr, WriteMode};
 
 /// The largest write in one message: what the kernel sends at most with its default page limit.
 pub(crate) const MAX_WRITE_BYTES: u32 = 1 << 20;
-
-fn caller(req: &Request) -> Caller {
-    Caller {
-        thread: req.pid(),
-        uid: req.uid(),
-        gid: req.gid(),
-    }
-}
-
-/// A question about a node.
-fn asked(req: &Request, ino: INodeNo) -> Asked {
-    Asked {
-        unique: req.unique().0,
-        thread: req.pid(),
-        ino: ino.0,
-    }
-}
-
-/// The permission bits of a mode, without the type of the file.
-fn permissions(mode: u32) -> u16 {
-    const PERMISSIONS: u32 = 0o7777;
-    (mode & PERMISSIONS) as u16
-}
-
-/// A name as the tree knows it. No name in it is anything but UTF-8.
-fn utf8(name: &OsStr) -> Result<&str, Errno> {
-    name.to_str().ok_or(Errno::EINVAL)
-}
 
 /// The file system behind a FUSE session.
 pub(crate) struct FuseFs(pub(crate) Arc<Fs<Kernel>>);

@@ -1,64 +1,23 @@
 //! Many who wait on one namespace: what they cost an append, and how they are answered.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use immuta::{DirEntry, Disk, DiskFile, OpenMode, StdDisk, Sync};
+use immuta::Sync;
 
+use crate::hooked_disk::{HookedDisk, Hooks};
 use crate::transport::{Answer, PLAIN, Tree, WAIT, data, open_start};
 
-/// The machine's disk, which counts how often it is read.
+/// How often the disk is read.
 #[derive(Debug, Default)]
-struct CountingDisk(Arc<AtomicUsize>);
+struct Reads(AtomicUsize);
 
-#[derive(Debug)]
-struct CountingFile(Arc<dyn DiskFile>, Arc<AtomicUsize>);
-
-impl Disk for CountingDisk {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let file = StdDisk.open(path, mode)?;
-        Ok(Arc::new(CountingFile(file, self.0.clone())))
-    }
-
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        StdDisk.create_dir(dir)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        StdDisk.list(dir)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        StdDisk.remove(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        StdDisk.sync_dir(dir)
-    }
-}
-
-impl DiskFile for CountingFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.1.fetch_add(1, Ordering::SeqCst);
-        self.0.read_at(buf, offset)
-    }
-
-    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        self.0.write_vectored_at(bufs, offset)
-    }
-
-    fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.0.set_len(bytes)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+impl Hooks for Reads {
+    fn before_read(&self, _path: &Path, _bytes: usize) -> io::Result<()> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 }
 
@@ -67,7 +26,7 @@ impl DiskFile for CountingFile {
 #[test]
 fn readers_of_a_time_that_has_not_come_cost_an_append_no_read_of_the_disk() {
     const READERS: u64 = 100;
-    let disk = CountingDisk::default();
+    let disk = HookedDisk::<Reads>::default();
     let reads = disk.0.clone();
     let tree = Tree::on(Arc::new(disk), Sync::Never);
     let append = tree.open("append");
@@ -78,11 +37,11 @@ fn readers_of_a_time_that_has_not_come_cost_an_append_no_read_of_the_disk() {
         tree.fs.read(far, 2 + 2 * reader, 0, 100, WAIT, who);
     }
     assert_eq!(tree.fs.parked_reads() as u64, READERS);
-    let before = reads.load(Ordering::SeqCst);
+    let before = reads.0.load(Ordering::SeqCst);
     for _ in 0..10 {
         assert_eq!(tree.write(append, b"x", PLAIN), Answer::Written(1));
     }
-    assert_eq!(reads.load(Ordering::SeqCst), before);
+    assert_eq!(reads.0.load(Ordering::SeqCst), before);
     tree.fs.close();
     for _ in 0..READERS {
         assert_eq!(tree.wait(), ("reader", data(b"")));

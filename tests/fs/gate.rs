@@ -1,19 +1,18 @@
 //! The machine's disk, where a large write, or a read, waits as long as a test wants it to.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Condvar, Mutex};
 
-use immuta::{DirEntry, Disk, DiskFile, OpenMode, StdDisk};
+use crate::hooked_disk::{HookedDisk, Hooks};
 
 /// More than is kept in memory.
 pub(crate) const LARGE: usize = 300 << 10;
 
 /// The machine's disk, with a gate before each write of more than [`LARGE`] - 1 bytes, and when it is asked for,
 /// before each read that is more than a look.
-#[derive(Debug, Default)]
-pub(crate) struct GatedDisk(pub(crate) Arc<Gate>);
+pub(crate) type GatedDisk = HookedDisk<Gate>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
@@ -48,61 +47,24 @@ impl Gate {
     }
 }
 
-#[derive(Debug)]
-struct GatedFile(Arc<dyn DiskFile>, Arc<Gate>);
-
-impl Disk for GatedDisk {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(GatedFile(
-            StdDisk.open(path, mode)?,
-            self.0.clone(),
-        )))
-    }
-
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        StdDisk.create_dir(dir)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        StdDisk.list(dir)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        StdDisk.remove(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        StdDisk.sync_dir(dir)
-    }
-}
-
-impl DiskFile for GatedFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        if buf.len() >= 10_000 && self.1.before_reads.load(Ordering::SeqCst) {
-            self.1.pass();
+impl Hooks for Gate {
+    fn before_read(&self, _path: &Path, bytes: usize) -> io::Result<()> {
+        if bytes >= 10_000 && self.before_reads.load(Ordering::SeqCst) {
+            self.pass();
         }
-        self.0.read_at(buf, offset)
+        Ok(())
     }
 
-    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        if bufs.iter().map(|buf| buf.len()).sum::<usize>() >= LARGE {
-            self.1.pass();
+    fn before_write(&self, _path: &Path, bytes: usize, _offset: u64) -> io::Result<()> {
+        if bytes >= LARGE {
+            self.pass();
         }
-        self.0.write_vectored_at(bufs, offset)
+        Ok(())
     }
 
-    fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.0.set_len(bytes)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        if self.1.before_syncs.load(Ordering::SeqCst) {
-            self.1.pass();
+    fn before_sync(&self, _path: &Path) {
+        if self.before_syncs.load(Ordering::SeqCst) {
+            self.pass();
         }
-        self.0.sync_data()
     }
 }

@@ -8,6 +8,8 @@ mod durability;
 #[path = "../common/files.rs"]
 mod files;
 mod gate;
+#[path = "../common/hooked_disk.rs"]
+mod hooked_disk;
 mod json_lines;
 mod made;
 mod pieces;

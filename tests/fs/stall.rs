@@ -1,19 +1,20 @@
 //! The machine's disk, on which some files stand still as long as a test wants it; and threads that serve a mount.
 
 use std::collections::BTreeSet;
-use std::io::{self, IoSlice};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 
-use immuta::{DirEntry, Disk, DiskFile, OpenMode, StdDisk, may_wait};
+use immuta::may_wait;
+
+use crate::hooked_disk::{HookedDisk, Hooks};
 
 /// The machine's disk. Of the namespaces that are stalled nothing is written or synced before they go on.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct StallingDisk(Arc<Stalls>);
+pub(crate) type StallingDisk = HookedDisk<Stalls>;
 
 #[derive(Debug, Default)]
-struct Stalls {
+pub(crate) struct Stalls {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -108,86 +109,46 @@ impl Stalls {
     }
 }
 
-#[derive(Debug)]
-struct StallingFile(Arc<dyn DiskFile>, PathBuf, Arc<Stalls>);
-
-impl Disk for StallingDisk {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let file = StdDisk.open(path, mode)?;
-        Ok(Arc::new(StallingFile(
-            file,
-            path.to_owned(),
-            self.0.clone(),
-        )))
-    }
-
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        StdDisk.create_dir(dir)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        StdDisk.list(dir)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        StdDisk.remove(path)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        StdDisk.sync_dir(dir)
-    }
-}
-
-impl DiskFile for StallingFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        if self.2.stalls_reads_of(&self.1) {
+impl Hooks for Stalls {
+    fn before_read(&self, path: &Path, _bytes: usize) -> io::Result<()> {
+        if self.stalls_reads_of(path) {
             if !may_wait() {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            self.2.pass(&self.1);
+            self.pass(path);
         }
-        self.0.read_at(buf, offset)
+        Ok(())
     }
 
-    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+    fn before_write(&self, path: &Path, _bytes: usize, offset: u64) -> io::Result<()> {
         let passes = {
-            let state = self.2.state.lock().unwrap();
+            let state = self.state.lock().unwrap();
             state.only_syncs || state.only_reads
         };
         if !passes {
-            self.2.pass(&self.1);
+            self.pass(path);
         }
-        let is_entry = self.1.extension().is_some_and(|e| e == "idx") && offset >= 128;
-        if is_entry && self.2.state.lock().unwrap().full {
+        let is_entry = path.extension().is_some_and(|e| e == "idx") && offset >= 128;
+        if is_entry && self.state.lock().unwrap().full {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        self.0.write_vectored_at(bufs, offset)
+        Ok(())
     }
 
-    fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.0.set_len(bytes)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        if !self.2.state.lock().unwrap().only_reads {
-            self.2.pass(&self.1);
+    fn before_sync(&self, path: &Path) {
+        if !self.state.lock().unwrap().only_reads {
+            self.pass(path);
         }
-        self.0.sync_data()
     }
 
-    fn ready(&self) -> io::Result<()> {
-        if self.2.is_closed(&self.1) {
-            self.2.pass(&self.1);
+    fn before_ready(&self, path: &Path) {
+        if self.is_closed(path) {
+            self.pass(path);
         }
-        self.0.ready()
     }
 
-    fn is_ready(&self) -> bool {
-        !self.2.is_closed(&self.1) && self.0.is_ready()
+    fn is_ready(&self, path: &Path) -> bool {
+        !self.is_closed(path)
     }
 }
 

@@ -1,0 +1,35 @@
+//! What a request says, in the file system's types.
+
+use std::ffi::OsStr;
+
+use fuser::{INodeNo, Request};
+use immuta::fs::errno::Errno;
+use immuta::fs::{Asked, Caller};
+
+pub(super) fn caller(req: &Request) -> Caller {
+    Caller {
+        thread: req.pid(),
+        uid: req.uid(),
+        gid: req.gid(),
+    }
+}
+
+/// A question about a node.
+pub(super) fn asked(req: &Request, ino: INodeNo) -> Asked {
+    Asked {
+        unique: req.unique().0,
+        thread: req.pid(),
+        ino: ino.0,
+    }
+}
+
+/// The permission bits of a mode, without the type of the file.
+pub(super) fn permissions(mode: u32) -> u16 {
+    const PERMISSIONS: u32 = 0o7777;
+    (mode & PERMISSIONS) as u16
+}
+
+/// A name as the tree knows it. No name in it is anything but UTF-8.
+pub(super) fn utf8(name: &OsStr) -> Result<&str, Errno> {
+    name.to_str().ok_or(Errno::EINVAL)
+}
