@@ -72,7 +72,7 @@ fn tell_unopened(mounted: &Mounted<'_>) {
         eprintln!("immuta-fs: {}", message(&line));
     }
     if let Some(more @ 1..) = mounted.unopened.len().checked_sub(MOST_NAMED) {
-        eprintln!("immuta-fs: cannot open {more} more namespaces: 'immuta doctor' names them");
+        eprintln!("immuta-fs: and {more} more cannot be opened: 'immuta doctor' names them");
     }
 }
 

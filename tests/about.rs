@@ -389,10 +389,9 @@ fn a_log_that_has_failed_says_so_until_the_daemon_is_started_again() {
     let mut mount = Mount::with(&["--sync", "always"]);
     mount.append("good");
     assert!(mount.stop().success());
-    let strace =
-        "strace -D -f -qq -o /dev/null -e signal=none -e inject=fdatasync:error=EIO:when=2+";
-    let strace: Vec<&str> = strace.split(' ').collect();
-    mount.start_under(&strace).unwrap();
+    mount
+        .start_with_failing("fdatasync:error=EIO:when=2+", &[])
+        .unwrap();
     let append = || common::append(&mount.file("append"), "lost");
     assert!((0..10).any(|_| append().is_err()), "the disk is to fail");
     refused(append(), Errno::EIO);

@@ -219,20 +219,8 @@ fn whichever_system_call_fails_no_acknowledged_record_is_lost_and_the_next_start
                 }
                 let round = format!("{call}-{error}-{nth}");
                 assert!(mount.stop().success(), "{round}: {}", mount.messages());
-                let inject = format!("inject={call}:error={error}:when={nth}");
-                let strace = [
-                    "strace",
-                    "-D",
-                    "-f",
-                    "-qq",
-                    "-o",
-                    "/dev/null",
-                    "-e",
-                    "signal=none",
-                    "-e",
-                    &inject,
-                ];
-                match mount.start_under(&strace) {
+                let inject = format!("{call}:error={error}:when={nth}");
+                match mount.start_with_failing(&inject, &[]) {
                     Ok(()) => {
                         hits += append_some(&mount, &mut journal, &round);
                         mount.stop();
@@ -288,23 +276,9 @@ fn a_lock_file_that_cannot_be_written_is_a_lock_all_the_same() {
             fs::create_dir(mount.logs()).unwrap();
             let lock = mount.logs().join(".immuta.lock");
             File::create(&lock).unwrap();
-            let inject = format!("inject={call}:error={error}");
+            let inject = format!("{call}:error={error}");
             let path = lock.to_str().unwrap();
-            let strace = [
-                "strace",
-                "-D",
-                "-f",
-                "-qq",
-                "-o",
-                "/dev/null",
-                "-e",
-                "signal=none",
-                "-P",
-                path,
-                "-e",
-                &inject,
-            ];
-            mount.start_under(&strace).unwrap();
+            mount.start_with_failing(&inject, &["-P", path]).unwrap();
             assert_eq!(fs::read(&lock).unwrap(), b"", "{call}: does strace inject?");
             mount.append("one\n");
             let second = Storage::open(Options::new(mount.logs()));

@@ -7,7 +7,7 @@ mod immuta_cli;
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -334,14 +334,20 @@ fn a_log_that_is_removed_and_made_again_or_replaced_is_followed_from_its_beginni
     common::wait(&mut tail.child);
 }
 
-#[test]
-fn it_ends_when_the_directory_is_removed() {
+/// A directory of logs, in another one, in which "a" has one record.
+fn one_record() -> (Dir, PathBuf) {
     let dir = Dir::new();
     let logs = dir.file("logs");
     let storage = Storage::open(Options::new(&logs).namespaces(["a"])).unwrap();
     storage.append("a", &b"one\n"[..]).unwrap();
     storage.close().unwrap();
-    drop(storage); // Its files, too, would keep the directory.
+    // Its files are closed: they, too, would keep the directory.
+    (dir, logs)
+}
+
+#[test]
+fn it_ends_when_the_directory_is_removed() {
+    let (dir, logs) = one_record();
     let said_in = dir.file("said");
     let mut tail = follow(&logs, "a", &said_in);
     tail.expect("tail", "one");
@@ -359,12 +365,7 @@ fn it_ends_when_the_directory_is_removed() {
 /// It held the files of the log that was gone, and the kernel told nobody that the directory had gone behind them.
 #[test]
 fn regression_it_ends_when_the_directory_is_removed_long_after_the_log() {
-    let dir = Dir::new();
-    let logs = dir.file("logs");
-    let storage = Storage::open(Options::new(&logs).namespaces(["a"])).unwrap();
-    storage.append("a", &b"one\n"[..]).unwrap();
-    storage.close().unwrap();
-    drop(storage); // Its files, too, would keep the directory.
+    let (dir, logs) = one_record();
     let said_in = dir.file("said");
     let said = || fs::read_to_string(&said_in).unwrap();
     let mut tail = follow(&logs, "a", &said_in);

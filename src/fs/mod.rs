@@ -120,7 +120,7 @@ pub use xattr::XattrReply;
 
 /// So many namespaces whose disk does not answer are waited for at the same time, by threads that are there for it.
 const MOST_STORERS: usize = 64;
-/// So many closes, and changes of what namespaces there are, are looked into at the same time.
+/// So many closes, writes to `append-file`, and changes of what namespaces there are, are done at the same time.
 const MOST_HELPERS: usize = 256;
 
 /// Settings of a file system.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::create::pick_id;
 use super::{Log, Namespace};
 
 /// Logs that are open. Reads as a map; a log that comes or goes brings or takes its id.
@@ -42,6 +43,11 @@ impl Logs {
     /// Whether one of them has this id, or one that is being opened.
     pub(crate) fn have_id(&self, id: u32) -> bool {
         self.ids.contains(&id)
+    }
+
+    /// An id for a new log, which none of them has.
+    pub(crate) fn new_id(&self, namespace: &Namespace) -> u32 {
+        pick_id(namespace, |id| !self.have_id(id))
     }
 }
 

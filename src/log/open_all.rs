@@ -6,7 +6,7 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, PoisonError};
 use std::thread;
 
-use super::create::{MAX_ID, pick_id};
+use super::create::MAX_ID;
 use super::in_order::{InOrder, Piece};
 use super::log::Parts;
 use super::logs::Logs;
@@ -221,13 +221,8 @@ impl Storage {
         match has {
             // A reader has no say in it: the entries on disk carry the id that they carry.
             Some(id) if self.options.read_only || free(id) => id,
-            _ => pick_id(namespace, |id| !logs.have_id(id)),
+            _ => logs.new_id(namespace),
         }
-    }
-
-    /// The id of a new log. One that is being checked has one, too.
-    pub(crate) fn new_id(&self, namespace: &Namespace, logs: &Logs) -> u32 {
-        pick_id(namespace, |id| !logs.have_id(id))
     }
 
     pub(super) fn log_of(&self, namespace: &Namespace, opened: Opened, logs: &Logs) -> Arc<Log> {

@@ -164,7 +164,7 @@ impl Storage {
             return carried;
         }
         loop {
-            let id = self.new_id(namespace, logs);
+            let id = logs.new_id(namespace);
             if is_free(id) {
                 return id;
             }

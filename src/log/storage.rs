@@ -161,7 +161,7 @@ impl Storage {
                     namespace: namespace.to_string(),
                 });
             }
-            self.new_id(namespace, &logs)
+            logs.new_id(namespace)
         };
         let opened = create_files(&self.options, namespace, id)?;
         let mut logs = self.logs_to_change();

@@ -144,6 +144,17 @@ impl Mount {
         assert!(started.is_ok(), "{started:?}\n{}", self.messages());
     }
 
+    /// As [`Mount::start_under`] strace(1), which has some system calls fail, as its option `inject` says. `only`: options
+    /// that say which calls are meant.
+    pub fn start_with_failing(&mut self, inject: &str, only: &[&str]) -> Result<(), ExitStatus> {
+        let quiet = "strace -D -f -qq -o /dev/null -e signal=none";
+        let inject = format!("inject={inject}");
+        let mut strace: Vec<&str> = quiet.split(' ').collect();
+        strace.extend(only);
+        strace.extend(["-e", &inject]);
+        self.start_under(&strace)
+    }
+
     /// As [`Mount::start`], with the daemon's command line as the last arguments of another program, which
     /// runs it as the same process. An error is how the daemon ended instead.
     pub fn start_under(&mut self, wrapper: &[&str]) -> Result<(), ExitStatus> {
