@@ -19,8 +19,9 @@
 //!   of files in the sense above.
 //! - [`fs`] is the tree: names, open files, text and frames, and reads that wait without a thread. It knows no FUSE: a
 //!   transport brings it calls and carries its answers.
-//! - The program `immuta-fs` is the transport to the kernel, and the life of a mount. The program `immuta` works on
-//!   the logs without one, and looks after mounts.
+//! - [`fuse`] is the transport to the kernel, and the mount point; [`host`] is what the system tells; [`cli`] is what the
+//!   two programs have in common of command lines. `immuta-fs` is the life of a mount. `immuta` works on the logs without
+//!   one, and looks after mounts.
 //!
 //! The engine's names are here at the root, so that this is a whole program:
 //!
@@ -41,11 +42,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod cli;
 pub mod fs;
+pub mod fuse;
+pub mod host;
 pub mod log;
-// Public because the programs are crates of their own; no part of the library, and without its promises.
-#[cfg(feature = "programs")]
-#[doc(hidden)]
-pub mod programs;
 
 pub use log::*;

@@ -2,12 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "../src/late_replies.rs"]
-mod late_replies;
-
 use std::sync::Mutex;
 
-use late_replies::LateRepliesAreNoErrors;
+use immuta::fuse::LateRepliesAreNoErrors;
 use log::{Level, Log, Metadata, Record};
 use nix::errno::Errno;
 

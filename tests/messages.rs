@@ -3,7 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
-#[path = "../src/messages.rs"]
+#[path = "../src/bin/immuta-fs/messages.rs"]
 mod messages;
 
 use std::cell::Cell;
@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use common::Mount;
-use immuta::programs::one_line;
+use immuta::cli::one_line;
 use log::{Level, Log, Metadata, Record};
 use messages::Bounded;
 

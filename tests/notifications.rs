@@ -2,7 +2,7 @@
 //! holds until its own request is answered: a thread that answers requests and waits for that lock hangs the
 //! mount for everybody, past SIGKILL. So no such notification is sent at all. Two remain: a poller is woken, which waits
 //! for no page (`fuse_notify_poll` in the kernel's fs/fuse/file.c), and an inotify watcher by a change of
-//! times, by a process that answers nothing (src/fuse/watchers.rs).
+//! times, by a process that answers nothing (src/fuse/mount/nudge_process.rs).
 
 #![allow(clippy::unwrap_used)]
 
@@ -45,7 +45,10 @@ fn nothing_is_told_to_the_kernel_that_can_wait_for_a_page() {
     for word in never.split_whitespace() {
         assert_eq!(that_say(word), [""; 0], "{word}");
     }
-    assert_eq!(that_say("PollNotifier"), ["fuse/mod.rs", "fuse/reply.rs"]);
+    assert_eq!(
+        that_say("PollNotifier"),
+        ["fuse/fuser/calls.rs", "fuse/fuser/reply.rs"]
+    );
     // A change on the mount itself is a request that somebody has to answer: another process makes it.
-    assert_eq!(that_say("utimensat"), ["fuse/watchers.rs"]);
+    assert_eq!(that_say("utimensat"), ["fuse/mount/nudge_process.rs"]);
 }

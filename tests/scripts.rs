@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{Mount, outcome};
-use immuta::programs::device::{IS_CLOSED, IS_MISSING};
+use immuta::host::{IS_CLOSED, IS_MISSING};
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 

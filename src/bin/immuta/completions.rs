@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Command, CommandFactory, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::roff::{Roff, roman};
-use immuta::programs::cli;
+use immuta::cli;
 
 use crate::Failure;
 

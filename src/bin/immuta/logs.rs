@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueHint};
-use immuta::programs::cli::default_logs_dir;
-use immuta::programs::mounts::{FS_TYPE, mountpoint_of, mounts};
+use immuta::cli::default_logs_dir;
+use immuta::host::{FS_TYPE, mountpoint_of, mounts};
 use immuta::{Error, Format, LOCK_FILE, Log, Namespace, Options, Storage, system_words};
 
 use crate::Failure;

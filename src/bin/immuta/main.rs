@@ -24,7 +24,7 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use immuta::programs::{message, usage_error};
+use immuta::cli::{message, usage_error};
 
 use failure::Failure;
 

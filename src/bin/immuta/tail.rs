@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use immuta::fs::parse_time;
-use immuta::programs::watch::Watch;
+use immuta::host::Watch;
 use immuta::{Error, Log, RecordNo, Storage};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

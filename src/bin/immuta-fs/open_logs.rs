@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use immuta::programs::cli::Cli;
-use immuta::programs::mounts::mountpoint_of;
+use immuta::cli::Cli;
+use immuta::fuse::MAX_WRITE_BYTES;
+use immuta::host::mountpoint_of;
 use immuta::{Disk, Options, StdDisk, Storage};
 
 use crate::checks::Checks;
-use crate::fuse;
 
 /// The namespace that is made when there is none.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -30,7 +30,7 @@ pub(crate) fn open_storage(
     checks: Arc<Checks>,
 ) -> Result<Storage, Box<dyn Error>> {
     // `append` takes what the kernel sends in one piece, however short lines are kept.
-    let max_record_bytes = cli.max_record.as_u64().max(fuse::MAX_WRITE_BYTES.into());
+    let max_record_bytes = cli.max_record.as_u64().max(MAX_WRITE_BYTES.into());
     // A daemon leaves the directory in which a relative path means something.
     let directory = match cli.detached {
         Some(_) => std::path::absolute(logs_dir)?,

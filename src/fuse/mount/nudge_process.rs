@@ -22,7 +22,7 @@ use nix::sys::signal::SigSet;
 use nix::sys::stat::{UtimensatFlags, major, minor, utimensat};
 use nix::sys::time::TimeSpec;
 
-use crate::daemon;
+use crate::host::close_all_but;
 
 /// The first argument of this program as that process; then the mount point and its device follow.
 pub(super) const ARGUMENT: &str = "--raise-events";
@@ -49,7 +49,7 @@ pub(super) fn threads(answer: &[u8]) -> Vec<u32> {
 }
 
 /// Does the work of that process, if it is what the command line asks for.
-pub(crate) fn run_if_asked(arguments: &[OsString]) -> Option<ExitCode> {
+pub fn run_if_asked(arguments: &[OsString]) -> Option<ExitCode> {
     match arguments {
         [_, argument, mountpoint, device] if argument == ARGUMENT => {
             let mount = Mount {
@@ -75,7 +75,7 @@ fn serve(mount: Mount) -> io::Result<()> {
     // A terminal and a service manager send them to both, and this one ends with the other.
     SigSet::all().thread_block()?;
     // What the other program's caller had open is not this one's.
-    daemon::close_all_but(None);
+    close_all_but(None);
     let orders = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut answers = orders.try_clone()?;
     let (mount, orders) = (Arc::new(mount), Arc::new(Mutex::new(orders)));

@@ -1,40 +1,6 @@
-//! What the two programs share: the command line of `immuta-fs`, which `immuta` writes completions and manual
-//! pages of, with the options of mounts in it; mounts of ours, in the list that the kernel keeps; the kernel's device; and changes in a
-//! directory of logs.
-
-pub mod cli;
-pub mod device;
-pub mod mounts;
-pub mod options;
-pub mod watch;
+//! Messages for people, as single lines.
 
 use std::borrow::Cow;
-
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-
-/// What is wrong with a command line, in one line, with the command whose `--help` tells how it is done right.
-pub fn usage_error(error: &clap::Error, command: &str) -> String {
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    let mut what = first.strip_prefix("error: ").unwrap_or(first).to_owned();
-    let said = |kind| error.get(kind);
-    if let (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(missing))) =
-        (error.kind(), said(ContextKind::InvalidArg))
-    {
-        what = format!("{} is not given", missing.join(" "));
-    }
-    if let Some(ContextValue::Strings(possible)) = said(ContextKind::ValidValue)
-        && !possible.is_empty()
-    {
-        what = format!("{what}: none of {}", possible.join(", "));
-    }
-    if let Some(ContextValue::Strings(near)) = said(ContextKind::SuggestedSubcommand)
-        && !near.is_empty()
-    {
-        return format!("{what} (do you mean '{}'?)", near.join("' or '"));
-    }
-    format!("{what} ({command} --help tells how)")
-}
 
 /// A message for people, in one line and without the numbers that Rust adds to the words of the system.
 pub fn message(text: &str) -> String {

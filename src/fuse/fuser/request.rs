@@ -2,9 +2,9 @@
 
 use std::ffi::OsStr;
 
+use crate::fs::errno::Errno;
+use crate::fs::{Asked, Caller};
 use fuser::{INodeNo, Request};
-use immuta::fs::errno::Errno;
-use immuta::fs::{Asked, Caller};
 
 pub(super) fn caller(req: &Request) -> Caller {
     Caller {

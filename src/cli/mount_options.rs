@@ -5,6 +5,8 @@
 
 use clap::Command;
 
+use crate::fuse::KernelOptions;
+
 /// Those of ours that have no place in /etc/fstab: what starts the program, and what is asked of it.
 const NOT_OPTIONS_OF_A_MOUNT: &[&str] = &[
     "daemon",
@@ -56,21 +58,12 @@ const WITHOUT_EFFECT: &[&str] = &[
 /// What SELinux is told about the files of the mount.
 const SECURITY_CONTEXTS: &[&str] = &["context", "fscontext", "defcontext", "rootcontext"];
 
-/// What the kernel is told about a mount, beside what it always is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KernelOptions {
-    /// Nothing can be executed.
-    pub noexec: bool,
-    /// `context=...` and the like, as they were given.
-    pub contexts: Vec<String>,
-}
-
 /// What lists of options say.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct MountOptions {
+pub(super) struct MountOptions {
     /// Ours, as arguments: `--sync=200ms`.
-    pub arguments: Vec<String>,
-    pub kernel: KernelOptions,
+    pub(super) arguments: Vec<String>,
+    pub(super) kernel: KernelOptions,
 }
 
 /// Reads lists of options; of two that contradict each other, the later one counts. `program` knows ours. Of what
@@ -78,7 +71,11 @@ pub struct MountOptions {
 ///
 /// # Errors
 /// What is wrong with the first that is.
-pub fn read(lists: &[String], program: &Command, sloppy: bool) -> Result<MountOptions, String> {
+pub(super) fn read(
+    lists: &[String],
+    program: &Command,
+    sloppy: bool,
+) -> Result<MountOptions, String> {
     let mut options = MountOptions::default();
     let mut read_only = false;
     for option in lists.iter().flat_map(|list| split(list)) {

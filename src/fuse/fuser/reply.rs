@@ -1,19 +1,19 @@
 //! The file system's answers in fuser's types.
 
+use crate::fs::errno::Errno;
+use crate::fs::{
+    Attr, AttrReply, DoneReply, NodeType, PollWaker, ReadReply, Transport, WriteReply, XattrReply,
+};
 use fuser::{
     FileAttr, FileType, Generation, INodeNo, PollNotifier, ReplyAttr, ReplyData, ReplyEmpty,
     ReplyEntry, ReplyWrite, ReplyXattr,
-};
-use immuta::fs::errno::Errno;
-use immuta::fs::{
-    Attr, AttrReply, DoneReply, NodeType, PollWaker, ReadReply, Transport, WriteReply, XattrReply,
 };
 
 /// Unit of `st_blksize`: what `cat` and its like then read at a time.
 const PREFERRED_READ_BYTES: u32 = 128 << 10;
 
 /// The kernel as the file system's transport.
-pub(crate) struct Kernel;
+pub struct Kernel;
 
 impl Transport for Kernel {
     type Read = KernelRead;
@@ -23,7 +23,8 @@ impl Transport for Kernel {
     type Poll = KernelPoll;
 }
 
-pub(crate) struct KernelRead(pub(super) ReplyData);
+/// Answers in fuser's types.
+pub struct KernelRead(pub(super) ReplyData);
 
 impl ReadReply for KernelRead {
     fn data(self, bytes: &[u8]) {
@@ -35,7 +36,8 @@ impl ReadReply for KernelRead {
     }
 }
 
-pub(crate) struct KernelWrite(pub(super) ReplyWrite);
+/// Answers in fuser's types.
+pub struct KernelWrite(pub(super) ReplyWrite);
 
 impl WriteReply for KernelWrite {
     fn written(self, bytes: u32) {
@@ -47,7 +49,8 @@ impl WriteReply for KernelWrite {
     }
 }
 
-pub(crate) struct KernelDone(pub(super) ReplyEmpty);
+/// Answers in fuser's types.
+pub struct KernelDone(pub(super) ReplyEmpty);
 
 impl DoneReply for KernelDone {
     fn done(self) {
@@ -59,7 +62,8 @@ impl DoneReply for KernelDone {
     }
 }
 
-pub(crate) struct KernelAttr(pub(super) ReplyAttr);
+/// Answers in fuser's types.
+pub struct KernelAttr(pub(super) ReplyAttr);
 
 impl AttrReply for KernelAttr {
     fn attr(self, attr: &Attr) {
@@ -71,7 +75,8 @@ impl AttrReply for KernelAttr {
     }
 }
 
-pub(crate) struct KernelPoll(pub(super) PollNotifier);
+/// Answers in fuser's types.
+pub struct KernelPoll(pub(super) PollNotifier);
 
 impl PollWaker for KernelPoll {
     fn wake(self) {

@@ -9,15 +9,16 @@ const MAX_TIMEOUT: &str = "fs.fuse.max_request_timeout";
 
 /// A limit that the kernel has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RequestTimeout {
+pub struct RequestTimeout {
     /// The name of the setting.
-    pub(crate) setting: &'static str,
-    pub(crate) timeout: Duration,
+    pub setting: &'static str,
+    /// The time after which the kernel ends the mount.
+    pub timeout: Duration,
 }
 
 impl RequestTimeout {
     /// The limit for a mount that is made now. `None`: there is none.
-    pub(crate) fn of_kernel() -> Option<RequestTimeout> {
+    pub fn of_kernel() -> Option<RequestTimeout> {
         [DEFAULT_TIMEOUT, MAX_TIMEOUT]
             .into_iter()
             .filter_map(|setting| {
@@ -30,7 +31,7 @@ impl RequestTimeout {
     }
 
     /// How long a read may wait.
-    pub(crate) fn max_block(self) -> Duration {
+    pub fn max_block(self) -> Duration {
         self.timeout / 2
     }
 }

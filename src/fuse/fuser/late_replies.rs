@@ -5,7 +5,7 @@ use nix::errno::Errno;
 
 /// A reply for which nobody waits any more, ENOENT to the kernel, is no error: `close` does not wait until the
 /// kernel has let go of a file, and a mount may end before that is answered.
-pub(crate) struct LateRepliesAreNoErrors<L>(pub(crate) L);
+pub struct LateRepliesAreNoErrors<L>(pub L);
 
 impl<L: Log> Log for LateRepliesAreNoErrors<L> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {

@@ -45,41 +45,43 @@ struct Call {
 }
 
 /// What mount(8) wants done.
-pub(crate) struct Wanted {
+pub struct MountCall {
     /// The same as a command line of `immuta-fs`.
-    pub(crate) arguments: Vec<OsString>,
+    pub arguments: Vec<OsString>,
     /// Nothing is to be mounted.
-    pub(crate) fake: bool,
+    pub fake: bool,
     /// The mount is to be announced.
-    pub(crate) verbose: bool,
+    pub verbose: bool,
 }
 
 /// Whether mount(8) calls the program of this name.
-pub(crate) fn is_called_by_mount(program: &OsStr) -> bool {
+pub fn is_called_by_mount(program: &OsStr) -> bool {
     let name = Path::new(program).file_name().unwrap_or_default();
     name.as_encoded_bytes().starts_with(NAME_PREFIX.as_bytes())
 }
 
-/// Reads mount(8)'s command line.
-///
-/// # Errors
-/// What is wrong with it.
-pub(crate) fn read(arguments: &[OsString]) -> Result<Wanted, clap::Error> {
-    let call = Call::try_parse_from(arguments)?;
-    let mut ours: Vec<OsString> = vec!["immuta-fs".into(), "--daemon".into()];
-    if call.sloppy {
-        ours.push("--sloppy".into());
+impl MountCall {
+    /// Reads mount(8)'s command line.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(arguments: &[OsString]) -> Result<MountCall, clap::Error> {
+        let call = Call::try_parse_from(arguments)?;
+        let mut ours: Vec<OsString> = vec!["immuta-fs".into(), "--daemon".into()];
+        if call.sloppy {
+            ours.push("--sloppy".into());
+        }
+        if let Some(namespace) = call.namespace {
+            ours.extend(["--mount-namespace".into(), namespace]);
+        }
+        for options in call.options {
+            ours.extend(["-o".into(), options]);
+        }
+        ours.extend(["--".into(), call.source, call.mountpoint]);
+        Ok(MountCall {
+            arguments: ours,
+            fake: call.fake,
+            verbose: call.verbose,
+        })
     }
-    if let Some(namespace) = call.namespace {
-        ours.extend(["--mount-namespace".into(), namespace]);
-    }
-    for options in call.options {
-        ours.extend(["-o".into(), options]);
-    }
-    ours.extend(["--".into(), call.source, call.mountpoint]);
-    Ok(Wanted {
-        arguments: ours,
-        fake: call.fake,
-        verbose: call.verbose,
-    })
 }

@@ -1,24 +1,23 @@
 //! `immuta-fs`: mounts a directory of logs. The library documentation, [`immuta`], shows the tree.
 
 mod announce;
+mod background;
 mod checks;
-mod daemon;
-mod fuse;
-mod helper;
-mod late_replies;
+mod follow_logs;
 mod logging;
 mod messages;
-mod notify;
-mod open;
+mod open_logs;
+mod read_shim;
 mod serve;
+mod service_manager;
 mod signals;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use daemon::NoDaemon;
-use fuse::{passed, watchers};
-use immuta::programs::cli::{Cli, UsageError};
+use background::NoDaemon;
+use immuta::cli::{Cli, MountCall, UsageError, is_called_by_mount};
+use immuta::fuse::{passed, run_if_asked};
 use logging::Sink;
 
 /// Exit statuses.
@@ -43,11 +42,11 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if arguments
         .first()
-        .is_some_and(|program| helper::is_called_by_mount(program))
+        .is_some_and(|program| is_called_by_mount(program))
     {
         return mount_for_another(&arguments);
     }
-    if let Some(status) = watchers::run_if_asked(&arguments) {
+    if let Some(status) = run_if_asked(&arguments) {
         return status;
     }
     match Cli::read(&arguments) {
@@ -59,7 +58,7 @@ fn main() -> ExitCode {
 
 /// mount(8) calls: what it wants is a command line of this program in its own words.
 fn mount_for_another(arguments: &[OsString]) -> ExitCode {
-    let wanted = match helper::read(arguments) {
+    let wanted = match MountCall::read(arguments) {
         Ok(wanted) => wanted,
         Err(e) => return misunderstood(e.into(), STATUSES_FOR_MOUNT),
     };
@@ -76,7 +75,7 @@ fn misunderstood(error: UsageError, statuses: Statuses) -> ExitCode {
 }
 
 fn begin_daemon(arguments: &[OsString], announce: bool, statuses: Statuses) -> ExitCode {
-    match daemon::start(arguments) {
+    match background::start(arguments) {
         Ok(announcement) => {
             if announce {
                 announce::print(&announcement);
@@ -102,7 +101,7 @@ fn serve(cli: &Cli) -> ExitCode {
     // First of all: no descriptor of this program's own can have the number of one that was passed.
     let passed = passed::number(&cli.mountpoint());
     let begun = match &cli.detached {
-        Some(_) => daemon::leave(passed, cli.mount_namespace.as_deref()),
+        Some(_) => background::leave(passed, cli.mount_namespace.as_deref()),
         None => Ok(()),
     };
     let device = passed.map(passed::take).transpose();

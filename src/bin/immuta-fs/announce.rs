@@ -4,12 +4,12 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use immuta::programs::cli::Cli;
-use immuta::programs::{message, one_line};
+use immuta::cli::Cli;
+use immuta::cli::{message, one_line};
 use immuta::{Error, Namespace, Storage};
 
-use crate::notify::ServiceManager;
-use crate::{daemon, logging};
+use crate::service_manager::ServiceManager;
+use crate::{background, logging};
 
 /// So many namespaces that cannot be opened are named, with the reason; of the others the number is told.
 const MOST_NAMED: usize = 10;
@@ -55,7 +55,7 @@ pub(crate) fn announce(
         logging::miss_syslog();
     }
     log::info!("mounted '{place}', logs in '{logs_dir}'");
-    daemon::announce(&line)
+    background::announce(&line)
 }
 
 /// The namespaces whose log was checked, and cannot be opened.

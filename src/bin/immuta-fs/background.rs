@@ -13,10 +13,11 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
+use immuta::host::close_all_but;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
-use nix::unistd::{chdir, close, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
+use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
 /// Its name in `ps`, whatever link it was called by.
 const PROGRAM: &str = "immuta-fs";
@@ -90,26 +91,6 @@ pub(crate) fn leave(passed: Option<RawFd>, mount_namespace: Option<&Path>) -> Re
             .map_err(|e| format!("cannot enter the mount namespace '{}': {e}", path.display()))?;
     }
     Ok(())
-}
-
-/// Closes every open file but standard input, output and error, and the one that is passed. To be called before this program
-/// has opened anything.
-pub(crate) fn close_all_but(passed: Option<RawFd>) {
-    for fd in open_files() {
-        if fd > 2 && Some(fd) != passed {
-            // It may be the one of the listing, which is closed by now.
-            let _ = close(fd);
-        }
-    }
-}
-
-fn open_files() -> Vec<RawFd> {
-    let Ok(names) = std::fs::read_dir("/proc/self/fd") else {
-        return Vec::new();
-    };
-    names
-        .filter_map(|name| name.ok()?.file_name().to_str()?.parse().ok())
-        .collect()
 }
 
 /// As the daemon, when its mount answers: keeps no directory busy, gives the caller's standard error back, and

@@ -5,14 +5,11 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-
-use crate::fs::{Fs, Transport};
 
 /// Changes in a directory of logs. What happens between its start and its use is not lost.
 pub struct Watch(Inotify);
@@ -86,7 +83,10 @@ impl Watch {
     }
 
     /// Waits until something has changed, so long at most. Returns whether it has.
-    fn comes_within(&self, limit: Option<Duration>) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// When the system fails to tell.
+    pub fn comes_within(&self, limit: Option<Duration>) -> io::Result<bool> {
         let Some(limit) = limit else {
             return Ok(true);
         };
@@ -98,50 +98,6 @@ impl Watch {
             Err(Errno::EINTR) => Ok(false),
             Err(e) => Err(e.into()),
         }
-    }
-
-    /// Keeps `fs` up to date, on a thread that lives as long as the program.
-    ///
-    /// # Errors
-    /// When there can be no more threads.
-    pub fn serve<T: Transport>(self, fs: Arc<Fs<T>>) -> io::Result<()> {
-        let run = move || {
-            fs.forget_gone(None);
-            fs.refresh(None);
-            loop {
-                let changes = match self.comes_within(fs.looks_again_in()) {
-                    Ok(false) => {
-                        fs.look_for_new();
-                        continue;
-                    }
-                    Ok(true) => self.changes(),
-                    Err(e) => Err(e),
-                };
-                match changes {
-                    Ok(changes) => {
-                        if changes.any {
-                            fs.forget_gone(None);
-                            fs.refresh(None);
-                            fs.refresh_rights(None);
-                        }
-                        for log in &changes.names {
-                            fs.forget_gone(Some(log));
-                        }
-                        for log in &changes.logs {
-                            fs.refresh(Some(log));
-                        }
-                        for file in &changes.rights {
-                            fs.refresh_rights(Some(file));
-                        }
-                    }
-                    Err(e) => return log::error!("the logs are not followed any more: {e}"),
-                }
-            }
-        };
-        std::thread::Builder::new()
-            .name("watch".into())
-            .spawn(run)?;
-        Ok(())
     }
 }
 

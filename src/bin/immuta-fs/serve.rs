@@ -8,23 +8,22 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use fuser::{Session, SessionACL};
 use immuta::Storage;
+use immuta::cli::Cli;
 use immuta::fs::{Fs, Settings};
-use immuta::programs::cli::Cli;
-use immuta::programs::watch::Watch;
+use immuta::fuse::{
+    self, How, Kernel, MountPoint, Nudger, RequestTimeout, Session, Users, interrupt,
+};
+use immuta::host::Watch;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::announce::{Mounted, announce, unopened};
 use crate::checks::Checks;
-use crate::fuse::mount::{self, How, MountPoint};
-use crate::fuse::nudge::Nudger;
-use crate::fuse::timeout::RequestTimeout;
-use crate::fuse::{FuseFs, Kernel, interrupt};
-use crate::notify::ServiceManager;
-use crate::open::{cannot_start_thread, open_storage, warn_of_open_directory};
+use crate::follow_logs::follow_logs;
+use crate::open_logs::{cannot_start_thread, open_storage, warn_of_open_directory};
+use crate::service_manager::ServiceManager;
 use crate::signals::Signals;
 
 /// Memory for what waits: lines and frames for their end, writes for the disk.
@@ -53,7 +52,7 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
     let logs_dir = cli.logs_dir()?;
     let target = match passed {
         Some(device) => Target::Passed(device),
-        None => Target::Path(mount::prepare(&cli.mountpoint(), &logs_dir)?),
+        None => Target::Path(fuse::prepare(&cli.mountpoint(), &logs_dir)?),
     };
     // Before the logs are opened: what is written between the two is not missed.
     let watch = match cli.read_only {
@@ -61,7 +60,7 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
         false => None,
     };
     manager.status(&format!("Opening the logs in '{}'", logs_dir.display()));
-    if users(cli) != SessionACL::Owner {
+    if users(cli) != Users::Owner {
         warn_of_open_directory(&logs_dir);
     }
     let manager = Arc::new(manager);
@@ -101,7 +100,7 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
         })
         .map_err(cannot_start_thread)?;
     if let Some(watch) = watch {
-        watch.serve(fs.clone()).map_err(cannot_start_thread)?;
+        follow_logs(watch, fs.clone()).map_err(cannot_start_thread)?;
     }
     let place = match &mountpoint {
         Some(mountpoint) => mountpoint.path().to_owned(),
@@ -327,7 +326,7 @@ fn mount(
     target: Target,
     logs_dir: &Path,
     fs: &Arc<Fs<Kernel>>,
-) -> Result<(Session<FuseFs>, Option<MountPoint>), Box<dyn Error>> {
+) -> Result<(Session, Option<MountPoint>), Box<dyn Error>> {
     let n_threads =
         std::thread::available_parallelism().map_or(MIN_THREADS, |n| n.get().max(MIN_THREADS));
     fs.serve_with(n_threads);
@@ -336,24 +335,24 @@ fn mount(
         kernel: &cli.kernel,
         n_threads,
     };
-    let served = FuseFs(fs.clone());
+    let served = fs.clone();
     Ok(match target {
         Target::Path(path) => {
             // Whoever reads /proc/mounts is in another directory.
             let source = std::fs::canonicalize(logs_dir)?;
-            let (session, mountpoint) = mount::mount_at(&path, &source, served, &how)?;
+            let (session, mountpoint) = fuse::mount_at(&path, &source, served, &how)?;
             (session, Some(mountpoint))
         }
-        Target::Passed(device) => mount::serve_passed(device, served, &how)?,
+        Target::Passed(device) => fuse::serve_passed(device, served, &how)?,
     })
 }
 
 /// Who may use the mount at all.
-fn users(cli: &Cli) -> SessionACL {
+fn users(cli: &Cli) -> Users {
     match (cli.allow_other, cli.allow_root) {
-        (true, _) => SessionACL::All,
-        (false, true) => SessionACL::RootAndOwner,
-        (false, false) => SessionACL::Owner,
+        (true, _) => Users::All,
+        (false, true) => Users::RootAndOwner,
+        (false, false) => Users::Owner,
     }
 }
 

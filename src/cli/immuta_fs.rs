@@ -8,7 +8,9 @@ use bytesize::ByteSize;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, ValueHint};
 
-use super::options::{self, KernelOptions};
+use super::mount_options;
+use super::usage;
+use crate::fuse::KernelOptions;
 use crate::{Format, Sync};
 
 /// A reader that is answered more often does nothing but ask again.
@@ -151,7 +153,7 @@ fn usage_error(error: &clap::Error) -> String {
         ErrorKind::TooManyValues => {
             "more is given than a directory of logs and a mount point".to_owned()
         }
-        _ => return super::usage_error(error, "immuta-fs"),
+        _ => return usage::usage_error(error, "immuta-fs"),
     };
     format!("{what} (immuta-fs --help tells how)")
 }
@@ -165,7 +167,7 @@ impl Cli {
     pub fn read(arguments: &[OsString]) -> Result<Cli, UsageError> {
         let mut cli = Cli::try_parse_from(arguments)?;
         if !cli.options.is_empty() {
-            let options = options::read(&cli.options, &Cli::command(), cli.sloppy)
+            let options = mount_options::read(&cli.options, &Cli::command(), cli.sloppy)
                 .map_err(UsageError::Options)?;
             let (program, rest) = arguments
                 .split_first()

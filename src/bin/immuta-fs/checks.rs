@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use immuta::{Namespace, Next, Opening};
 
-use crate::notify::ServiceManager;
+use crate::service_manager::ServiceManager;
 
 /// A log that needs more than this to be read, in bytes, is checked when the mount answers. Reading it takes a fraction
 /// of a second.

@@ -2,7 +2,7 @@
 //!
 //! inotify reports what goes through the mount to the same inode, and nothing goes through `log` or `follow` when
 //! somebody writes to `append`. None of the notifications that a file system can send raises an event for that. But a change
-//! of times does, by path, on our own mount (see [`super::watchers`]): IN_MODIFY. That call is a request that this
+//! of times does, by path, on our own mount (see [`super::nudge_process`]): IN_MODIFY. That call is a request that this
 //! program has to answer. So it is another process that makes it: it may wait for a lock that a writer
 //! holds, and when this program is killed the kernel can end the mount, and with it the wait. A thread of this
 //! program would keep `/dev/fuse` open until its own call is answered, which then nobody does.
@@ -21,12 +21,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use immuta::fs::{Grown, Nudge};
+use crate::fs::{Grown, Nudge};
 
-use super::mount::MountPoint;
-use super::watchers;
+use super::nudge_process;
+use super::point::MountPoint;
 
-/// A round tells of as many files as [`watchers::THREADS`], and the next one begins this much later. So a busy file is told
+/// A round tells of as many files as [`nudge_process::THREADS`], and the next one begins this much later. So a busy file is told
 /// of 25 times a second, which no writer notices; 100 times cost one that appends without a pause 6 to 9 %.
 const PAUSE: Duration = Duration::from_millis(40);
 /// So much later than the first record a watcher of a directory is told: one call a second costs nothing.
@@ -37,13 +37,14 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// The thread that has events raised, and the process that does it. Both end when this is dropped.
-pub(crate) struct Nudger {
+pub struct Nudger {
     pending: Arc<Pending>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// The files that are to be told of.
 #[derive(Default)]
-pub(crate) struct Pending {
+pub struct Pending {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -130,7 +131,7 @@ impl State {
         }
         let mut round = Vec::new();
         for _ in 0..self.soon.len() {
-            if round.len() + self.told.len() == watchers::THREADS {
+            if round.len() + self.told.len() == nudge_process::THREADS {
                 break;
             }
             let Some(file) = self.soon.pop_front() else {
@@ -176,7 +177,7 @@ impl Nudger {
     ///
     /// # Errors
     /// When there can be no more threads.
-    pub(crate) fn start(
+    pub fn start(
         mountpoint: &MountPoint,
         on_threads: impl Fn(Vec<u32>) + Send + 'static,
     ) -> io::Result<Nudger> {
@@ -201,7 +202,8 @@ impl Nudger {
         })
     }
 
-    pub(crate) fn pending(&self) -> Arc<Pending> {
+    /// Where files that have grown are put in line.
+    pub fn pending(&self) -> Arc<Pending> {
         self.pending.clone()
     }
 }
@@ -252,7 +254,7 @@ fn run(pending: &Pending, start: impl Fn() -> io::Result<Process>) {
         for file in round {
             number += 1;
             file.begin();
-            let order = watchers::order(number, &file.path);
+            let order = nudge_process::order(number, &file.path);
             state.told.insert(number, file);
             // It is small, and few are on their way: this never waits.
             let process = state.process.as_mut();
@@ -274,7 +276,7 @@ fn start_process(
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("immuta-fs")
-        .arg(watchers::ARGUMENT)
+        .arg(nudge_process::ARGUMENT)
         .arg(mountpoint.path())
         .arg(mountpoint.device())
         .env_clear()
@@ -300,11 +302,11 @@ fn start_process(
 }
 
 fn hear_threads(orders: &mut UnixStream) -> io::Result<Vec<u32>> {
-    let mut threads = [0; 4 * watchers::THREADS];
+    let mut threads = [0; 4 * nudge_process::THREADS];
     orders.set_read_timeout(Some(START_LIMIT))?;
     orders.read_exact(&mut threads)?;
     orders.set_read_timeout(None)?;
-    Ok(watchers::threads(&threads))
+    Ok(nudge_process::threads(&threads))
 }
 
 /// Notes what each process has done, until it ends.

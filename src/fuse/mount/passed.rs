@@ -10,7 +10,7 @@ use std::path::Path;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::stat::makedev;
 
-use super::mount::MountError;
+use super::error::MountError;
 
 /// What the kernel's list of devices has for `/dev/fuse`, whatever a container calls it.
 const FUSE_MAJOR: u64 = 10;
@@ -19,7 +19,7 @@ const FUSE_MINOR: u64 = 229;
 const FIRST_PASSED: RawFd = 3;
 
 /// The number in `/dev/fd/N`; `None` for the path of a directory.
-pub(crate) fn number(mountpoint: &Path) -> Option<RawFd> {
+pub fn number(mountpoint: &Path) -> Option<RawFd> {
     let digits = mountpoint.to_str()?.strip_prefix("/dev/fd/")?;
     let number: RawFd = digits.parse().ok()?;
     // The number's one spelling: `/dev/fd/+5` is a path.
@@ -30,7 +30,7 @@ pub(crate) fn number(mountpoint: &Path) -> Option<RawFd> {
 ///
 /// # Errors
 /// When it is not open, or not `/dev/fuse`.
-pub(crate) fn take(number: RawFd) -> Result<OwnedFd, MountError> {
+pub fn take(number: RawFd) -> Result<OwnedFd, MountError> {
     let cannot = |why: String| MountError(format!("cannot serve '/dev/fd/{number}': {why}"));
     let way_out = "(who mounts opens '/dev/fuse', and passes that descriptor)";
     let opened = fs::metadata(format!("/proc/self/fd/{number}"))
@@ -49,7 +49,7 @@ pub(crate) fn take(number: RawFd) -> Result<OwnedFd, MountError> {
 
 /// The device number of the mount that is served through a descriptor, as `/proc/self/mountinfo` has it. `None` on a
 /// kernel that does not tell.
-pub(super) fn device_number(number: RawFd) -> Option<String> {
+pub(in crate::fuse) fn device_number(number: RawFd) -> Option<String> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).ok()?;
     let connection = info
         .lines()

@@ -1,0 +1,52 @@
+//! With `--read-only`: shows what another process writes to the logs.
+
+use std::io;
+use std::sync::Arc;
+
+use immuta::fs::Fs;
+use immuta::fuse::Kernel;
+use immuta::host::Watch;
+
+/// Keeps `fs` up to date, on a thread that lives as long as the program.
+///
+/// # Errors
+/// When there can be no more threads.
+pub(crate) fn follow_logs(watch: Watch, fs: Arc<Fs<Kernel>>) -> io::Result<()> {
+    let run = move || {
+        fs.forget_gone(None);
+        fs.refresh(None);
+        loop {
+            let changes = match watch.comes_within(fs.looks_again_in()) {
+                Ok(false) => {
+                    fs.look_for_new();
+                    continue;
+                }
+                Ok(true) => watch.changes(),
+                Err(e) => Err(e),
+            };
+            match changes {
+                Ok(changes) => {
+                    if changes.any {
+                        fs.forget_gone(None);
+                        fs.refresh(None);
+                        fs.refresh_rights(None);
+                    }
+                    for log in &changes.names {
+                        fs.forget_gone(Some(log));
+                    }
+                    for log in &changes.logs {
+                        fs.refresh(Some(log));
+                    }
+                    for file in &changes.rights {
+                        fs.refresh_rights(Some(file));
+                    }
+                }
+                Err(e) => return log::error!("the logs are not followed any more: {e}"),
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("watch".into())
+        .spawn(run)?;
+    Ok(())
+}

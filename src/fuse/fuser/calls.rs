@@ -1,0 +1,482 @@
+//! fuser's calls to the file system's, and back. Nothing is decided here: convert, call, reply.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::reply::{
+    Kernel, KernelAttr, KernelDone, KernelPoll, KernelRead, KernelWrite, file_type, reply_attr,
+    reply_empty, reply_entry, reply_xattr, to_fuser,
+};
+use super::request::{asked, caller, permissions, utf8};
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags,
+    IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, PollEvents, PollFlags,
+    PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Request, TimeOrNow, WriteFlags,
+};
+
+use crate::fs::errno::Errno;
+use crate::fs::{Access, Fs, Opened, ReadMode, SetAttr, WriteMode};
+
+/// The largest write in one message: what the kernel sends at most with its default page limit.
+pub const MAX_WRITE_BYTES: u32 = 1 << 20;
+
+/// The file system behind a FUSE session.
+pub(super) struct FuseFs(pub(super) Arc<Fs<Kernel>>);
+
+impl Filesystem for FuseFs {
+    fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        // `>` on an append file is one call instead of two.
+        if config
+            .add_capabilities(InitFlags::FUSE_ATOMIC_O_TRUNC)
+            .is_err()
+        {
+            log::debug!("the kernel truncates in a call of its own");
+        }
+        // Only asynchronous reads (io_uring, aio) count: a few that wait must not hold up the others.
+        let _previous = config.set_max_background(u16::MAX);
+        config.set_max_write(MAX_WRITE_BYTES).map_err(|max| {
+            std::io::Error::other(format!(
+                "the kernel takes writes of {max} bytes at most, {MAX_WRITE_BYTES} are needed"
+            ))
+        })?;
+        Ok(())
+    }
+
+    fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let Some(name) = name.to_str().map(str::to_owned) else {
+            return reply.error(fuser::Errno::ENOENT);
+        };
+        let caller = caller(req);
+        self.0.ask(
+            asked(req, parent),
+            move |fs| fs.lookup_by(caller, parent.0, &name),
+            |fs, found| fs.forget(found.ino, 1),
+            |found| reply_entry(reply, found),
+        );
+    }
+
+    fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
+        self.0.forget(ino.0, nlookup);
+    }
+
+    fn getattr(&self, req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
+        self.0.ask(
+            asked(req, ino),
+            move |fs| fs.getattr(ino.0, fh.map(|fh| fh.0)),
+            |_, _| {},
+            |attr| reply_attr(reply, attr),
+        );
+    }
+
+    fn setattr(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let change = SetAttr {
+            mode: mode.map(permissions),
+            uid,
+            gid,
+            size,
+            times: atime.is_some() || mtime.is_some(),
+            fh: fh.map(|fh| fh.0),
+        };
+        self.0
+            .setattr(caller(req), ino.0, change, KernelAttr(reply));
+    }
+
+    fn mkdir(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32, // The kernel has applied it.
+        reply: ReplyEntry,
+    ) {
+        let (caller, mode) = (caller(req), permissions(mode));
+        match utf8(name).map(str::to_owned) {
+            Ok(name) => self.0.apart(None, move |fs| {
+                reply_entry(reply, fs.mkdir(caller, parent.0, &name, mode));
+            }),
+            Err(errno) => reply.error(to_fuser(errno)),
+        }
+    }
+
+    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        match utf8(name).map(str::to_owned) {
+            Ok(name) => self.0.apart(None, move |fs| {
+                reply_empty(reply, fs.rmdir(parent.0, &name));
+            }),
+            Err(errno) => reply.error(to_fuser(errno)),
+        }
+    }
+
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let truncates = flags.0 & libc::O_TRUNC != 0;
+        let only_adds = flags.0 & libc::O_APPEND != 0 && !truncates;
+        let access = match flags.acc_mode() {
+            OpenAccMode::O_RDONLY if truncates => Access::ReadTruncate,
+            OpenAccMode::O_RDONLY => Access::Read,
+            OpenAccMode::O_WRONLY if only_adds => Access::Append,
+            OpenAccMode::O_WRONLY => Access::Write,
+            OpenAccMode::O_RDWR if only_adds => Access::ReadAppend,
+            OpenAccMode::O_RDWR => Access::ReadWrite,
+        };
+        let caller = caller(req);
+        let open = move |fs: &Fs<Kernel>| fs.open(caller, ino.0, access);
+        let undo = |fs: &Fs<Kernel>, opened: Opened| fs.release(opened.fh);
+        self.0
+            .ask(asked(req, ino), open, undo, move |opened| match opened {
+                Ok(opened) => {
+                    let mut flags = FopenFlags::empty();
+                    flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.cached);
+                    flags.set(FopenFlags::FOPEN_DIRECT_IO, !opened.cached);
+                    flags.set(FopenFlags::FOPEN_STREAM, opened.stream);
+                    flags.set(FopenFlags::FOPEN_NOFLUSH, !opened.needs_flush);
+                    reply.opened(FileHandle(opened.fh), flags);
+                }
+                // The kernel opens a file for itself when a program asks for its attributes (FS_IOC_GETFLAGS). No open(2)
+                // comes without any flag (there is O_LARGEFILE), and the program gets this error: there are none.
+                Err(errno) if flags.0 == 0 && errno == Errno::EACCES => {
+                    reply.error(fuser::Errno::ENOTTY);
+                }
+                Err(errno) => reply.error(to_fuser(errno)),
+            });
+    }
+
+    fn read(
+        &self,
+        req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        flags: OpenFlags,
+        lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let mode = ReadMode {
+            nonblock: flags.0 & libc::O_NONBLOCK != 0,
+            // A read that a program has called has an owner; the page cache reads on nobody's behalf.
+            for_page_cache: lock_owner.is_none(),
+        };
+        self.0
+            .read(fh.0, req.unique().0, offset, size, mode, KernelRead(reply));
+    }
+
+    fn write(
+        &self,
+        req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _write_flags: WriteFlags,
+        flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let mode = WriteMode {
+            uid: req.uid(),
+            durable: flags.0 & libc::O_DSYNC != 0, // O_SYNC includes it.
+            append: flags.0 & libc::O_APPEND != 0,
+            offset,
+        };
+        self.0.write(fh.0, data, mode, KernelWrite(reply));
+    }
+
+    fn flush(
+        &self,
+        req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _lock_owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        self.0.flush(caller(req), fh.0, KernelDone(reply));
+    }
+
+    fn release(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.0.release(fh.0);
+        reply.ok();
+    }
+
+    fn fsync(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.0.fsync(fh.0, KernelDone(reply));
+    }
+
+    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        match self.0.opendir(ino.0) {
+            Ok(fh) => reply.opened(FileHandle(fh), FopenFlags::empty()),
+            Err(errno) => reply.error(to_fuser(errno)),
+        }
+    }
+
+    fn readdir(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let listed = self.0.readdir(ino.0, fh.0, offset, |e| {
+            reply.add(
+                INodeNo(e.ino),
+                e.next_offset,
+                file_type(e.node_type),
+                e.name,
+            )
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(to_fuser(errno)),
+        }
+    }
+
+    fn releasedir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.0.releasedir(fh.0);
+        reply.ok();
+    }
+
+    fn fsyncdir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
+        // A namespace is on the disk when mkdir returns.
+        reply.ok();
+    }
+
+    fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        self.0.apart(None, move |fs| match fs.statfs() {
+            Ok(s) => reply.statfs(
+                s.blocks,
+                s.blocks_free,
+                s.blocks_available,
+                s.files,
+                s.files_free,
+                s.block_bytes,
+                s.name_bytes,
+                s.block_bytes,
+            ),
+            Err(errno) => reply.error(to_fuser(errno)),
+        });
+    }
+
+    fn poll(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        ph: PollNotifier,
+        _events: PollEvents,
+        flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        let waker = flags
+            .contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY)
+            .then_some(KernelPoll(ph));
+        match self.0.poll(fh.0, waker) {
+            Ok(state) => {
+                let mut events = PollEvents::empty();
+                events.set(PollEvents::POLLIN | PollEvents::POLLRDNORM, state.readable);
+                events.set(PollEvents::POLLOUT | PollEvents::POLLWRNORM, state.writable);
+                reply.poll(events);
+            }
+            Err(errno) => reply.error(to_fuser(errno)),
+        }
+    }
+
+    fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let name = name.as_bytes().to_owned();
+        self.0.ask(
+            asked(req, ino),
+            move |fs| fs.getxattr(ino.0, &name, size),
+            |_, _| {},
+            |value| reply_xattr(reply, value),
+        );
+    }
+
+    fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        self.0.ask(
+            asked(req, ino),
+            move |fs| fs.listxattr(ino.0, size),
+            |_, _| {},
+            |list| reply_xattr(reply, list),
+        );
+    }
+
+    fn lseek(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        self.0.ask(
+            asked(req, ino),
+            move |fs| fs.seek_data_or_hole(ino.0, offset, whence),
+            |_, _| {},
+            |found| match found {
+                Ok(offset) => reply.offset(offset),
+                Err(errno) => reply.error(to_fuser(errno)),
+            },
+        );
+    }
+
+    // What would change what is written, or make anything but a namespace: refused at once, to root too.
+
+    fn create(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: u32,
+        _: u32,
+        _: i32,
+        reply: ReplyCreate,
+    ) {
+        reply.error(to_fuser(self.0.refusal()));
+    }
+
+    fn mknod(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: u32, reply: ReplyEntry) {
+        reply.error(to_fuser(self.0.refusal()));
+    }
+
+    fn unlink(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
+        reply.error(to_fuser(self.0.refusal()));
+    }
+
+    fn symlink(&self, _: &Request, _: INodeNo, _: &OsStr, _: &Path, reply: ReplyEntry) {
+        reply.error(to_fuser(self.0.refusal()));
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: INodeNo,
+        _: &OsStr,
+        _: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(to_fuser(self.0.refusal()));
+    }
+
+    fn link(&self, _: &Request, _: INodeNo, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
+        reply.error(to_fuser(self.0.refusal()));
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: u64,
+        _: i32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(to_fuser(self.0.refusal()));
+    }
+
+    fn setxattr(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: &[u8],
+        _: i32,
+        _: u32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(to_fuser(self.0.refusal()));
+    }
+
+    fn removexattr(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
+        reply.error(to_fuser(self.0.refusal()));
+    }
+
+    // What the tree does not have. Answered without the warning that fuser's defaults print.
+
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(fuser::Errno::ENOTTY);
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: u64,
+        _: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        // The program is to read and write itself, as it does on every error here. After ENOSYS the kernel
+        // would do it, up to the size of the moment: `cat follow > ../other/append-lines` would not wait.
+        reply.error(fuser::Errno::EINVAL);
+    }
+}

@@ -1,0 +1,25 @@
+//! The open files of this process.
+
+use std::os::fd::RawFd;
+
+use nix::unistd::close;
+
+/// Closes every open file but standard input, output and error, and the one that is passed. To be called before this program
+/// has opened anything.
+pub fn close_all_but(passed: Option<RawFd>) {
+    for fd in open_files() {
+        if fd > 2 && Some(fd) != passed {
+            // It may be the one of the listing, which is closed by now.
+            let _ = close(fd);
+        }
+    }
+}
+
+fn open_files() -> Vec<RawFd> {
+    let Ok(names) = std::fs::read_dir("/proc/self/fd") else {
+        return Vec::new();
+    };
+    names
+        .filter_map(|name| name.ok()?.file_name().to_str()?.parse().ok())
+        .collect()
+}
