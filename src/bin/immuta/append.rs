@@ -7,7 +7,7 @@ use clap::{Args, ValueHint};
 use immuta::{Format, Storage};
 
 use crate::Failure;
-use crate::logs::{Assume, cannot_write, follow, format_parser, log_of};
+use crate::open::{Assume, cannot_write, follow, format_parser, log_of};
 use crate::source::{FromFile, Input, STDIN, Source};
 
 /// Append a record for each TEXT; without any, standard input as one record

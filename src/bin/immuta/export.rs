@@ -11,8 +11,8 @@ use immuta::{Log, RecordNo};
 use tempfile::NamedTempFile;
 
 use crate::Failure;
-use crate::ending::on_signal;
-use crate::logs::{Assume, Place, Which, progress_bar};
+use crate::on_signal::on_signal;
+use crate::open::{Assume, Place, Which, progress_bar};
 use crate::render::{Form, Printer};
 
 /// The name of standard output.

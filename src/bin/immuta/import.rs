@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 use immuta::{Format, Log, Namespace, Storage, Sync};
 
 use crate::Failure;
-use crate::logs::{Assume, cannot_write, follow, format_parser, log_of, progress_bar, to_read};
+use crate::open::{Assume, cannot_write, follow, format_parser, log_of, progress_bar, to_read};
 use crate::source::{FromFile, FromLog, Input, Print, STDIN, Source};
 
 /// Copy a log, or the records of a file, into a log of any format

@@ -1,23 +1,26 @@
 //! `immuta`: the logs of a directory from the command line, without a mount; and what one wants to know of a
 //! machine and its mounts.
 //!
-//! Each command has a file, or shares one with its like; `logs` opens what they name, `render` shows records,
-//! `failure` says what went wrong, `ending` tidies up when a signal comes.
+//! Each command has a file; `open` opens the logs that it names, `source` has the records that it imports, `render` shows
+//! records, `failure` says what went wrong, `on_signal` tidies up when a signal comes.
 
 mod append;
-mod check;
+mod cat;
 mod completions;
 mod doctor;
-mod ending;
 mod export;
 mod failure;
 mod import;
-mod logs;
+mod man;
+mod on_signal;
+mod open;
 mod render;
-mod show;
+mod repair;
 mod source;
+mod stat;
 mod tail;
 mod top;
+mod verify;
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
@@ -54,18 +57,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Stat(show::Stat),
-    Cat(show::Cat),
+    Stat(stat::Stat),
+    Cat(cat::Cat),
     Tail(tail::Tail),
     Append(append::Append),
     Import(import::Import),
     Export(export::Export),
-    Verify(check::Verify),
-    Repair(check::Repair),
+    Verify(verify::Verify),
+    Repair(repair::Repair),
     Doctor(doctor::Doctor),
     Top(top::Top),
     Completions(completions::Completions),
-    Man(completions::Man),
+    Man(man::Man),
 }
 
 fn run(command: Command) -> Result<(), Failure> {

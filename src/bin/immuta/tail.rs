@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::Failure;
-use crate::logs::{Assume, Place as LogPlace, Which, log_of};
+use crate::open::{Assume, Place as LogPlace, Which, log_of};
 use crate::render::{Form, Printer};
 
 /// How many records are shown when nobody says.

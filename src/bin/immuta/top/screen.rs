@@ -21,7 +21,7 @@ use super::model::{Column, Model, Row};
 use super::status::{Look, Status};
 use super::table::{self, COLUMNS};
 use crate::Failure;
-use crate::ending::on_signal;
+use crate::on_signal::on_signal;
 
 /// Problems are shown above the table, so many at the most.
 const MAX_TROUBLES: usize = 3;

@@ -1,4 +1,4 @@
-//! `immuta stat` and `immuta cat`.
+//! `immuta stat`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -8,8 +8,7 @@ use humantime::format_rfc3339_seconds as utc;
 use immuta::Storage;
 
 use crate::Failure;
-use crate::logs::{Assume, Place, Which, all_or_some, log_of, no_logs};
-use crate::render::{Form, Printer};
+use crate::open::{Assume, all_or_some, log_of, no_logs};
 
 /// Show how many records and bytes a log holds, and from when
 ///
@@ -74,42 +73,5 @@ impl Stat {
         } else {
             Err(Failure::Said)
         }
-    }
-}
-
-/// Print a log as text: each record, and a newline unless it ends in one
-///
-/// Works beside a running immuta-fs. `immuta tail` prints the last records, `immuta export` other forms.
-#[derive(Args)]
-#[command(
-    override_usage = "immuta cat [OPTIONS] [DIR] NAMESPACE",
-    after_help = "Example:\n  \
-        immuta cat /var/lib/immuta orders | grep paid"
-)]
-pub(crate) struct Cat {
-    #[command(flatten)]
-    which: Which,
-    /// Start at this record instead of the first, which is 0
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    from: u64,
-    #[command(flatten)]
-    assume: Assume,
-}
-
-impl Cat {
-    pub(crate) fn run(&self) -> Result<(), Failure> {
-        let Place { dir, namespace } = self.which.place()?;
-        let log = self.assume.read(&dir, &namespace)?;
-        let count = log.state().count;
-        if self.from > count {
-            return Err(Failure::Other(format!(
-                "'{namespace}' has no record {}: it has {count}, and the first one is 0",
-                self.from
-            )));
-        }
-        let mut printer = Printer::new(&log, Form::Lines, io::stdout().lock());
-        let mut next = self.from;
-        printer.print(&mut next, count, |_| ())?;
-        Ok(printer.flush()?)
     }
 }

@@ -1,0 +1,169 @@
+//! `immuta verify`.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+use immuta::{Log, Namespace, Options, Report, Storage};
+
+use crate::Failure;
+use crate::open::{Assume, all_or_some, log_of, no_logs, progress_bar};
+
+/// Read every byte of the logs and say what is damaged; exit status 1 if anything is
+///
+/// Works beside a running immuta-fs. The payload is what was appended, as far as it is whole; on the disk each record has 8 bytes more, and
+/// the log a header.
+#[derive(Args)]
+#[command(after_help = "Example:\n  \
+        $ immuta verify /var/lib/immuta\n  \
+        orders: 3 records, 21 bytes of payload, 53 on disk, no damage")]
+pub(crate) struct Verify {
+    /// The directory that holds the logs, or where they are mounted; left away, the one that immuta-fs takes
+    #[arg(value_hint = ValueHint::DirPath)]
+    dir: Option<PathBuf>,
+    /// Only these
+    namespaces: Vec<String>,
+    /// One JSON object a line for each log
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    assume: Assume,
+}
+
+impl Verify {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let (dir, names) = all_or_some(self.dir.as_deref(), &self.namespaces)?;
+        verify(self.assume.options(&dir), &names, self.json)
+    }
+}
+
+/// Verifies the named logs, or all.
+fn verify(options: Options, names: &[String], json: bool) -> Result<(), Failure> {
+    let options = match names {
+        [] => options,
+        names => options.only(names),
+    };
+    let storage = Storage::open(options.read_only(true))?;
+    let failed = storage.failed();
+    let mut all: Vec<Namespace> = storage.namespaces();
+    all.extend(failed.iter().map(|(name, _)| name.clone()));
+    all.sort();
+    for name in names {
+        if !all.iter().any(|there| there.as_str() == name) {
+            log_of(&storage, name)?;
+        }
+    }
+    if all.is_empty() {
+        return no_logs(storage.logs_dir());
+    }
+    let mut out = io::stdout().lock();
+    let mut sound = true;
+    for name in all {
+        if let Some((_, why)) = failed.iter().find(|(failed, _)| *failed == name) {
+            sound = false;
+            if json {
+                let why = quoted(&why.to_string());
+                writeln!(out, "{{\"namespace\":\"{name}\",\"error\":{why}}}")?;
+            } else {
+                out.flush()?;
+                crate::say(why);
+            }
+            continue;
+        }
+        let log = storage.log(name.as_str())?;
+        let report = read_through(&log)?;
+        sound &= report.is_clean();
+        let rebuilt = log.state().rebuilt.min(report.records);
+        if json {
+            write_json(&mut out, &report, &log, rebuilt)?;
+        } else {
+            write_damages(&mut out, &report)?;
+            write_sum(&mut out, &report, &log, rebuilt)?;
+        }
+    }
+    out.flush()?;
+    if sound { Ok(()) } else { Err(Failure::Said) }
+}
+
+/// Reads every byte of a log.
+pub(crate) fn read_through(log: &Log) -> Result<Report, Failure> {
+    let bar = progress_bar(log.namespace().as_str(), log.state().log_end);
+    let report = log.verify_with(&mut |at| bar.set_position(at))?;
+    bar.finish_and_clear();
+    Ok(report)
+}
+
+/// A line for each place that is damaged.
+pub(crate) fn write_damages(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let name = &report.namespace;
+    for damage in &report.damaged {
+        match damage.record {
+            Some(n) => write!(out, "{name}: record {n} at byte {}", damage.offset)?,
+            None => write!(out, "{name}: the header, at byte {}", damage.offset)?,
+        }
+        writeln!(out, ": {}", damage.what)?;
+    }
+    if report.unlisted > 0 {
+        writeln!(out, "{name}: and {} more", report.unlisted)?;
+    }
+    Ok(())
+}
+
+fn write_sum(out: &mut impl Write, report: &Report, log: &Log, rebuilt: u64) -> io::Result<()> {
+    write!(
+        out,
+        "{}: {} records, {} bytes of payload, {} on disk, ",
+        report.namespace,
+        report.records,
+        report.bytes,
+        log.state().log_end
+    )?;
+    match damages(report) {
+        0 => write!(out, "no damage")?,
+        damaged => write!(out, "{damaged} damaged")?,
+    }
+    if rebuilt > 0 {
+        write!(
+            out,
+            " ({rebuilt} compared with what was found when the index was made, not with what was written)"
+        )?;
+    }
+    writeln!(out)
+}
+
+/// How many places are damaged.
+pub(crate) fn damages(report: &Report) -> u64 {
+    report.damaged.len() as u64 + report.unlisted
+}
+
+fn write_json(out: &mut impl Write, report: &Report, log: &Log, rebuilt: u64) -> io::Result<()> {
+    write!(
+        out,
+        "{{\"namespace\":\"{}\",\"format\":\"{}\",\"records\":{},\"bytes\":{},\"disk_bytes\":{},\"checksummed\":{},\
+         \"rebuilt\":{rebuilt},\"damaged\":[",
+        report.namespace,
+        log.format(),
+        report.records,
+        report.bytes,
+        log.state().log_end,
+        report.records - rebuilt,
+    )?;
+    for (n, damage) in report.damaged.iter().enumerate() {
+        let comma = if n == 0 { "" } else { "," };
+        let record = damage
+            .record
+            .map_or("null".to_owned(), |record| record.to_string());
+        let what = quoted(&damage.what);
+        write!(
+            out,
+            "{comma}{{\"record\":{record},\"offset\":{},\"what\":{what}}}",
+            damage.offset
+        )?;
+    }
+    writeln!(out, "],\"unlisted\":{}}}", report.unlisted)
+}
+
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
