@@ -254,7 +254,7 @@ fn a_normal_run_says_little() {
     assert!(mount.stop().success());
     let ended = [
         "INFO  immuta_fs::signals] SIGTERM: ending".to_owned(),
-        format!("INFO  immuta_fs::serve] unmounted '{}'", path.display()),
+        format!("INFO  immuta_fs::ending] unmounted '{}'", path.display()),
     ];
     assert_eq!(without_times(&mount.messages()), ended);
 

@@ -3,10 +3,14 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use immuta::fs::Fs;
+use immuta::fuse::Kernel;
 use immuta::{Namespace, Next, Opening};
 
+use crate::open_logs::cannot_start_thread;
 use crate::service_manager::ServiceManager;
 
 /// A log that needs more than this to be read, in bytes, is checked when the mount answers. Reading it takes a fraction
@@ -85,4 +89,23 @@ impl Opening for Checks {
         }
         Next::Check
     }
+}
+
+/// Checks, while the mount answers, the logs that take long. Nothing: there are none.
+///
+/// # Errors
+/// When there can be no more threads.
+pub(crate) fn check_the_rest(
+    fs: &Arc<Fs<Kernel>>,
+    checks: &Checks,
+) -> Result<Option<JoinHandle<()>>, String> {
+    if !checks.serve() {
+        return Ok(None);
+    }
+    let fs = fs.clone();
+    std::thread::Builder::new()
+        .name("check".into())
+        .spawn(move || fs.open_postponed())
+        .map(Some)
+        .map_err(cannot_start_thread)
 }

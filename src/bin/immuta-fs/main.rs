@@ -3,6 +3,7 @@
 mod announce;
 mod background;
 mod checks;
+mod ending;
 mod follow_logs;
 mod logging;
 mod messages;
@@ -10,6 +11,8 @@ mod open_logs;
 mod read_shim;
 mod serve;
 mod service_manager;
+mod session;
+mod settings;
 mod signals;
 
 use std::ffi::OsString;

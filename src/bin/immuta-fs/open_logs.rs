@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fs::DirBuilder;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,8 +12,11 @@ use immuta::cli::Cli;
 use immuta::fuse::MAX_WRITE_BYTES;
 use immuta::host::mountpoint_of;
 use immuta::{Disk, Options, StdDisk, Storage};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::checks::Checks;
+use crate::signals::Signals;
 
 /// The namespace that is made when there is none.
 const DEFAULT_NAMESPACE: &str = "default";
@@ -20,11 +24,63 @@ const DEFAULT_NAMESPACE: &str = "default";
 const PREDECESSOR_ENDS: Duration = Duration::from_secs(5);
 const LOOKS_AGAIN: Duration = Duration::from_millis(10);
 
+/// Opens the logs on a thread of their own, as that may take long, and a signal ends it at any time. Nothing: it was
+/// told to end.
+///
+/// # Errors
+/// Why not, with the way out.
+pub(crate) fn open_unless_told_to_end(
+    cli: &Cli,
+    logs_dir: &Path,
+    checks: &Arc<Checks>,
+    signals: &Signals,
+) -> Result<Option<Arc<Storage>>, Box<dyn Error>> {
+    // The write end is closed when the thread has ended.
+    let (ended, lives) = nix::unistd::pipe()?;
+    std::thread::scope(|scope| {
+        let opening = std::thread::Builder::new()
+            .name("open".into())
+            .spawn_scoped(scope, move || {
+                let opened = open_storage(cli, logs_dir, checks.clone()).map_err(|e| e.to_string());
+                drop(lives);
+                opened
+            })
+            .map_err(cannot_start_thread)?;
+        let mut is_told_to_end = false;
+        while !opening.is_finished() {
+            let mut fds = [
+                PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+                PollFd::new(ended.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+            if fds[1].revents().is_some_and(|r| !r.is_empty()) {
+                break;
+            }
+            if signals.say_end()? {
+                is_told_to_end = true;
+                checks.stop();
+                break;
+            }
+        }
+        let opened = opening
+            .join()
+            .map_err(|_| "opening the logs has panicked")?;
+        match opened {
+            _ if is_told_to_end => Ok(None),
+            Ok(storage) => Ok(Some(Arc::new(storage))),
+            Err(e) => Err(e.into()),
+        }
+    })
+}
+
 /// Opens the logs in a directory, or makes the first one.
 ///
 /// # Errors
 /// Why not, with the way out.
-pub(crate) fn open_storage(
+fn open_storage(
     cli: &Cli,
     logs_dir: &Path,
     checks: Arc<Checks>,

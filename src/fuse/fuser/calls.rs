@@ -6,21 +6,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::reply::{
-    Kernel, KernelAttr, KernelDone, KernelPoll, KernelRead, KernelWrite, file_type, reply_attr,
-    reply_empty, reply_entry, reply_xattr, to_fuser,
-};
-use super::request::{asked, caller, permissions, utf8};
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags,
-    IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, PollEvents, PollFlags,
-    PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr,
-    Request, TimeOrNow, WriteFlags,
+    IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry,
+    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
 };
 
-use crate::fs::errno::Errno;
-use crate::fs::{Access, Fs, Opened, ReadMode, SetAttr, WriteMode};
+use super::reply::{
+    Kernel, KernelAttr, KernelDone, KernelPoll, KernelRead, KernelWrite, file_type, reply_attr,
+    reply_empty, reply_entry, reply_open, reply_poll, reply_statfs, reply_xattr, to_fuser,
+};
+use super::request::{access, asked, caller, permissions, utf8};
+use crate::fs::{Fs, Opened, ReadMode, SetAttr, WriteMode};
 
 /// The largest write in one message: what the kernel sends at most with its default page limit.
 pub const MAX_WRITE_BYTES: u32 = 1 << 20;
@@ -131,36 +130,12 @@ impl Filesystem for FuseFs {
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let truncates = flags.0 & libc::O_TRUNC != 0;
-        let only_adds = flags.0 & libc::O_APPEND != 0 && !truncates;
-        let access = match flags.acc_mode() {
-            OpenAccMode::O_RDONLY if truncates => Access::ReadTruncate,
-            OpenAccMode::O_RDONLY => Access::Read,
-            OpenAccMode::O_WRONLY if only_adds => Access::Append,
-            OpenAccMode::O_WRONLY => Access::Write,
-            OpenAccMode::O_RDWR if only_adds => Access::ReadAppend,
-            OpenAccMode::O_RDWR => Access::ReadWrite,
-        };
-        let caller = caller(req);
+        let (caller, access) = (caller(req), access(flags));
         let open = move |fs: &Fs<Kernel>| fs.open(caller, ino.0, access);
         let undo = |fs: &Fs<Kernel>, opened: Opened| fs.release(opened.fh);
-        self.0
-            .ask(asked(req, ino), open, undo, move |opened| match opened {
-                Ok(opened) => {
-                    let mut flags = FopenFlags::empty();
-                    flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.cached);
-                    flags.set(FopenFlags::FOPEN_DIRECT_IO, !opened.cached);
-                    flags.set(FopenFlags::FOPEN_STREAM, opened.stream);
-                    flags.set(FopenFlags::FOPEN_NOFLUSH, !opened.needs_flush);
-                    reply.opened(FileHandle(opened.fh), flags);
-                }
-                // The kernel opens a file for itself when a program asks for its attributes (FS_IOC_GETFLAGS). No open(2)
-                // comes without any flag (there is O_LARGEFILE), and the program gets this error: there are none.
-                Err(errno) if flags.0 == 0 && errno == Errno::EACCES => {
-                    reply.error(fuser::Errno::ENOTTY);
-                }
-                Err(errno) => reply.error(to_fuser(errno)),
-            });
+        self.0.ask(asked(req, ino), open, undo, move |opened| {
+            reply_open(reply, flags, opened);
+        });
     }
 
     fn read(
@@ -294,19 +269,8 @@ impl Filesystem for FuseFs {
     }
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        self.0.apart(None, move |fs| match fs.statfs() {
-            Ok(s) => reply.statfs(
-                s.blocks,
-                s.blocks_free,
-                s.blocks_available,
-                s.files,
-                s.files_free,
-                s.block_bytes,
-                s.name_bytes,
-                s.block_bytes,
-            ),
-            Err(errno) => reply.error(to_fuser(errno)),
-        });
+        self.0
+            .apart(None, move |fs| reply_statfs(reply, fs.statfs()));
     }
 
     fn poll(
@@ -322,15 +286,7 @@ impl Filesystem for FuseFs {
         let waker = flags
             .contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY)
             .then_some(KernelPoll(ph));
-        match self.0.poll(fh.0, waker) {
-            Ok(state) => {
-                let mut events = PollEvents::empty();
-                events.set(PollEvents::POLLIN | PollEvents::POLLRDNORM, state.readable);
-                events.set(PollEvents::POLLOUT | PollEvents::POLLWRNORM, state.writable);
-                reply.poll(events);
-            }
-            Err(errno) => reply.error(to_fuser(errno)),
-        }
+        reply_poll(reply, self.0.poll(fh.0, waker));
     }
 
     fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {

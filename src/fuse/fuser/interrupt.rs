@@ -25,14 +25,14 @@ static ON_INTERRUPT: OnceLock<Box<dyn Fn(u64) + Send + Sync>> = OnceLock::new();
 
 /// From now on, calls `on_interrupt` with the number of each request that is interrupted on this session, on
 /// the thread that reads the interrupt. To be called once, before the session's loop starts.
-pub fn watch(session: BorrowedFd<'_>, on_interrupt: impl Fn(u64) + Send + Sync + 'static) {
+pub(super) fn watch(session: BorrowedFd<'_>, on_interrupt: impl Fn(u64) + Send + Sync + 'static) {
     if ON_INTERRUPT.set(Box::new(on_interrupt)).is_ok() {
         SESSION_FD.store(session.as_raw_fd(), Ordering::Release);
     }
 }
 
-/// Ends it: the descriptor is about to be closed and its number may be used again.
-pub fn unwatch() {
+/// Ends it: the descriptor is closed, and its number may be used again.
+pub(super) fn unwatch() {
     SESSION_FD.store(-1, Ordering::Release);
 }
 

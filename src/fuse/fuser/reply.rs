@@ -2,11 +2,13 @@
 
 use crate::fs::errno::Errno;
 use crate::fs::{
-    Attr, AttrReply, DoneReply, NodeType, PollWaker, ReadReply, Transport, WriteReply, XattrReply,
+    Attr, AttrReply, DiskSpace, DoneReply, NodeType, Opened, PollState, PollWaker, ReadReply,
+    Transport, WriteReply, XattrReply,
 };
 use fuser::{
-    FileAttr, FileType, Generation, INodeNo, PollNotifier, ReplyAttr, ReplyData, ReplyEmpty,
-    ReplyEntry, ReplyWrite, ReplyXattr,
+    FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, OpenFlags, PollEvents,
+    PollNotifier, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyPoll, ReplyStatfs,
+    ReplyWrite, ReplyXattr,
 };
 
 /// Unit of `st_blksize`: what `cat` and its like then read at a time.
@@ -135,6 +137,54 @@ pub(super) fn reply_attr(reply: ReplyAttr, result: Result<Attr, Errno>) {
 pub(super) fn reply_empty(reply: ReplyEmpty, result: Result<(), Errno>) {
     match result {
         Ok(()) => reply.ok(),
+        Err(errno) => reply.error(to_fuser(errno)),
+    }
+}
+
+/// Answers `open`, which was called with `flags`.
+pub(super) fn reply_open(reply: ReplyOpen, flags: OpenFlags, result: Result<Opened, Errno>) {
+    match result {
+        Ok(opened) => {
+            let mut how = FopenFlags::empty();
+            how.set(FopenFlags::FOPEN_KEEP_CACHE, opened.cached);
+            how.set(FopenFlags::FOPEN_DIRECT_IO, !opened.cached);
+            how.set(FopenFlags::FOPEN_STREAM, opened.stream);
+            how.set(FopenFlags::FOPEN_NOFLUSH, !opened.needs_flush);
+            reply.opened(FileHandle(opened.fh), how);
+        }
+        // The kernel opens a file for itself when a program asks for its attributes (FS_IOC_GETFLAGS). No open(2) comes
+        // without any flag (there is O_LARGEFILE), and the program gets this error: there are none.
+        Err(errno) if flags.0 == 0 && errno == Errno::EACCES => {
+            reply.error(fuser::Errno::ENOTTY);
+        }
+        Err(errno) => reply.error(to_fuser(errno)),
+    }
+}
+
+pub(super) fn reply_poll(reply: ReplyPoll, result: Result<PollState, Errno>) {
+    match result {
+        Ok(state) => {
+            let mut events = PollEvents::empty();
+            events.set(PollEvents::POLLIN | PollEvents::POLLRDNORM, state.readable);
+            events.set(PollEvents::POLLOUT | PollEvents::POLLWRNORM, state.writable);
+            reply.poll(events);
+        }
+        Err(errno) => reply.error(to_fuser(errno)),
+    }
+}
+
+pub(super) fn reply_statfs(reply: ReplyStatfs, result: Result<DiskSpace, Errno>) {
+    match result {
+        Ok(s) => reply.statfs(
+            s.blocks,
+            s.blocks_free,
+            s.blocks_available,
+            s.files,
+            s.files_free,
+            s.block_bytes,
+            s.name_bytes,
+            s.block_bytes,
+        ),
         Err(errno) => reply.error(to_fuser(errno)),
     }
 }

@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 
 use crate::fs::errno::Errno;
-use crate::fs::{Asked, Caller};
-use fuser::{INodeNo, Request};
+use crate::fs::{Access, Asked, Caller};
+use fuser::{INodeNo, OpenAccMode, OpenFlags, Request};
 
 pub(super) fn caller(req: &Request) -> Caller {
     Caller {
@@ -20,6 +20,20 @@ pub(super) fn asked(req: &Request, ino: INodeNo) -> Asked {
         unique: req.unique().0,
         thread: req.pid(),
         ino: ino.0,
+    }
+}
+
+/// How a file is opened.
+pub(super) fn access(flags: OpenFlags) -> Access {
+    let truncates = flags.0 & libc::O_TRUNC != 0;
+    let only_adds = flags.0 & libc::O_APPEND != 0 && !truncates;
+    match flags.acc_mode() {
+        OpenAccMode::O_RDONLY if truncates => Access::ReadTruncate,
+        OpenAccMode::O_RDONLY => Access::Read,
+        OpenAccMode::O_WRONLY if only_adds => Access::Append,
+        OpenAccMode::O_WRONLY => Access::Write,
+        OpenAccMode::O_RDWR if only_adds => Access::ReadAppend,
+        OpenAccMode::O_RDWR => Access::ReadWrite,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use fuser::{Config, MountOption, SessionACL};
 use nix::errno::Errno;
 
 use super::calls::FuseFs;
+use super::interrupt;
 use super::reply::Kernel;
 use crate::fs::Fs;
 use crate::fuse::mount::{
@@ -21,7 +22,10 @@ use crate::host::{DEV_FUSE, FS_TYPE, mounts, way_out};
 const FS_SUBTYPE: &str = "immuta-fs";
 
 /// The session with the kernel.
-pub struct Session(fuser::Session<FuseFs>);
+pub struct Session {
+    session: fuser::Session<FuseFs>,
+    fs: Arc<Fs<Kernel>>,
+}
 
 impl Session {
     /// Answers the kernel until the mount ends.
@@ -29,13 +33,11 @@ impl Session {
     /// # Errors
     /// When the session breaks off.
     pub fn run(self) -> io::Result<()> {
-        self.0.run()
-    }
-}
-
-impl AsFd for Session {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        let fs = self.fs;
+        interrupt::watch(self.session.as_fd(), move |unique| fs.interrupt(unique));
+        let result = self.session.run();
+        interrupt::unwatch();
+        result
     }
 }
 
@@ -103,7 +105,7 @@ pub fn mount_at(
     let acl = how.users.into();
     let lets_others_in = how.users != Users::Owner;
     let session = if mount_directly(path, source, &device, lets_others_in, how.kernel)? {
-        fuser::Session::from_fd(FuseFs(fs), OwnedFd::from(device), acl, config)
+        fuser::Session::from_fd(FuseFs(fs.clone()), OwnedFd::from(device), acl, config)
     } else {
         // fusermount3 opens a device of its own.
         drop(device);
@@ -125,7 +127,7 @@ pub fn mount_at(
         config
             .mount_options
             .extend(contexts.map(MountOption::CUSTOM));
-        fuser::Session::new(FuseFs(fs), path, &config)
+        fuser::Session::new(FuseFs(fs.clone()), path, &config)
     };
     let session = session.map_err(|e| match e.to_string().trim() {
         // What fuser makes of fusermount3's refusal.
@@ -143,7 +145,7 @@ pub fn mount_at(
         .map(|m| m.device)
         .ok_or_else(|| cannot(path, "it is not in /proc/self/mountinfo"))?;
     Ok((
-        Session(session),
+        Session { session, fs },
         MountPoint::new(path.to_owned(), device, true),
     ))
 }
@@ -163,19 +165,21 @@ pub fn serve_passed(
     let acl = SessionACL::All;
     let mut config = how.config();
     config.acl = acl;
-    let session = fuser::Session::from_fd(FuseFs(fs), device, acl, config).map_err(|e| {
-        let why = match Errno::from_raw(e.raw_os_error().unwrap_or(0)) {
-            Errno::EPERM | Errno::ENODEV => {
-                "nothing is mounted with it (mount(2) with the option fd=N comes first)".to_owned()
-            }
-            _ => e.to_string(),
-        };
-        MountError(format!("cannot serve '/dev/fd/{number}': {why}"))
-    })?;
+    let session =
+        fuser::Session::from_fd(FuseFs(fs.clone()), device, acl, config).map_err(|e| {
+            let why = match Errno::from_raw(e.raw_os_error().unwrap_or(0)) {
+                Errno::EPERM | Errno::ENODEV => {
+                    "nothing is mounted with it (mount(2) with the option fd=N comes first)"
+                        .to_owned()
+                }
+                _ => e.to_string(),
+            };
+            MountError(format!("cannot serve '/dev/fd/{number}': {why}"))
+        })?;
     let seen = passed::device_number(number)
         .and_then(|device| mounts().into_iter().rfind(|m| m.device == device));
     let mountpoint = seen.map(|m| MountPoint::new(m.mountpoint, m.device, false));
-    Ok((Session(session), mountpoint))
+    Ok((Session { session, fs }, mountpoint))
 }
 
 /// The source as an option of fusermount3, where a comma would begin another one.
