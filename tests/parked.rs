@@ -3,6 +3,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use immuta::fs; // What is explored below names it, too.
 use immuta::fs::parked::{Need, Pace, Parked, Parking, Reached};
 
 /// A log of so many records.
@@ -296,22 +297,22 @@ mod explored {
 
     use parked::{Need, Pace, Parked, Parking, Reached, Ready};
 
-    mod sync {
+    mod locks {
         pub(super) use loom::sync::{Mutex, MutexGuard, RwLock};
         pub(super) use std::sync::PoisonError;
     }
 
     #[allow(dead_code, unreachable_pub)]
-    #[path = "../src/fs/crowd.rs"]
+    #[path = "../src/fs/wait/crowd.rs"]
     mod crowd;
     #[allow(dead_code, unreachable_pub)]
-    #[path = "../src/fs/parked.rs"]
+    #[path = "../src/fs/wait/parked.rs"]
     mod parked;
     #[allow(dead_code, unreachable_pub)]
-    #[path = "../src/fs/ranked.rs"]
+    #[path = "../src/fs/wait/ranked.rs"]
     mod ranked;
     #[allow(dead_code, unreachable_pub)]
-    #[path = "../src/fs/targets.rs"]
+    #[path = "../src/fs/wait/targets.rs"]
     mod targets;
 
     const NAMESPACE: u32 = 7;

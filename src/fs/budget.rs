@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::errno::Errno;
-use super::handle::lock;
+use crate::fs::errno::Errno;
+use crate::fs::locks::lock;
 
 /// A buffer keeps so much for the next line or frame; what it has grown beyond that is given back.
 const KEEP_BYTES: usize = 16 << 10;
@@ -19,7 +19,7 @@ const JOB_BYTES: usize = 512;
 /// What all open files of a mount, and the writes that wait, hold in memory together. A user has half of it at most, so
 /// that nobody takes it from all others.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     limit: u64,
     held: Mutex<ByUser>,
     refused: AtomicU64,
@@ -32,7 +32,7 @@ struct ByUser {
 }
 
 impl Budget {
-    pub(super) fn new(limit: u64) -> Arc<Budget> {
+    pub(crate) fn new(limit: u64) -> Arc<Budget> {
         Arc::new(Budget {
             limit,
             held: Mutex::default(),
@@ -41,7 +41,7 @@ impl Budget {
     }
 
     /// What an open file of this user waits with.
-    pub(super) fn waiting(self: &Arc<Self>, uid: u32) -> Waiting {
+    pub(crate) fn waiting(self: &Arc<Self>, uid: u32) -> Waiting {
         Waiting {
             bytes: Vec::new(),
             share: self.share(uid),
@@ -52,7 +52,7 @@ impl Budget {
     ///
     /// # Errors
     /// `ENOBUFS`.
-    pub(super) fn copy(self: &Arc<Self>, uid: u32, data: &[u8]) -> Result<Waiting, Errno> {
+    pub(crate) fn copy(self: &Arc<Self>, uid: u32, data: &[u8]) -> Result<Waiting, Errno> {
         let mut share = self.share(uid);
         share.at_least(data.len() + JOB_BYTES)?;
         Ok(Waiting {
@@ -69,12 +69,12 @@ impl Budget {
     }
 
     /// How many bytes are held.
-    pub(super) fn held(&self) -> u64 {
+    pub(crate) fn held(&self) -> u64 {
         lock(&self.held).all
     }
 
     /// How many writes were refused because of it.
-    pub(super) fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
@@ -97,7 +97,7 @@ impl Budget {
 
 /// What one buffer has of the budget.
 #[derive(Debug, Default)]
-pub(super) struct Share {
+pub(crate) struct Share {
     /// None: it counts nowhere.
     budget: Option<(Arc<Budget>, u32)>,
     bytes: u64,
@@ -120,7 +120,7 @@ impl Share {
     ///
     /// # Errors
     /// `ENOBUFS`, and nothing has changed.
-    pub(super) fn at_least(&mut self, bytes: usize) -> Result<(), Errno> {
+    pub(crate) fn at_least(&mut self, bytes: usize) -> Result<(), Errno> {
         if bytes as u64 <= self.bytes {
             return Ok(());
         }
@@ -141,10 +141,10 @@ impl Drop for Share {
 
 /// What waits for its end in one open file, or for the turn of one write.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Waiting {
+    pub(crate) bytes: Vec<u8>,
     /// Never less than what `bytes` takes.
-    pub(super) share: Share,
+    pub(crate) share: Share,
 }
 
 impl Waiting {
@@ -152,7 +152,7 @@ impl Waiting {
     ///
     /// # Errors
     /// `ENOBUFS`, and nothing has changed.
-    pub(super) fn push(&mut self, data: &[u8]) -> Result<(), Errno> {
+    pub(crate) fn push(&mut self, data: &[u8]) -> Result<(), Errno> {
         let needed = self.bytes.len() + data.len();
         if needed > self.bytes.capacity() {
             // Twice as much as before, so that a line which comes byte by byte is not copied for each.
@@ -169,12 +169,12 @@ impl Waiting {
 
     /// What has waited, when its turn has come: from now on it counts nowhere. The threads that take it, one write each,
     /// are few.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
     /// Gives back what is not needed any more.
-    pub(super) fn give_back(&mut self) {
+    pub(crate) fn give_back(&mut self) {
         if self.bytes.capacity() > KEEP_BYTES && self.bytes.capacity() > 2 * self.bytes.len() {
             self.bytes
                 .shrink_to(KEEP_BYTES.min(2 * self.bytes.len()).max(self.bytes.len()));

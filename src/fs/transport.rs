@@ -1,8 +1,8 @@
 //! What the file system asks of whoever brings it calls: FUSE, or a test.
 
-use super::attr::Attr;
-use super::errno::Errno;
-use super::watched::Grown;
+use crate::fs::errno::Errno;
+use crate::fs::namespace::Grown;
+use crate::fs::tree::Attr;
 
 /// What carries calls to the file system and answers back: FUSE, or a test.
 pub trait Transport: 'static {
@@ -71,4 +71,27 @@ pub struct Caller {
 pub trait Nudge: Send + Sync {
     /// A file has grown. Must not block.
     fn grew(&self, file: Grown);
+}
+
+/// How a read comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadMode {
+    /// It must not wait.
+    pub nonblock: bool,
+    /// It fills the kernel's page cache, for `sendfile(2)`, `splice(2)` or a mapping.
+    pub for_page_cache: bool,
+}
+
+/// How a write comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteMode {
+    /// The user who writes: what waits for its turn counts as memory of his.
+    pub uid: u32,
+    /// With O_DSYNC or O_SYNC: its records are to be on the disk before the answer.
+    pub durable: bool,
+    /// With O_APPEND, as the open file has it now.
+    pub append: bool,
+    /// The offset that it comes with. Of a file that has none it is 0, and only the rest of a write that the kernel
+    /// has split comes with another.
+    pub offset: u64,
 }

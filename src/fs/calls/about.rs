@@ -1,0 +1,202 @@
+//! `.immuta/`: what can be told of the whole mount, and of each namespace, at one moment. The files in it are
+//! written when they are opened; [`status`](super::status) and [`metrics`](super::metrics) are how.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use crate::fs::about::{MountLook, NamespaceLook, OpenFiles, metrics, stats, status};
+use crate::fs::errno::Errno;
+use crate::fs::fs::Fs;
+use crate::fs::handles::Output;
+use crate::fs::namespace::MountedLog;
+use crate::fs::transport::Transport;
+use crate::fs::tree::{About, Attr, BLOCK_BYTES, FOREVER, Node, NodeType, SHORT};
+use crate::log::{MAX_NAMESPACE_BYTES, RecordNo};
+
+const DIRECTORY_MODE: u16 = 0o555;
+/// It tells of every namespace, whoever may read that one: for the owner and the group of the mount.
+const FILE_MODE: u16 = 0o440;
+
+impl<T: Transport> Fs<T> {
+    /// What a file of `.immuta` shows now.
+    pub(crate) fn about(&self, about: About) -> String {
+        let look = self.look();
+        match about {
+            About::Metrics => metrics::text(&look),
+            About::Status => status::json(&look),
+        }
+    }
+
+    /// The attributes of `.immuta` and what is in it. What the files show changes with each look.
+    pub(crate) fn about_attr(&self, node: Node) -> Result<Attr, Errno> {
+        let (node_type, mode, size, attr_ttl) = match node {
+            Node::AboutFile(about) => {
+                let size = self.about(about).len() as u64;
+                (NodeType::File, FILE_MODE, size, Duration::ZERO)
+            }
+            _ => (NodeType::Directory, DIRECTORY_MODE, 0, SHORT),
+        };
+        let (links, modified) = match node_type {
+            NodeType::Directory => (2, self.started),
+            NodeType::File => (1, SystemTime::now()),
+        };
+        let rights = self.rights.now().rights;
+        Ok(Attr {
+            ino: node.ino()?,
+            node_type,
+            mode,
+            uid: rights.owner,
+            gid: rights.group,
+            size,
+            blocks: size.div_ceil(BLOCK_BYTES),
+            links,
+            modified,
+            changed: modified,
+            attr_ttl,
+            entry_ttl: FOREVER,
+        })
+    }
+
+    fn look(&self) -> MountLook {
+        let mut open: BTreeMap<u32, OpenFiles> = BTreeMap::new();
+        for handle in self.handles.all() {
+            let open = open.entry(handle.namespace.id()).or_default();
+            open.readers += u64::from(!matches!(handle.output, Output::Nothing));
+            open.writers += u64::from(handle.input.is_some());
+        }
+        let namespaces: Vec<_> = {
+            let namespaces = self
+                .namespaces
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            namespaces.values().cloned().collect()
+        };
+        let mut looks: Vec<_> = namespaces
+            .iter()
+            .map(|namespace| {
+                let open = open.get(&namespace.id()).copied().unwrap_or_default();
+                self.look_at(namespace, open)
+            })
+            .collect();
+        looks.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let unopened = self.storage.failed().into_iter();
+        MountLook {
+            logs_dir: self.storage.logs_dir().display().to_string(),
+            settings: self.settings,
+            sync: self.storage.sync_mode(),
+            started: self.started,
+            uptime: self.running_since.elapsed(),
+            blocked_readers: self.parked.len(),
+            open_bytes: self.budget.held(),
+            open_refused: self.budget.refused(),
+            namespaces: looks,
+            unopened: unopened
+                .map(|(name, why)| (name.to_string(), why.to_string()))
+                .collect(),
+        }
+    }
+
+    /// When the first record was appended. Where only the disk can tell, it is asked, and the next look knows.
+    fn first_time(&self, namespace: &Arc<MountedLog>) -> Option<SystemTime> {
+        let log = &namespace.log;
+        if log.state().count == 0 {
+            return None;
+        }
+        let first = &namespace.first_time;
+        if let Some(known) = first.known.get() {
+            return *known;
+        }
+        match log.entry(RecordNo(0)) {
+            Ok(entry) => *first.known.get_or_init(|| entry.time),
+            Err(e) if e.would_wait() => {
+                // One asks, however many look while the disk stands still.
+                if !first.is_asked.swap(true, Ordering::Relaxed) {
+                    self.ask_first_time(namespace);
+                }
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn ask_first_time(&self, namespace: &Arc<MountedLog>) {
+        let (about, namespace) = (Some(namespace.id()), Arc::clone(namespace));
+        let ask = Box::new(move || {
+            let first = &namespace.first_time;
+            // What is wrong with the entry, a read of the record says.
+            if let Ok(entry) = namespace.log.entry(RecordNo(0)) {
+                first.known.get_or_init(|| entry.time);
+            }
+            first.is_asked.store(false, Ordering::Relaxed);
+        });
+        self.later.threads.run(about, ask);
+    }
+
+    fn look_at(&self, namespace: &Arc<MountedLog>, open: OpenFiles) -> NamespaceLook {
+        let log = &namespace.log;
+        // In this order: what is on the disk is not older than what is there.
+        let state = log.state();
+        let synced = log.synced().map(|synced| synced.min(state.count));
+        let unsynced = log.unsynced();
+        NamespaceLook {
+            name: log.namespace().to_string(),
+            state,
+            format: log.format(),
+            first_time: self.first_time(namespace),
+            appended: state.count.saturating_sub(log.recovery().records),
+            refused_writes: namespace.refused_writes.load(Ordering::Relaxed),
+            blocked_readers: self.parked.waiting_for(namespace.id()),
+            open,
+            synced,
+            unsynced: unsynced.map(|(records, _)| records),
+            sync_lag: unsynced.map(|(_, lag)| lag),
+            failed: log.failure().map(str::to_owned),
+        }
+    }
+
+    pub(super) fn stats(&self, namespace: &MountedLog) -> Result<String, Errno> {
+        Ok(stats::json(
+            &namespace.log.details()?,
+            self.parked.waiting_for(namespace.id()),
+        ))
+    }
+
+    /// The space of the disk that holds the logs.
+    ///
+    /// # Errors
+    /// Those of `statvfs(3)`.
+    pub fn statfs(&self) -> Result<DiskSpace, Errno> {
+        let disk =
+            nix::sys::statvfs::statvfs(self.storage.logs_dir()).map_err(|e| Errno(e as i32))?;
+        Ok(DiskSpace {
+            block_bytes: disk.fragment_size() as u32,
+            blocks: disk.blocks(),
+            blocks_free: disk.blocks_free(),
+            blocks_available: disk.blocks_available(),
+            files: disk.files(),
+            files_free: disk.files_free(),
+            name_bytes: MAX_NAMESPACE_BYTES as u32,
+        })
+    }
+}
+
+/// The space of a disk, as in `statvfs(3)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// Unit of the block counts, in bytes.
+    pub block_bytes: u32,
+    /// All blocks.
+    pub blocks: u64,
+    /// Those that are free.
+    pub blocks_free: u64,
+    /// Those that are free to everybody.
+    pub blocks_available: u64,
+    /// All inodes.
+    pub files: u64,
+    /// Those that are free.
+    pub files_free: u64,
+    /// Longest name, in bytes.
+    pub name_bytes: u32,
+}

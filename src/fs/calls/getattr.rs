@@ -1,0 +1,251 @@
+//! The attributes of each node: how large it is, whose, since when, and how long the kernel may believe it.
+
+use std::sync::PoisonError;
+use std::time::{Duration, SystemTime};
+
+use crate::fs::errno::Errno;
+use crate::fs::forms::{Size, View};
+use crate::fs::fs::Fs;
+use crate::fs::handles::{Output, count_text};
+use crate::fs::locks::lock;
+use crate::fs::namespace::MountedLog;
+use crate::fs::rights::{Given, LEASE, Rights};
+use crate::fs::transport::Transport;
+use crate::fs::tree::{
+    Attr, BLOCK_BYTES, Direction, FOREVER, Kind, Node, NodeType, SHORT, number_of_next,
+};
+use crate::log::RecordNo;
+
+impl<T: Transport> Fs<T> {
+    pub(crate) fn attr(&self, node: Node) -> Result<Attr, Errno> {
+        match node {
+            Node::Root => {
+                let (given, links) = (self.rights.now(), self.root_links());
+                directory_attr(node, given, links, *lock(&self.names_changed), SHORT)
+            }
+            Node::About | Node::AboutFile(_) => self.about_attr(node),
+            Node::Unopened(number) | Node::Error(number) => self.unopened_attr(node, number),
+            Node::Namespace(id) => {
+                let namespace = self.namespace(id)?;
+                let modified = namespace.log.state().last_time.unwrap_or(self.started);
+                directory_attr(node, namespace.rights.now(), 2, modified, SHORT)
+            }
+            Node::File(id, file) if file.kind.is_directory() => {
+                let namespace = self.namespace(id)?;
+                let modified = namespace.log.state().last_time.unwrap_or(self.started);
+                let Given { rights, since } = namespace.rights.lease();
+                let mode = rights.directory_mode();
+                let rights = Rights { mode, ..rights };
+                directory_attr(node, Given { rights, since }, 2, modified, LEASE)
+            }
+            Node::File(id, file) => {
+                let namespace = self.namespace(id)?;
+                let (log, state) = (&namespace.log, namespace.log.state());
+                let (size, attr_ttl) = match file.kind {
+                    Kind::Append | Kind::AppendLines | Kind::AppendFrames | Kind::AppendFile => {
+                        (0, FOREVER)
+                    }
+                    Kind::Follow | Kind::Log => (View::Text.end(log, &state), Duration::ZERO),
+                    Kind::Frames | Kind::FollowFrames => {
+                        (View::Frames.end(log, &state), Duration::ZERO)
+                    }
+                    Kind::JsonLog | Kind::JsonFollow => match namespace.lines_size(file.name)? {
+                        Size::Exact(bytes) | Size::AtLeast(bytes) => (bytes, Duration::ZERO),
+                        Size::Unknown => (0, Duration::ZERO),
+                    },
+                    Kind::From | Kind::Since => (0, SHORT),
+                    Kind::Stats => (self.stats(&namespace)?.len() as u64, Duration::ZERO),
+                    Kind::Count => (count_text(state.count).len() as u64, Duration::ZERO),
+                };
+                let direction = file.direction;
+                let modified = state.last_time.unwrap_or(self.started);
+                file_attr(
+                    &namespace, node, direction, size, modified, attr_ttl, FOREVER,
+                )
+            }
+            Node::Start(id, number) => {
+                let namespace = self.namespace(id)?;
+                let (log, state) = (&namespace.log, namespace.log.state());
+                let (start, _) = lock(&self.starts).get(number)?;
+                let base = start.offset(View::Text, log)?;
+                let size = base.map_or(0, |base| state.text_end.saturating_sub(base));
+                let modified = state.last_time.unwrap_or(self.started);
+                let out = Direction::Out;
+                file_attr(
+                    &namespace,
+                    node,
+                    out,
+                    size,
+                    modified,
+                    Duration::ZERO,
+                    FOREVER,
+                )
+            }
+            Node::Record(id, n) => {
+                let namespace = self.namespace(id)?;
+                if n >= namespace.log.state().count {
+                    return Err(Errno::ESTALE); // It was there when it was looked up.
+                }
+                let (size, modified) = record_size_and_time(&namespace, n)?;
+                file_attr(
+                    &namespace,
+                    node,
+                    Direction::Out,
+                    size,
+                    modified,
+                    FOREVER,
+                    FOREVER,
+                )
+            }
+            Node::Next(id, low) => {
+                let namespace = self.namespace(id)?;
+                let state = namespace.log.state();
+                let n = number_of_next(low, state.count).ok_or(Errno::ESTALE)?;
+                // A name that can be opened and waited on, and has no size yet; or one that was such.
+                let (size, modified) = match n < state.count {
+                    true => record_size_and_time(&namespace, n)?,
+                    false => (0, state.last_time.unwrap_or(self.started)),
+                };
+                let unkept = Duration::ZERO;
+                file_attr(
+                    &namespace,
+                    node,
+                    Direction::Out,
+                    size,
+                    modified,
+                    unkept,
+                    unkept,
+                )
+            }
+        }
+    }
+
+    /// A node's attributes. With the handle of a reader this is how the kernel asks where the end is, on
+    /// behalf of `lseek(SEEK_END)`: from then on that handle ends there.
+    ///
+    /// # Errors
+    /// `ESTALE` for a node that is gone; `EINVAL` for who asks for an end that is not known, as in `/proc`.
+    pub fn getattr(&self, ino: u64, fh: Option<u64>) -> Result<Attr, Errno> {
+        let handle = fh.and_then(|fh| self.handles.get(fh));
+        if let Some(handle) = &handle
+            && handle.ask_end()
+            && let Some(path) = handle.nudge_path()
+        {
+            handle.namespace.end_askers.add(path);
+        }
+        if let Some(handle) = &handle
+            && let Output::Lines(lines) = &handle.output
+            && !matches!(handle.namespace.lines_size(lines.name)?, Size::Exact(_))
+        {
+            return Err(Errno::EINVAL);
+        }
+        let attr = self.attr(Node::from_ino(ino)?)?;
+        Ok(Attr { ino, ..attr })
+    }
+
+    /// Where data (`SEEK_DATA`) or a hole (`SEEK_HOLE`) is next, from `offset` on: a file is data up to its
+    /// end, and the rest is a hole. Not a question for the end: `grep` asks it in the middle of a long file
+    /// and reads on.
+    ///
+    /// # Errors
+    /// `ENXIO` from the end on; `EINVAL` for another `whence`, and where the end is not known; `ESTALE`.
+    pub fn seek_data_or_hole(&self, ino: u64, offset: i64, whence: i32) -> Result<i64, Errno> {
+        let node = Node::from_ino(ino)?;
+        let size = self.attr(node)?.size as i64;
+        match whence {
+            _ if size == 0 && !self.ends_where_it_says(node)? => Err(Errno::EINVAL),
+            libc::SEEK_DATA | libc::SEEK_HOLE if !(0..size).contains(&offset) => Err(Errno::ENXIO),
+            libc::SEEK_DATA => Ok(offset),
+            libc::SEEK_HOLE => Ok(size),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Whether a file ends at its size: else that is not known, as in `/proc`, or a read there waits.
+    fn ends_where_it_says(&self, node: Node) -> Result<bool, Errno> {
+        Ok(match node {
+            Node::File(id, file) => {
+                let is_json = matches!(file.kind, Kind::JsonLog | Kind::JsonFollow);
+                let is_unknown = || {
+                    let size = self.namespace(id)?.lines_size(file.name)?;
+                    Ok::<_, Errno>(matches!(size, Size::Unknown))
+                };
+                !(file.kind.waits() || is_json && is_unknown()?)
+            }
+            Node::Start(..) => false,
+            Node::Next(id, low) => {
+                let log = &self.namespace(id)?.log;
+                let count = log.state().count;
+                number_of_next(low, count).is_some_and(|n| n < count)
+            }
+            _ => true,
+        })
+    }
+
+    fn root_links(&self) -> u32 {
+        let namespaces = self
+            .namespaces
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let unopened = self.storage.failed().len();
+        3 + (namespaces.len() + unopened) as u32
+    }
+}
+
+fn record_size_and_time(namespace: &MountedLog, n: u64) -> Result<(u64, SystemTime), Errno> {
+    let entry = namespace.log.entry(RecordNo(n))?;
+    Ok((entry.size, entry.time.unwrap_or(SystemTime::UNIX_EPOCH)))
+}
+
+/// The attributes of one of its files. None is believed for longer than the rights in it.
+fn file_attr(
+    namespace: &MountedLog,
+    node: Node,
+    direction: Direction,
+    size: u64,
+    modified: SystemTime,
+    attr_ttl: Duration,
+    entry_ttl: Duration,
+) -> Result<Attr, Errno> {
+    let Given { rights, since } = match attr_ttl {
+        Duration::ZERO => namespace.rights.now(),
+        _ => namespace.rights.lease(),
+    };
+    Ok(Attr {
+        ino: node.ino()?,
+        node_type: NodeType::File,
+        mode: rights.file_mode(direction),
+        uid: rights.owner,
+        gid: rights.group,
+        size,
+        blocks: size.div_ceil(BLOCK_BYTES),
+        links: 1,
+        modified,
+        changed: since.map_or(modified, |since| since.max(modified)),
+        attr_ttl: attr_ttl.min(LEASE),
+        entry_ttl,
+    })
+}
+
+pub(crate) fn directory_attr(
+    node: Node,
+    Given { rights, since }: Given,
+    links: u32,
+    modified: SystemTime,
+    attr_ttl: Duration,
+) -> Result<Attr, Errno> {
+    Ok(Attr {
+        ino: node.ino()?,
+        node_type: NodeType::Directory,
+        mode: rights.mode,
+        uid: rights.owner,
+        gid: rights.group,
+        size: 0,
+        blocks: 0,
+        links,
+        modified,
+        changed: since.map_or(modified, |since| since.max(modified)),
+        attr_ttl,
+        entry_ttl: FOREVER,
+    })
+}

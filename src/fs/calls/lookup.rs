@@ -1,0 +1,170 @@
+//! What is asked about files, and what would change them: lookup, the end, directories, and the refusals.
+
+use std::cmp::Ordering;
+use std::sync::PoisonError;
+use std::sync::atomic;
+use std::time::Duration;
+
+use crate::fs::errno::Errno;
+use crate::fs::fs::Fs;
+use crate::fs::handles::Start;
+use crate::fs::locks::lock;
+use crate::fs::namespace::WatchedName;
+use crate::fs::transport::{Caller, Transport};
+use crate::fs::tree::{
+    ABOUT, ABOUT_FILES, Attr, Direction, File, Kind, Node, file_named, ino_of_lookup, parse_record,
+};
+use crate::log::{Error, MAX_NAMESPACE_BYTES};
+
+impl<T: Transport> Fs<T> {
+    /// Finds a name in a directory.
+    ///
+    /// # Errors
+    /// `ENOENT`; `ENOTDIR` when `parent` is a file; `ENAMETOOLONG` for a name longer than any can be; `EBUSY` in a namespace
+    /// whose log is still being checked, `EIO` in one whose log cannot be opened.
+    pub fn lookup(&self, parent: u64, name: &str) -> Result<Attr, Errno> {
+        if name.len() > MAX_NAMESPACE_BYTES {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        let node = match Node::from_ino(parent)? {
+            Node::Root if name == ABOUT => Node::About,
+            Node::Root => match self.storage.log(name) {
+                Ok(log) => Node::Namespace(self.namespace(log.id())?.id()),
+                Err(Error::BeingChecked { .. } | Error::Unopened { .. }) => {
+                    self.unopened_node(name)?
+                }
+                Err(e) => return Err(e.into()),
+            },
+            Node::Unopened(number) => self.look_up_unopened(number, name)?,
+            Node::About => {
+                let file = ABOUT_FILES.iter().find(|(n, _)| *n == name);
+                Node::AboutFile(file.ok_or(Errno::ENOENT)?.1)
+            }
+            Node::Namespace(id) => match file_named(name) {
+                Some(file) => Node::File(id, file),
+                None => self.record_named(id, name)?,
+            },
+            Node::File(id, directory) if directory.kind.is_directory() => {
+                return self.look_up_start(id, directory, name);
+            }
+            Node::File(..)
+            | Node::Record(..)
+            | Node::Next(..)
+            | Node::Start(..)
+            | Node::Error(_)
+            | Node::AboutFile(_) => {
+                return Err(Errno::ENOTDIR);
+            }
+        };
+        let attr = match self.attr(node) {
+            // The kernel asks again: its log has just been opened.
+            Err(Errno::ESTALE) if !matches!(node, Node::Unopened(_)) => return Err(Errno::ENOENT),
+            other => other?,
+        };
+        match node {
+            // Whoever writes gigabytes holds up nobody else, and the descriptors of one open are told from
+            // those of another.
+            Node::File(_, file)
+                if file.direction == Direction::In
+                    && (self.settings.sync_always || file.kind == Kind::AppendFile) =>
+            {
+                self.with_its_own_ino(attr)
+            }
+            _ => Ok(attr),
+        }
+    }
+
+    /// What a lookup of a fixed file gets, with an inode that no other lookup gets.
+    pub(crate) fn with_its_own_ino(&self, attr: Attr) -> Result<Attr, Errno> {
+        let Node::File(id, file) = Node::from_ino(attr.ino)? else {
+            return Ok(attr);
+        };
+        let running = self.lookups.fetch_add(1, atomic::Ordering::Relaxed);
+        Ok(Attr {
+            ino: ino_of_lookup(id, file, running)?,
+            entry_ttl: Duration::ZERO,
+            ..attr
+        })
+    }
+
+    /// A record, or the one that comes next.
+    fn record_named(&self, id: u32, name: &str) -> Result<Node, Errno> {
+        let n = parse_record(name).ok_or(Errno::ENOENT)?;
+        let namespace = self.namespace(id).map_err(|_| Errno::ENOENT)?;
+        match n.cmp(&namespace.log.state().count) {
+            Ordering::Less => Ok(Node::Record(id, n)),
+            Ordering::Equal => Ok(Node::Next(id, n as u32)),
+            Ordering::Greater => Err(Errno::ENOENT),
+        }
+    }
+
+    fn look_up_start(&self, id: u32, directory: &File, name: &str) -> Result<Attr, Errno> {
+        let namespace = self.namespace(id)?;
+        let (start, lasting) = Start::parse(directory.kind, name, &namespace.log)?;
+        let path = lasting.then(|| format!("{}/{name}", directory.name));
+        let number = lock(&self.starts).look_up(id, start, path);
+        let attr = self.attr(Node::Start(id, number));
+        let mut attr = attr.inspect_err(|_| lock(&self.starts).forget(number, 1))?;
+        if !lasting {
+            attr.entry_ttl = Duration::ZERO;
+        }
+        Ok(attr)
+    }
+
+    /// The transport has forgotten so many lookups of a node.
+    pub fn forget(&self, ino: u64, lookups: u64) {
+        match Node::from_ino(ino) {
+            Ok(Node::Start(_, number)) => lock(&self.starts).forget(number, lookups),
+            Ok(node) => self.note_forget(node, lookups),
+            Err(_) => {}
+        }
+    }
+
+    /// Finds a name in a directory, for a thread that may be about to open it.
+    ///
+    /// # Errors
+    /// Those of [`Fs::lookup`].
+    pub fn lookup_by(&self, caller: Caller, parent: u64, name: &str) -> Result<Attr, Errno> {
+        let found = self.lookup(parent, name)?;
+        match self.second_opens.wants_its_own(caller.thread, found.ino) {
+            true => self.with_its_own_ino(found),
+            false => Ok(self.note_lookup(caller, found)),
+        }
+    }
+
+    /// Notes that the kernel knows a name from now on. Returns what it is to be told of it.
+    pub(crate) fn note_lookup(&self, caller: Caller, found: Attr) -> Attr {
+        let Some((id, name)) = Node::from_ino(found.ino).ok().and_then(WatchedName::of) else {
+            return found;
+        };
+        let is_nudge = self.is_nudge(caller);
+        if let Ok(namespace) = self.namespace(id) {
+            namespace.watched.looked_up(name, !is_nudge);
+        }
+        Attr {
+            // The next lookup is to be seen: it may be a program's.
+            entry_ttl: if is_nudge {
+                Duration::ZERO
+            } else {
+                found.entry_ttl
+            },
+            ..found
+        }
+    }
+
+    /// Notes that the kernel has forgotten so many lookups of a node.
+    pub(crate) fn note_forget(&self, node: Node, lookups: u64) {
+        if let Some((id, name)) = WatchedName::of(node)
+            && let Ok(namespace) = self.namespace(id)
+        {
+            namespace.watched.forgot(name, lookups);
+        }
+    }
+
+    /// Whether a call is made by a thread that tells inotify watchers of growth.
+    pub(crate) fn is_nudge(&self, caller: Caller) -> bool {
+        let threads = self.nudging_threads.read();
+        let threads = threads.unwrap_or_else(PoisonError::into_inner);
+        threads.contains(&caller.thread)
+    }
+}

@@ -1,0 +1,298 @@
+//! Who waits at the end of a log, for what, and how they are answered: readers that are parked, and pollers.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crate::fs::errno::Errno;
+use crate::fs::forms::{Need, Reached};
+use crate::fs::fs::Fs;
+use crate::fs::handles::need;
+use crate::fs::handles::{BUFFERS, Found, Handle, OpenView, Output, find, of_log, reached};
+use crate::fs::locks::lock;
+use crate::fs::namespace::MountedLog;
+use crate::fs::transport::PollWaker;
+use crate::fs::transport::ReadReply;
+use crate::fs::transport::Transport;
+use crate::fs::wait::{Next, Parking, Poller, Ready, Waiter};
+
+/// Whether a file can be read or written without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PollState {
+    /// A read would not wait.
+    pub readable: bool,
+    /// A write would not wait.
+    pub writable: bool,
+}
+
+impl<T: Transport> Fs<T> {
+    /// Whether the crowd of its namespace is shown less than there is, and a read at `offset` has to wait with it.
+    pub(crate) fn is_held_back(&self, handle: &Handle, offset: u64) -> bool {
+        match need(handle, offset) {
+            Need::News => false,
+            need => self.parked.holds_back(handle.namespace.id(), need),
+        }
+    }
+
+    /// Has a read wait. `seen`: how far the log had come when there was nothing for it.
+    pub(crate) fn park(&self, mut waiter: Waiter<T>, mut seen: Option<Reached>) {
+        let overdue = self.overdue.get();
+        // Of one that is parked again, that of the first time.
+        waiter.deadline = waiter.deadline.or(overdue.map(|o| o.deadline()));
+        loop {
+            let (handle, unique) = (waiter.handle.clone(), waiter.unique);
+            let need = match (need(&handle, waiter.offset), seen) {
+                // It seemed to be there, and was not: the next record may bring it.
+                (need, Some(seen)) if !seen.closed && seen.meets(need) => {
+                    Need::Records(seen.records + 1)
+                }
+                (need, _) => need,
+            };
+            let namespace = handle.namespace.id();
+            match (self.parked).park(namespace, unique, need, waiter, || reached(&handle)) {
+                Parking::Parked => {
+                    if let Some(overdue) = overdue {
+                        overdue.came();
+                    }
+                    return;
+                }
+                Parking::Interrupted(w) => return w.reply.error(Errno::EINTR),
+                Parking::Closed(w) => return w.reply.data(&[]),
+                Parking::Ready(w) => {
+                    seen = Some(reached(&handle));
+                    match self.answer(w) {
+                        None => return,
+                        Some(w) => waiter = w,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the wait of the read with this number, with `EINTR`: a signal has come to its caller.
+    pub fn interrupt(&self, unique: u64) {
+        if self.interrupt_later(unique) {
+            return;
+        }
+        match self.parked.interrupt(unique) {
+            Some(waiter) => waiter.reply.error(Errno::EINTR),
+            None => self.interrupt_far_read(unique),
+        }
+    }
+
+    /// Answers whoever waited for what a namespace has now: records, or its end. A large crowd is left to the
+    /// waker.
+    pub(crate) fn answer_waiters(&self, namespace: &Arc<MountedLog>) {
+        let ready = self.parked.news(namespace.id(), || of_log(namespace));
+        let goes_on = ready.goes_on;
+        self.answer_all(ready);
+        if goes_on {
+            self.waker.want(namespace.clone(), Duration::ZERO);
+        }
+    }
+
+    /// Answers the next slice of a crowd.
+    pub(crate) fn answer_slice(&self, namespace: &MountedLog) -> Next {
+        let ready = self.parked.slice(namespace.id(), || of_log(namespace));
+        let next = match (ready.goes_on, ready.appended) {
+            (false, _) => Next::Nothing,
+            (true, false) => Next::AtOnce,
+            (true, true) => Next::AfterARest,
+        };
+        self.answer_all(ready);
+        next
+    }
+
+    /// Whoever calls does not wait for a disk: it may be the one thread that answers crowds.
+    fn answer_all(&self, ready: Ready<Waiter<T>, Poller<T>>) {
+        self.at_once(|| self.answer_readers(ready.readers));
+        for poller in ready.pollers {
+            // Any news wakes the crowd's pollers of receipts; not all of them have some.
+            if is_readable(&poller.handle) {
+                poller.waker.wake();
+            } else {
+                self.poll_again(poller);
+            }
+        }
+    }
+
+    fn answer_readers(&self, ready: Vec<Waiter<T>>) {
+        // Followers at the same place get the same bytes: they are rendered once.
+        let mut last: Option<Rendered> = None;
+        let mut again = Vec::new();
+        BUFFERS.with_borrow_mut(|buffers| {
+            for waiter in ready {
+                let seen = reached(&waiter.handle);
+                let same = last
+                    .as_ref()
+                    .is_some_and(|last| last.shows(&waiter.handle, waiter.offset, waiter.size));
+                let found = if same {
+                    Ok(Found::Bytes)
+                } else {
+                    find(&waiter.handle, waiter.offset, waiter.size as usize, buffers)
+                };
+                match found {
+                    Ok(Found::Bytes) => {
+                        let Waiter {
+                            handle,
+                            offset,
+                            size,
+                            reply,
+                            ..
+                        } = waiter;
+                        handle.has_read(offset, buffers.out.len());
+                        last = Some(Rendered {
+                            handle,
+                            offset,
+                            size,
+                        });
+                        reply.data(&buffers.out);
+                    }
+                    // There are more lines, but not yet so many.
+                    Ok(Found::End) => {
+                        last = None;
+                        again.push((waiter, seen));
+                    }
+                    Err(errno) => {
+                        last = None;
+                        match errno {
+                            Errno::WOULD_WAIT => self.read_later(waiter),
+                            errno => waiter.reply.error(errno),
+                        }
+                    }
+                }
+            }
+        });
+        for (waiter, seen) in again {
+            self.park(waiter, Some(seen));
+        }
+    }
+
+    /// Whether a read or a write would wait; with a `waker`, tells it when a read no longer would.
+    ///
+    /// # Errors
+    /// `EBADF`.
+    pub fn poll(&self, fh: u64, waker: Option<T::Poll>) -> Result<PollState, Errno> {
+        let handle = match self.handle(fh) {
+            Err(_) if self.snapshots.get(fh).is_some() => {
+                return Ok(PollState {
+                    readable: true,
+                    writable: false,
+                });
+            }
+            handle => handle?,
+        };
+        // First the waker, then the look: a commit in between finds the waker.
+        if let Some(waker) = waker {
+            self.poll_again(Poller {
+                fh,
+                handle: handle.clone(),
+                waker,
+            });
+        }
+        let reads = !matches!(handle.output, Output::Nothing);
+        Ok(PollState {
+            // Once the mount is on its way out a read gets end of file.
+            readable: is_readable(&handle) || (reads && self.closing.load(Ordering::SeqCst)),
+            writable: handle.input.is_some(),
+        })
+    }
+
+    fn poll_again(&self, poller: Poller<T>) {
+        let (namespace, fh) = (poller.handle.namespace.id(), poller.fh);
+        let need = match &poller.handle.output {
+            // The next record of anybody may be its own.
+            Output::Receipts(_) => Need::News,
+            _ => need(&poller.handle, poller.handle.read_end()),
+        };
+        if let Some(poller) = self.parked.poll(namespace, fh, need, poller) {
+            poller.waker.wake();
+        }
+    }
+
+    /// Tells everybody that a namespace has changed: readers that wait, pollers, inotify watchers.
+    pub(crate) fn grew(&self, namespace: &Arc<MountedLog>) {
+        self.tell(namespace, false);
+    }
+
+    /// `by_log`: by a write to `log`.
+    pub(super) fn tell(&self, namespace: &Arc<MountedLog>, by_log: bool) {
+        self.answer_waiters(namespace);
+        namespace.log.notify_observers();
+        self.nudge_watchers(namespace, by_log);
+    }
+
+    /// Has those told who watch the files of a namespace.
+    pub(super) fn nudge_watchers(&self, namespace: &MountedLog, by_log: bool) {
+        let grown = namespace.grown(by_log);
+        if grown.is_empty() {
+            return;
+        }
+        let nudge = self.nudge.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(nudge) = &*nudge else {
+            return;
+        };
+        for file in grown {
+            nudge.grew(file);
+        }
+    }
+}
+
+/// The read that the buffer was filled for.
+struct Rendered {
+    handle: Arc<Handle>,
+    offset: u64,
+    size: u32,
+}
+
+impl Rendered {
+    /// Whether another read gets the same bytes. If so, its handle is told where to read on, too.
+    fn shows(&self, handle: &Handle, offset: u64, size: u32) -> bool {
+        if self.size != size {
+            return false;
+        }
+        match (&self.handle.output, &handle.output) {
+            (Output::View(ours), Output::View(theirs)) => {
+                let log = &handle.namespace.log;
+                let place =
+                    |view: &OpenView, offset| Some((view.view, view.base(log).ok()?? + offset));
+                let same =
+                    place(ours, self.offset).is_some_and(|p| Some(p) == place(theirs, offset));
+                if same && !Arc::ptr_eq(&self.handle.namespace, &handle.namespace) {
+                    return false;
+                }
+                if same {
+                    let position = *lock(&ours.position);
+                    *lock(&theirs.position) = position;
+                }
+                same
+            }
+            (Output::Lines(ours), Output::Lines(theirs)) => {
+                let same =
+                    self.offset == offset && Arc::ptr_eq(&self.handle.namespace, &handle.namespace);
+                if same {
+                    let position = *lock(&ours.position);
+                    *lock(&theirs.position) = position;
+                }
+                same
+            }
+            (Output::Record { n, .. }, Output::Record { n: m, .. }) => {
+                (n, self.offset) == (m, offset)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether somebody who polls an open file should read it. What an append file gives back never has to be
+/// waited for, and yet there may be nothing.
+fn is_readable(handle: &Handle) -> bool {
+    match &handle.output {
+        Output::Nothing => false,
+        Output::Receipts(receipts) => {
+            let state = handle.namespace.log.state();
+            lock(receipts).is_ready(state.count) || state.closed
+        }
+        _ => handle.is_in_doubt() || reached(handle).meets(need(handle, handle.read_end())),
+    }
+}

@@ -1,0 +1,264 @@
+//! JSON, written: what `stats`, `.immuta/status` and the lines of `log.jsonl` are made of.
+
+use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// An object on one line, without a newline. The values are JSON already.
+pub(crate) fn object<V: AsRef<str>>(fields: &[(&str, V)]) -> String {
+    let fields: Vec<String> = fields
+        .iter()
+        .map(|(name, value)| format!("\"{name}\": {}", value.as_ref()))
+        .collect();
+    format!("{{{}}}", fields.join(", "))
+}
+
+/// A string.
+pub(crate) fn string(text: &str) -> String {
+    let mut json = Vec::with_capacity(text.len() + 2);
+    json.push(b'"');
+    push_escaped(text.as_bytes(), &mut json);
+    json.push(b'"');
+    // Whole characters, and ASCII between them.
+    String::from_utf8_lossy(&json).into_owned()
+}
+
+/// A string, or `null`.
+pub(crate) fn string_or_null(text: Option<&str>) -> String {
+    text.map_or_else(null, string)
+}
+
+/// A time in UTC, or `null` when it is not known.
+pub(crate) fn time(time: Option<SystemTime>) -> String {
+    match time.filter(|time| *time >= UNIX_EPOCH) {
+        Some(time) => string(&humantime::format_rfc3339_nanos(time).to_string()),
+        None => null(),
+    }
+}
+
+pub(crate) fn null() -> String {
+    "null".to_owned()
+}
+
+/// Times in the order of a log: of those in one second only the nanoseconds are worked out.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    /// Seconds since 1970, and how they are written.
+    second: Option<(u64, String)>,
+}
+
+impl Clock {
+    /// Appends what [`time`] gives.
+    pub(crate) fn push(&mut self, time: Option<SystemTime>, json: &mut Vec<u8>) {
+        let Some(since) = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()) else {
+            return json.extend_from_slice(b"null");
+        };
+        let text = match &mut self.second {
+            Some((second, text)) if *second == since.as_secs() => text,
+            second => {
+                let whole = UNIX_EPOCH + std::time::Duration::from_secs(since.as_secs());
+                let mut text = humantime::format_rfc3339_seconds(whole).to_string();
+                text.pop(); // the Z
+                &mut second.insert((since.as_secs(), text)).1
+            }
+        };
+        json.push(b'"');
+        json.extend_from_slice(text.as_bytes());
+        let mut nanos = *b".000000000Z\"";
+        let mut left = since.subsec_nanos();
+        for digit in nanos[1..=9].iter_mut().rev() {
+            *digit += (left % 10) as u8;
+            left /= 10;
+        }
+        json.extend_from_slice(&nanos);
+    }
+}
+
+const WORD: usize = size_of::<u64>();
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH_BITS: u64 = ONES << 7;
+/// The longest that one byte of a text becomes: `\u0000`.
+pub(crate) const MAX_ESCAPE_BYTES: usize = 6;
+
+/// How one byte stands in a string.
+#[derive(Clone, Copy)]
+struct Escape {
+    /// A word, of which `length` bytes count, so that it can be copied in one go.
+    word: [u8; WORD],
+    length: u8,
+}
+
+/// Of every byte. Only ASCII is escaped, so that a text can be parted anywhere.
+static ESCAPES: [Escape; 256] = {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut escapes = [Escape {
+        word: [0; WORD],
+        length: 1,
+    }; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let short = match byte as u8 {
+            b'"' => b'"',
+            b'\\' => b'\\',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            0x08 => b'b',
+            0x0c => b'f',
+            _ => 0,
+        };
+        let (digit, length): ([u8; WORD], u8) = if short != 0 {
+            ([b'\\', short, 0, 0, 0, 0, 0, 0], 2)
+        } else if byte < 0x20 {
+            let (high, low) = (HEX[byte >> 4], HEX[byte & 15]);
+            ([b'\\', b'u', b'0', b'0', high, low, 0, 0], 6)
+        } else {
+            ([byte as u8, 0, 0, 0, 0, 0, 0, 0], 1)
+        };
+        escapes[byte] = Escape {
+            word: digit,
+            length,
+        };
+        byte += 1;
+    }
+    escapes
+};
+
+/// How a byte stands in a string: as it is, or escaped.
+pub(crate) fn escaped(byte: u8) -> &'static [u8] {
+    let escape = &ESCAPES[usize::from(byte)];
+    &escape.word[..usize::from(escape.length)]
+}
+
+/// How many bytes a text takes in a string.
+pub(crate) fn escaped_bytes(text: &[u8]) -> usize {
+    // Pieces so short that a byte can count what they take more, which lets the compiler count many at once.
+    const PIECE: usize = u8::MAX as usize / MAX_ESCAPE_BYTES;
+    let more = |byte: &u8| {
+        let control = *byte < 0x20;
+        let short = matches!(*byte, 0x08..=0x0a | 0x0c | 0x0d | b'"' | b'\\');
+        u8::from(control | short) + 4 * u8::from(control & !short)
+    };
+    let pieces = text.chunks(PIECE);
+    text.len()
+        + pieces
+            .map(|piece| usize::from(piece.iter().map(more).sum::<u8>()))
+            .sum::<usize>()
+}
+
+/// Appends a text as it stands in a string.
+pub(crate) fn push_escaped(text: &[u8], json: &mut Vec<u8>) {
+    /// What the compiler looks at in one go.
+    const PLAIN: usize = 32;
+    const PIECE: usize = 64;
+    let mut made = [0; PIECE * MAX_ESCAPE_BYTES + WORD];
+    let mut text = text;
+    while !text.is_empty() {
+        let plain = text.chunks_exact(PLAIN).take_while(|c| is_plain(c)).count() * PLAIN;
+        let (plain, behind) = text.split_at(plain);
+        json.extend_from_slice(plain);
+        let (mut rest, behind) = behind.split_at(behind.len().min(PIECE));
+        text = behind;
+        let mut end = 0;
+        while let Some((word, behind)) = rest.split_first_chunk::<WORD>() {
+            // All of it, of which only what is plain counts.
+            made[end..end + WORD].copy_from_slice(word);
+            let marked = needs_escape(u64::from_le_bytes(*word));
+            let plain = marked.trailing_zeros() as usize / 8;
+            end += plain;
+            if plain == WORD {
+                rest = behind;
+                continue;
+            }
+            let escape = &ESCAPES[usize::from(rest[plain])];
+            made[end..end + WORD].copy_from_slice(&escape.word);
+            end += usize::from(escape.length);
+            rest = &rest[plain + 1..];
+        }
+        for byte in rest {
+            let escape = &ESCAPES[usize::from(*byte)];
+            made[end..end + WORD].copy_from_slice(&escape.word);
+            end += usize::from(escape.length);
+        }
+        json.extend_from_slice(&made[..end]);
+    }
+}
+
+fn is_plain(text: &[u8]) -> bool {
+    let needs_escape = |byte: &u8| (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
+    !text
+        .iter()
+        .fold(false, |any, byte| any | needs_escape(byte))
+}
+
+/// Marks, in its highest bit, the lowest byte of a word that cannot stand in a string as it is. It may mark
+/// others above that one.
+fn needs_escape(word: u64) -> u64 {
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGH_BITS;
+    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    below(word, 0x20) | equal(b'"') | equal(b'\\')
+}
+
+/// The name of a durability, as on the command line.
+pub(crate) fn sync(sync: crate::log::Sync) -> Cow<'static, str> {
+    match sync {
+        crate::log::Sync::Always => "always".into(),
+        crate::log::Sync::Every(interval) => {
+            humantime::format_duration(interval).to_string().into()
+        }
+        crate::log::Sync::Never => "never".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_string_is_json_whatever_is_in_it() {
+        assert_eq!(
+            string("a\"b\\c\n\r\t\u{8}\u{c}\u{1}\u{1f} \u{7f}é"),
+            "\"a\\\"b\\\\c\\n\\r\\t\\b\\f\\u0001\\u001f \u{7f}é\""
+        );
+    }
+
+    #[test]
+    fn every_byte_is_escaped_alike_wherever_it_is() {
+        let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+        for byte in 0..=u8::MAX {
+            assert_eq!(escaped(byte) == [byte], plain(byte), "{byte}");
+            for length in [1, 8, 20, 131] {
+                for at in (0..length).filter(|at| *at < 10 || *at > 125) {
+                    let mut text = vec![[b'x', 0xc3, b'"'][at % 3]; length];
+                    text[at] = byte;
+                    let expected: Vec<u8> =
+                        text.iter().flat_map(|b| escaped(*b)).copied().collect();
+                    let mut json = Vec::new();
+                    push_escaped(&text, &mut json);
+                    assert_eq!(json, expected, "{byte} at {at} of {length}");
+                    assert_eq!(escaped_bytes(&text), expected.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_writes_what_a_time_is() {
+        let mut clock = Clock::default();
+        for nanos in [0, 1, 999_999_999, 1_000_000_000, 1_795_255_200_123_456_789] {
+            let then = Some(UNIX_EPOCH + Duration::from_nanos(nanos));
+            let mut json = Vec::new();
+            clock.push(then, &mut json);
+            assert_eq!(String::from_utf8_lossy(&json), time(then));
+        }
+        for unknown in [None, UNIX_EPOCH.checked_sub(Duration::from_nanos(1))] {
+            let mut json = Vec::new();
+            clock.push(unknown, &mut json);
+            assert_eq!(
+                (json.as_slice(), time(unknown).as_str()),
+                (&b"null"[..], "null")
+            );
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The lines of JSON of some records, for a program that shows a log without a mount.
+
+use super::json_lines;
+use super::json_lines::{Buffers, Large, Place, Window};
+use crate::log::{Log, Result};
+
+/// Makes the lines of records, one after the other, in pieces: a record of any size takes the memory of a
+/// piece.
+#[derive(Debug, Default)]
+pub struct JsonLines {
+    place: Place,
+    /// How much has been made, in bytes.
+    made: u64,
+    large: Option<Large>,
+    buffers: Buffers,
+}
+
+impl JsonLines {
+    /// Goes on with the line of this record.
+    pub fn start(&mut self, record: u64) {
+        self.place = Place::of_record(record);
+        self.made = 0;
+        self.large = None;
+    }
+
+    /// Appends up to `bytes` bytes of the lines of the records before `end` to `out`: nothing when all have been
+    /// made. Returns the record whose line comes next, or goes on.
+    ///
+    /// # Errors
+    /// Those of [`Log::read_run`] and [`Log::verify_record`] for the record that comes next. What is before it is in
+    /// `out`; of a damaged record no byte is.
+    pub fn make(&mut self, log: &Log, end: u64, bytes: usize, out: &mut Vec<u8>) -> Result<u64> {
+        let before = out.len();
+        let until = self.made.saturating_add(bytes as u64);
+        let mut window = Window::new(self.made, until, out).before(end);
+        let result = json_lines::make(
+            log,
+            &mut self.place,
+            &mut self.large,
+            &mut window,
+            &mut self.buffers,
+        );
+        self.made += (out.len() - before) as u64;
+        result.map(|()| self.place.record)
+    }
+
+    /// The record whose line comes next, or goes on.
+    pub fn record(&self) -> u64 {
+        self.place.record
+    }
+}

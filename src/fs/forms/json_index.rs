@@ -1,0 +1,298 @@
+//! Where the lines of `log.jsonl` are: known as far as somebody has come, since the mount began.
+//!
+//! The length of a line is not in the index, so the place of a byte is found by going on from a place before
+//! it. Each namespace remembers the furthest one, and one every so often on the way there; when there are too
+//! many, every other one is forgotten.
+
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::json_lines;
+use super::json_lines::{Buffers, Large, Place, Position, Window};
+use super::need::Need;
+use crate::fs::locks::lock;
+use crate::log::{Log, RecordNo, Result, may_wait};
+
+/// How many bytes are between the places that are remembered, at first.
+const SPACING_BYTES: u64 = 64 << 10;
+/// The most places that are remembered, of 24 bytes each. At 64 KiB they reach through 256 MiB.
+const MAX_PLACES: usize = 1 << 12;
+/// A read goes on by so many bytes itself from the furthest place; what is beyond is measured first.
+const NEAR_BYTES: u64 = 8 << 20;
+/// How much of the log is read, at most, to tell the size of the lines to who only looks at files.
+const LOOKED_AT_BYTES: u64 = 1 << 20;
+/// As [`LOOKED_AT_BYTES`], when somebody has the lines open, who will read them anyway.
+const OPEN_BYTES: u64 = 16 << 20;
+
+/// How long all lines are together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// So many bytes.
+    Exact(u64),
+    /// So many bytes, and more.
+    AtLeast(u64),
+    /// To tell it, too much would have to be read.
+    Unknown,
+}
+
+/// The places of a namespace's lines.
+#[derive(Debug, Default)]
+pub(crate) struct Offsets {
+    known: Mutex<Known>,
+    /// How many open files show the lines.
+    open: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// In order; the first one is the beginning.
+    places: Vec<Place>,
+    spacing_bytes: u64,
+    furthest: Place,
+    /// What is known of the record there, if it is a large one.
+    large: Option<Large>,
+    /// The end of what was read by anybody.
+    read_end: u64,
+}
+
+impl Default for Known {
+    fn default() -> Known {
+        Known {
+            places: vec![Place::default()],
+            spacing_bytes: SPACING_BYTES,
+            furthest: Place::default(),
+            large: None,
+            read_end: 0,
+        }
+    }
+}
+
+impl Known {
+    fn note(&mut self, place: Place, large: Option<Large>) {
+        if place.offset <= self.furthest.offset {
+            return;
+        }
+        (self.furthest, self.large) = (place, large);
+        let last = self.places.last().map_or(0, |last| last.offset);
+        if place.offset - last >= self.spacing_bytes {
+            self.places.push(place);
+        }
+        if self.places.len() > MAX_PLACES {
+            let mut nth = 0;
+            self.places.retain(|_| {
+                nth += 1;
+                nth % 2 == 1
+            });
+            self.spacing_bytes *= 2;
+        }
+    }
+
+    /// The last place that is known not to be behind an offset.
+    fn before(&self, offset: u64) -> Place {
+        if offset >= self.furthest.offset {
+            return self.furthest;
+        }
+        let behind = self.places.partition_point(|place| place.offset <= offset);
+        let found = behind.checked_sub(1).and_then(|at| self.places.get(at));
+        found.copied().unwrap_or_default()
+    }
+}
+
+impl Offsets {
+    /// A file that shows the lines was opened.
+    pub(crate) fn opened(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One of those was closed.
+    pub(crate) fn closed(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether to read at `offset`, so much would have to be read first that it must not be done by who
+    /// answers the read.
+    pub(crate) fn is_far(&self, log: &Log, position: &Position, offset: u64) -> bool {
+        let furthest = lock(&self.known).furthest;
+        position.offset != offset
+            && offset > furthest.offset.saturating_add(NEAR_BYTES)
+            && furthest.record < log.state().count
+    }
+
+    /// What has to be there before a line is at `offset` or behind it, as far as that is known.
+    pub(crate) fn need(&self, position: &Position, offset: u64) -> Need {
+        let place = self.from(position, offset);
+        if offset < place.offset {
+            return Need::News;
+        }
+        Need::Records(place.record.saturating_add(1))
+    }
+
+    /// Where to go on from to `offset`.
+    fn from(&self, position: &Position, offset: u64) -> Place {
+        if position.offset == offset {
+            position.place
+        } else {
+            lock(&self.known).before(offset)
+        }
+    }
+
+    /// Reads lines from `offset` into `out`, up to `size` bytes: all that is committed of them and fits.
+    /// Nothing at or past the end. A damaged record ends what is read before it; it is an error when it comes
+    /// first.
+    ///
+    /// # Errors
+    /// Those of [`json_lines::make`].
+    pub(crate) fn read(
+        &self,
+        log: &Log,
+        position: &Mutex<Position>,
+        offset: u64,
+        size: usize,
+        buffers: &mut Buffers,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let before = *lock(position);
+        if before.offset != offset {
+            self.come_near(log, offset, buffers)?;
+        }
+        let mut next = Position {
+            offset,
+            place: self.from(&before, offset),
+            large: before.large,
+        };
+        let mut window = Window::new(offset, offset.saturating_add(size as u64), out);
+        let made = json_lines::make(log, &mut next.place, &mut next.large, &mut window, buffers);
+        next.offset = offset + out.len() as u64;
+        let mut known = lock(&self.known);
+        known.note(next.place, next.large);
+        if !out.is_empty() {
+            known.read_end = known.read_end.max(next.offset);
+        }
+        drop(known);
+        match made {
+            Err(e) if out.is_empty() || e.would_wait() => return Err(e),
+            _ => *lock(position) = next,
+        }
+        Ok(())
+    }
+
+    /// Measures the next so many bytes of lines, or those that are left.
+    ///
+    /// # Errors
+    /// Those of [`json_lines::make`].
+    pub(crate) fn measure(&self, log: &Log, bytes: u64, buffers: &mut Buffers) -> Result<()> {
+        let (count, mut measured) = (log.state().count, 0);
+        while measured < bytes && lock(&self.known).furthest.record < count {
+            measured += self.step(log, buffers)?;
+        }
+        Ok(())
+    }
+
+    /// Measures until so little is left before `offset` that it need not be remembered.
+    fn come_near(&self, log: &Log, offset: u64, buffers: &mut Buffers) -> Result<()> {
+        let count = log.state().count;
+        loop {
+            let furthest = lock(&self.known).furthest;
+            if furthest.record >= count || furthest.offset + SPACING_BYTES >= offset {
+                return Ok(());
+            }
+            self.step(log, buffers)?;
+        }
+    }
+
+    /// Goes on from the furthest place to the next one to be remembered. Returns how far that was.
+    fn step(&self, log: &Log, buffers: &mut Buffers) -> Result<u64> {
+        let (start, mut large) = {
+            let known = lock(&self.known);
+            (known.furthest, known.large)
+        };
+        let (mut place, mut nothing) = (start, Vec::new());
+        let until = start.offset.saturating_add(SPACING_BYTES);
+        let mut window = Window::measuring(until, &mut nothing);
+        let made = json_lines::make(log, &mut place, &mut large, &mut window, buffers);
+        lock(&self.known).note(place, large);
+        made.map(|()| place.offset - start.offset)
+    }
+
+    /// How long the lines are. Reads only as much of the log as is worth it. While they are `followed` by a
+    /// reader that lives on sizes, the answer never goes back, and each one brings it closer to the end.
+    ///
+    /// # Errors
+    /// Only that it would wait for the disk.
+    pub(crate) fn size(&self, log: &Log, followed: bool) -> Result<Size> {
+        let state = log.state();
+        let limit = match self.open.load(Ordering::Relaxed) {
+            0 => LOOKED_AT_BYTES,
+            _ => OPEN_BYTES,
+        };
+        let mut buffers = Buffers::default();
+        let mut first_left = None;
+        loop {
+            let (furthest, read_end) = {
+                let known = lock(&self.known);
+                (known.furthest, known.read_end)
+            };
+            if furthest.record >= state.count {
+                return Ok(Size::Exact(furthest.offset));
+            }
+            let at_least = Size::AtLeast(furthest.offset.max(read_end));
+            let entry = match log.entry(RecordNo(furthest.record)) {
+                Ok(entry) => entry,
+                Err(e) if e.would_wait() => return Err(e),
+                Err(_) => return Ok(at_least),
+            };
+            let left = state
+                .log_end
+                .saturating_sub(entry.index.0 + furthest.within());
+            let first_left = *first_left.get_or_insert(left);
+            if first_left > limit {
+                if !followed {
+                    return Ok(Size::Unknown);
+                }
+                if first_left.saturating_sub(left) >= OPEN_BYTES {
+                    return Ok(at_least);
+                }
+            }
+            if first_left > LOOKED_AT_BYTES && !may_wait() {
+                // Much is to be read: all of it by a thread that may, so that the answer does not depend on what is in
+                // memory.
+                return Err(log.log_error(io::ErrorKind::WouldBlock.into()));
+            }
+            // What cannot be read now is no part of the file now.
+            match self.step(log, &mut buffers) {
+                Ok(_) => {}
+                Err(e) if e.would_wait() => return Err(e),
+                Err(_) => return Ok(at_least),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_places_that_are_remembered_are_few_and_near_however_long_the_lines_are() {
+        let (mut known, mut place) = (Known::default(), Place::default());
+        let step = SPACING_BYTES / 3;
+        for record in 1..=20 * MAX_PLACES as u64 {
+            place.record = record;
+            place.offset += step;
+            known.note(place, None);
+        }
+        assert!(known.places.len() <= MAX_PLACES);
+        assert!(known.places.len() > MAX_PLACES / 4);
+        // Known already: it changes nothing.
+        known.note(Place::default(), None);
+        assert_eq!(known.before(u64::MAX), place);
+        for offset in (0..place.offset).step_by(1_234_567) {
+            let before = known.before(offset);
+            assert_eq!(before.offset, before.record * step);
+            assert!(before.offset <= offset);
+            assert!(offset - before.offset <= 2 * known.spacing_bytes);
+        }
+        assert_eq!(known.before(0), Place::default());
+    }
+}

@@ -1,0 +1,148 @@
+//! Bytes into lines, however the writer's buffers cut them.
+
+use crate::fs::budget::Waiting;
+use crate::fs::errno::Errno;
+
+/// What a handle of `append-lines` holds back: a line whose newline has not come.
+#[derive(Debug, Default)]
+pub struct Lines {
+    partial: Waiting,
+}
+
+impl Lines {
+    /// With what waits counted.
+    pub(crate) fn new(partial: Waiting) -> Lines {
+        Lines { partial }
+    }
+
+    /// Takes the bytes of one write. Its whole lines, each with its newline, are handed to `store` in one go;
+    /// what is behind the last newline waits. When `store` fails, the write has not happened: what waited
+    /// before it still does, unchanged.
+    ///
+    /// # Errors
+    /// `EMSGSIZE` when any line of it would become longer than `max_bytes`; `ENOBUFS` when there is no more memory for
+    /// what waits; whatever `store` says.
+    pub fn write(
+        &mut self,
+        data: &[u8],
+        max_bytes: u64,
+        store: impl FnOnce(&[&[u8]]) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let first_end = memchr::memchr(b'\n', data).map(|at| at + 1);
+        let first = &data[..first_end.unwrap_or(data.len())];
+        let too_long = |bytes: usize| bytes as u64 > max_bytes;
+        if too_long(self.partial.bytes.len() + first.len()) {
+            return Err(Errno::EMSGSIZE);
+        }
+        let Some(first_end) = first_end else {
+            return self.partial.push(data);
+        };
+        let rest = &data[first_end..];
+        let mut lines: Vec<&[u8]> = vec![&[]];
+        let mut start = 0;
+        for newline in memchr::memchr_iter(b'\n', rest) {
+            lines.push(&rest[start..=newline]);
+            start = newline + 1;
+        }
+        if too_long(rest.len() - start) || lines.iter().any(|line| too_long(line.len())) {
+            return Err(Errno::EMSGSIZE);
+        }
+        let waited = self.partial.bytes.len();
+        self.partial.push(first)?;
+        let Waiting { bytes, share } = &mut self.partial;
+        lines[0] = bytes;
+        let stored = share
+            .at_least(rest.len() - start)
+            .and_then(|()| store(&lines));
+        match stored {
+            Ok(()) => {
+                bytes.clear();
+                self.partial.push(&rest[start..])?; // It was made sure of.
+            }
+            Err(_) => bytes.truncate(waited),
+        }
+        self.partial.give_back();
+        stored
+    }
+
+    /// Hands what waits to `store`, as a record without a newline; nothing when nothing waits. It waits on
+    /// when `store` fails.
+    ///
+    /// # Errors
+    /// Whatever `store` says.
+    pub fn finish(
+        &mut self,
+        store: impl FnOnce(&[&[u8]]) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        if self.has_partial() {
+            store(&[&self.partial.bytes])?;
+            self.partial.bytes = Vec::new();
+            self.partial.give_back();
+        }
+        Ok(())
+    }
+
+    /// Whether a line waits for its newline.
+    pub fn has_partial(&self) -> bool {
+        !self.partial.bytes.is_empty()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn keep(records: &mut Vec<Vec<u8>>) -> impl FnOnce(&[&[u8]]) -> Result<(), Errno> {
+        |lines| {
+            records.extend(lines.iter().map(|l| l.to_vec()));
+            Ok(())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn lines_do_not_depend_on_where_the_writes_cut(
+            text in proptest::collection::vec(prop_oneof![3 => any::<u8>(), 1 => Just(b'\n')], 0..400),
+            cuts in proptest::collection::vec(1usize..50, 0..40),
+        ) {
+            let mut lines = Lines::default();
+            let mut records = Vec::new();
+            let mut rest = &text[..];
+            for cut in cuts.into_iter().chain([usize::MAX]) {
+                let (now, later) = rest.split_at(cut.min(rest.len()));
+                lines.write(now, 1000, keep(&mut records)).unwrap();
+                rest = later;
+            }
+            lines.finish(keep(&mut records)).unwrap();
+            let expected: Vec<_> = text.split_inclusive(|&b| b == b'\n').map(<[u8]>::to_vec).collect();
+            prop_assert_eq!(records, expected);
+        }
+    }
+
+    #[test]
+    fn a_refused_write_leaves_what_waited() {
+        let mut lines = Lines::default();
+        let mut records = Vec::new();
+        lines.write(b"ab", 10, keep(&mut records)).unwrap();
+        assert_eq!(
+            lines.write(b"c\nd", 10, |_| Err(Errno::ENOSPC)),
+            Err(Errno::ENOSPC)
+        );
+        assert_eq!(
+            lines.write(b"123456789\n", 10, keep(&mut records)),
+            Err(Errno::EMSGSIZE)
+        );
+        for long in [&b"c\n0123456789\nd"[..], b"c\n0123456789d"] {
+            assert_eq!(
+                lines.write(long, 10, keep(&mut records)),
+                Err(Errno::EMSGSIZE)
+            );
+        }
+        lines.write(b"c\nd", 10, keep(&mut records)).unwrap();
+        lines.finish(keep(&mut records)).unwrap();
+        assert_eq!(records, [b"abc\n".to_vec(), b"d".to_vec()]);
+        assert!(!lines.has_partial());
+    }
+}

@@ -1,0 +1,58 @@
+//! How far a log has come, and what a waiter needs of it.
+
+/// What has to be there before a waiter has something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// Nothing: any news is enough.
+    News,
+    /// The log has at least this many records.
+    Records(u64),
+    /// The text of the log is at least this many bytes long.
+    Text(u64),
+    /// The log file is at least this many bytes long.
+    Log(u64),
+    /// The last record's time, in nanoseconds since 1970, is this or later.
+    Time(i64),
+}
+
+/// How far a log has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// Committed records.
+    pub records: u64,
+    /// The length of the text in bytes.
+    pub text: u64,
+    /// The length of the log file in bytes.
+    pub log: u64,
+    /// The last record's time in nanoseconds since 1970; `i64::MIN` without a record.
+    pub time: i64,
+    /// There will be no more: every need counts as met.
+    pub closed: bool,
+}
+
+impl Reached {
+    /// A log without records.
+    pub const NOTHING: Reached = Reached {
+        records: 0,
+        text: 0,
+        log: 0,
+        time: i64::MIN,
+        closed: false,
+    };
+
+    /// Whether what `need` names is there.
+    pub fn meets(&self, need: Need) -> bool {
+        self.closed || need <= self.largest_met(need)
+    }
+
+    /// The largest need of the same kind that is met.
+    pub fn largest_met(&self, kind: Need) -> Need {
+        match kind {
+            Need::News => Need::News,
+            Need::Records(_) => Need::Records(self.records),
+            Need::Text(_) => Need::Text(self.text),
+            Need::Log(_) => Need::Log(self.log),
+            Need::Time(_) => Need::Time(self.time),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! What the tree knows of a namespace.
+//!
+//! - `mounted`: a log that is mounted.
+//! - `turns`: the writes that wait for their turn.
+//! - `watched`: which inotify watchers are told of its growth.
+//! - `numbers`: numbers for namespaces whose log is not open.
+
+mod mounted;
+mod numbers;
+mod turns;
+mod watched;
+
+pub(crate) use mounted::MountedLog;
+pub(crate) use numbers::Numbers;
+pub(crate) use turns::{Takes, Waiting};
+pub use watched::Grown;
+pub(crate) use watched::WatchedName;

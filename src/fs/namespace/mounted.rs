@@ -1,0 +1,110 @@
+//! A namespace that is mounted: its log, and what the tree knows of it beside that.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::SystemTime;
+
+use super::turns::Turns;
+use super::watched::Watched;
+use crate::fs::errno::Errno;
+use crate::fs::forms::{Offsets, Size};
+use crate::fs::locks::lock;
+use crate::fs::rights::{Given, Held, RightsFiles};
+use crate::log::Log;
+
+/// A namespace that is mounted.
+#[derive(Debug)]
+pub(crate) struct MountedLog {
+    pub(crate) log: Arc<Log>,
+    pub(crate) turns: Turns,
+    pub(crate) rights: Held,
+    /// Open files that asked for the end, by their path in the namespace.
+    pub(crate) end_askers: Askers,
+    pub(crate) watched: Arc<Watched>,
+    /// Where its lines of JSON are.
+    pub(crate) offsets: Offsets,
+    /// How many writes to its files were refused.
+    pub(crate) refused_writes: AtomicU64,
+    pub(crate) first_time: FirstTime,
+}
+
+/// When the first record was appended, as far as somebody has looked; inside, `None`: it has no time.
+#[derive(Debug, Default)]
+pub(crate) struct FirstTime {
+    pub(crate) known: OnceLock<Option<SystemTime>>,
+    /// A thread asks the disk.
+    pub(crate) is_asked: AtomicBool,
+}
+
+impl MountedLog {
+    pub(crate) fn new(log: Arc<Log>, given: Given) -> MountedLog {
+        MountedLog {
+            log,
+            turns: Turns::default(),
+            rights: Held::new(given),
+            end_askers: Askers::default(),
+            watched: Arc::default(),
+            offsets: Offsets::default(),
+            refused_writes: AtomicU64::new(0),
+            first_time: FirstTime::default(),
+        }
+    }
+
+    /// A log that is mounted now, with the rights that are kept of it.
+    pub(crate) fn with_rights(log: Arc<Log>, rights: &RightsFiles) -> MountedLog {
+        let given = rights.load(Some(log.namespace()));
+        MountedLog::new(log, given)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.log.id()
+    }
+
+    /// How long the lines are that one of its files shows.
+    pub(crate) fn lines_size(&self, file: &str) -> Result<Size, Errno> {
+        Ok(self.offsets.size(&self.log, self.end_askers.has(file))?)
+    }
+
+    /// Counts a write that was refused.
+    pub(crate) fn refuse_write(&self) {
+        self.refused_writes.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How many open files of each path asked for the end.
+#[derive(Debug, Default)]
+pub(crate) struct Askers {
+    /// All of them: most writes find none, and look no further.
+    all: AtomicUsize,
+    by_path: Mutex<HashMap<String, usize>>,
+}
+
+impl Askers {
+    pub(crate) fn add(&self, path: &str) {
+        *lock(&self.by_path).entry(path.to_owned()).or_default() += 1;
+        self.all.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        let mut by_path = lock(&self.by_path);
+        if let Some(count) = by_path.get_mut(path) {
+            *count -= 1;
+            self.all.fetch_sub(1, Ordering::Relaxed);
+            if *count == 0 {
+                by_path.remove(path);
+            }
+        }
+    }
+
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.all.load(Ordering::Relaxed) > 0 && lock(&self.by_path).contains_key(path)
+    }
+
+    pub(crate) fn paths(&self) -> Vec<String> {
+        match self.all.load(Ordering::Relaxed) {
+            0 => Vec::new(),
+            _ => lock(&self.by_path).keys().cloned().collect(),
+        }
+    }
+}

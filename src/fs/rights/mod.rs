@@ -1,0 +1,14 @@
+//! Who may use a namespace.
+//!
+//! - `rights`: owner, group and mode, and how long the kernel may believe them.
+//! - `files`: how they are kept.
+//! - `changes`: the thread that changes them.
+
+mod changes;
+mod files;
+#[allow(clippy::module_inception)] // the rights themselves
+mod rights;
+
+pub(crate) use changes::{Asked, Changes};
+pub(crate) use files::{RightsFiles, cannot_keep, file_name};
+pub(crate) use rights::{Given, Held, LEASE, Rights};

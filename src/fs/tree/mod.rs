@@ -1,0 +1,16 @@
+//! The tree that a user sees, without anything mounted.
+//!
+//! - `files`: the fixed files of a namespace, as one table.
+//! - `node`: the places in the tree, and the inode numbers by which the kernel knows them.
+//! - `attr`: what a place says of itself.
+
+mod attr;
+mod files;
+mod node;
+
+pub use attr::{Attr, NodeType, SetAttr};
+pub(crate) use attr::{BLOCK_BYTES, FOREVER, SHORT};
+pub use files::{
+    ABOUT, ABOUT_FILES, About, Direction, FILES, File, Kind, file_named, parse_record,
+};
+pub use node::{Node, ino_of_lookup, number_of_next};
