@@ -7,13 +7,13 @@ use std::time::{Instant, SystemTime};
 
 use crate::fs::budget::Budget;
 use crate::fs::handles::{Handles, SecondOpens, Snapshots, Starts};
-use crate::fs::namespace::{MountedLog, Numbers};
-use crate::fs::rights::{Changes, Held, RightsFiles};
+use crate::fs::namespace::{MountedLog, UnopenedNumbers};
+use crate::fs::rights::{CurrentRights, RightsFiles, RightsQueue};
 use crate::fs::settings::Settings;
 use crate::fs::transport::{Nudge, Transport};
 use crate::fs::wait::{
-    Backlog, FarRead, Later, Line, Looks, Measuring, Overdue, Parked, Places, Poller, Pool, Waiter,
-    Waker,
+    Backlog, DiskQueue, FarRead, Later, Looks, MeasureQueue, Parked, Places, Poller, Pool,
+    WaitLimit, Waiter, Waker,
 };
 use crate::log::Storage;
 
@@ -23,7 +23,7 @@ pub struct Fs<T: Transport> {
     pub(crate) settings: Settings,
     pub(crate) budget: Arc<Budget>,
     pub(crate) namespaces: RwLock<HashMap<u32, Arc<MountedLog>>>,
-    pub(crate) unopened_numbers: Numbers,
+    pub(crate) unopened_numbers: UnopenedNumbers,
     pub(crate) handles: Handles,
     pub(crate) second_opens: SecondOpens,
     pub(crate) looks: Looks<T>,
@@ -33,8 +33,8 @@ pub struct Fs<T: Transport> {
     pub(crate) parked: Parked<Waiter<T>, Poller<T>>,
     pub(crate) waker: Arc<Waker>,
     /// How long a read may wait; nothing: for ever.
-    pub(crate) overdue: OnceLock<Arc<Overdue>>,
-    pub(crate) durable: Arc<Line<T>>,
+    pub(crate) overdue: OnceLock<Arc<WaitLimit>>,
+    pub(crate) durable: Arc<DiskQueue<T>>,
     pub(crate) places: Places,
     pub(crate) backlog: Arc<Backlog>,
     pub(crate) later: Later<T>,
@@ -43,12 +43,12 @@ pub struct Fs<T: Transport> {
     /// Look, make and remove, where those may not wait for it.
     pub(crate) helpers: Arc<Pool>,
     pub(crate) myself: Weak<Fs<T>>,
-    pub(crate) changes: Arc<Changes<T>>,
+    pub(crate) changes: Arc<RightsQueue<T>>,
     pub(crate) rights_files: RightsFiles,
     /// The root's.
-    pub(crate) rights: Held,
+    pub(crate) rights: CurrentRights,
     pub(crate) far_reads: Parked<FarRead<T>>,
-    pub(crate) measuring: Measuring,
+    pub(crate) measuring: MeasureQueue,
     pub(crate) nudge: RwLock<Option<Arc<dyn Nudge>>>,
     /// The threads whose change of times is an inotify nudge.
     pub(crate) nudging_threads: RwLock<Vec<u32>>,

@@ -152,7 +152,7 @@ impl<T: Transport> Fs<T> {
             takes = Takes::Moments;
         }
         let stored = handle.clone();
-        self.put_behind(&handle.namespace, takes, move |fs| {
+        self.queue_store(&handle.namespace, takes, move |fs| {
             fs.store_spooled_now(&stored, unclosed, reply);
         });
     }
@@ -186,7 +186,7 @@ impl<T: Transport> Fs<T> {
             Ok(_) => {
                 let synced = if durable { log.sync() } else { Ok(()) };
                 answer(reply, synced.map_err(Errno::from));
-                self.grew(namespace);
+                self.notify_readers(namespace);
             }
             Err(e) => {
                 namespace.refuse_write();

@@ -53,7 +53,7 @@ impl<T: Transport> Fs<T> {
                 if goes_on != Some(true) && lock(lines).has_partial() =>
             {
                 let finished = handle.clone();
-                self.in_turn(&handle.namespace, move |fs| match fs.finish(&finished) {
+                self.run_or_queue(&handle.namespace, move |fs| match fs.finish(&finished) {
                     Ok(true) if fs.settings.sync_always => {
                         let pending = Pending::Done(reply);
                         fs.durable.push(fs, &finished.namespace, pending);
@@ -61,7 +61,7 @@ impl<T: Transport> Fs<T> {
                     Ok(grew) => {
                         reply.done();
                         if grew {
-                            fs.grew(&finished.namespace);
+                            fs.notify_readers(&finished.namespace);
                         }
                     }
                     Err(errno) => reply.error(errno),
@@ -123,12 +123,12 @@ impl<T: Transport> Fs<T> {
             self.forget_open(input);
         }
         if let Output::Lines(_) = handle.output {
-            handle.namespace.offsets.closed();
+            handle.namespace.json_index.closed();
         }
-        if handle.has_asked_end()
+        if handle.ends_at_eof()
             && let Some(path) = handle.nudge_path()
         {
-            handle.namespace.end_askers.remove(path);
+            handle.namespace.end_watchers.remove(path);
         }
         if let Some(Input::File(spool)) = &handle.input {
             return self.release_spool(&handle, spool);
@@ -141,7 +141,7 @@ impl<T: Transport> Fs<T> {
                 Ok(true) if fs.settings.sync_always => {
                     fs.durable.push(fs, namespace, Pending::Nobody);
                 }
-                Ok(true) => fs.grew(namespace),
+                Ok(true) => fs.notify_readers(namespace),
                 Ok(false) => {}
                 Err(errno) => {
                     let namespace = namespace.log.namespace();
@@ -152,7 +152,7 @@ impl<T: Transport> Fs<T> {
             }
         };
         if has_open_line {
-            self.in_turn(&namespace, finish);
+            self.run_or_queue(&namespace, finish);
         } else {
             finish(self);
         }

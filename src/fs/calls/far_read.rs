@@ -99,7 +99,7 @@ impl<T: Transport> Fs<T> {
 
     fn measure_piece(&self, namespace: &MountedLog) {
         let mut buffers = json_lines::Buffers::default();
-        let measured = (namespace.offsets)
+        let measured = (namespace.json_index)
             .measure(&namespace.log, TURN_BYTES, &mut buffers)
             .map_err(Errno::from);
         let ready = self.far_reads.take_if(namespace.id(), |read| {
@@ -143,5 +143,7 @@ fn is_far(handle: &Handle, offset: u64) -> bool {
         return false;
     };
     let (namespace, position) = (&handle.namespace, *lock(&lines.position));
-    namespace.offsets.is_far(&namespace.log, &position, offset)
+    namespace
+        .json_index
+        .is_far(&namespace.log, &position, offset)
 }

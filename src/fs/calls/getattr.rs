@@ -9,7 +9,7 @@ use crate::fs::fs::Fs;
 use crate::fs::handles::{Output, count_text};
 use crate::fs::locks::lock;
 use crate::fs::namespace::MountedLog;
-use crate::fs::rights::{Given, LEASE, Rights};
+use crate::fs::rights::{LEASE, Rights, RightsSince};
 use crate::fs::transport::Transport;
 use crate::fs::tree::{
     Attr, BLOCK_BYTES, Direction, FOREVER, Kind, Node, NodeType, SHORT, number_of_next,
@@ -33,10 +33,10 @@ impl<T: Transport> Fs<T> {
             Node::File(id, file) if file.kind.is_directory() => {
                 let namespace = self.namespace(id)?;
                 let modified = namespace.log.state().last_time.unwrap_or(self.started);
-                let Given { rights, since } = namespace.rights.lease();
+                let RightsSince { rights, since } = namespace.rights.lease();
                 let mode = rights.directory_mode();
                 let rights = Rights { mode, ..rights };
-                directory_attr(node, Given { rights, since }, 2, modified, LEASE)
+                directory_attr(node, RightsSince { rights, since }, 2, modified, LEASE)
             }
             Node::File(id, file) => {
                 let namespace = self.namespace(id)?;
@@ -128,10 +128,10 @@ impl<T: Transport> Fs<T> {
     pub fn getattr(&self, ino: u64, fh: Option<u64>) -> Result<Attr, Errno> {
         let handle = fh.and_then(|fh| self.handles.get(fh));
         if let Some(handle) = &handle
-            && handle.ask_end()
+            && handle.mark_ends()
             && let Some(path) = handle.nudge_path()
         {
-            handle.namespace.end_askers.add(path);
+            handle.namespace.end_watchers.add(path);
         }
         if let Some(handle) = &handle
             && let Output::Lines(lines) = &handle.output
@@ -207,7 +207,7 @@ fn file_attr(
     attr_ttl: Duration,
     entry_ttl: Duration,
 ) -> Result<Attr, Errno> {
-    let Given { rights, since } = match attr_ttl {
+    let RightsSince { rights, since } = match attr_ttl {
         Duration::ZERO => namespace.rights.now(),
         _ => namespace.rights.lease(),
     };
@@ -229,7 +229,7 @@ fn file_attr(
 
 pub(crate) fn directory_attr(
     node: Node,
-    Given { rights, since }: Given,
+    RightsSince { rights, since }: RightsSince,
     links: u32,
     modified: SystemTime,
     attr_ttl: Duration,

@@ -10,13 +10,13 @@ use crate::fs::budget::Budget;
 use crate::fs::errno::Errno;
 use crate::fs::fs::{Directories, Fs};
 use crate::fs::handles::{Handle, Handles, SecondOpens, Snapshots};
-use crate::fs::namespace::{MountedLog, Numbers};
-use crate::fs::rights::{Held, RightsFiles};
+use crate::fs::namespace::{MountedLog, UnopenedNumbers};
+use crate::fs::rights::{CurrentRights, RightsFiles};
 use crate::fs::settings::Settings;
 use crate::fs::transport::PollWaker;
 use crate::fs::transport::ReadReply;
 use crate::fs::transport::{Nudge, Transport};
-use crate::fs::wait::{Later, Looks, Measuring, Overdue, Parked, Places, Pool};
+use crate::fs::wait::{Later, Looks, MeasureQueue, Parked, Places, Pool, WaitLimit};
 use crate::log::Storage;
 
 /// So many namespaces whose disk does not answer are waited for at the same time, by threads that are there for it.
@@ -53,7 +53,7 @@ impl<T: Transport> Fs<T> {
             settings,
             budget: Budget::new(settings.max_open_bytes),
             namespaces: RwLock::new(namespaces),
-            unopened_numbers: Numbers::default(),
+            unopened_numbers: UnopenedNumbers::default(),
             handles: Handles::default(),
             second_opens: SecondOpens::default(),
             looks: Looks::default(),
@@ -70,10 +70,10 @@ impl<T: Transport> Fs<T> {
             helpers: Pool::new("help", MOST_HELPERS),
             myself: myself.clone(),
             changes: Arc::default(),
-            rights: Held::new(rights_files.load(None)),
+            rights: CurrentRights::new(rights_files.load(None)),
             rights_files,
             far_reads: Parked::default(),
-            measuring: Measuring::default(),
+            measuring: MeasureQueue::default(),
             nudge: RwLock::new(None),
             nudging_threads: RwLock::default(),
             starts: Mutex::default(),
@@ -119,7 +119,7 @@ impl<T: Transport> Fs<T> {
     /// # Errors
     /// When there can be no more threads.
     pub fn limit_waits(self: &Arc<Self>, limit: Duration) -> io::Result<()> {
-        let overdue = Arc::new(Overdue::new(limit));
+        let overdue = Arc::new(WaitLimit::new(limit));
         if self.overdue.set(overdue.clone()).is_err() {
             return Ok(());
         }
@@ -190,7 +190,7 @@ impl<T: Transport> Fs<T> {
             if self.settings.sync_always {
                 namespace.log.sync()?;
             }
-            self.grew(namespace);
+            self.notify_readers(namespace);
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ impl<T: Transport> Fs<T> {
         for namespace in namespaces {
             let before = namespace.log.state().count;
             match namespace.log.refresh() {
-                Ok(state) if state.count > before => self.grew(&namespace),
+                Ok(state) if state.count > before => self.notify_readers(&namespace),
                 Ok(_) => {}
                 Err(e) => ::log::error!(
                     "cannot follow namespace '{}': {e}",
@@ -70,7 +70,7 @@ impl<T: Transport> Fs<T> {
                 .remove(&log.id());
             *lock(&self.names_changed) = SystemTime::now();
             if let Some(namespace) = gone {
-                self.grew(&namespace);
+                self.notify_readers(&namespace);
             }
         }
     }
@@ -171,7 +171,7 @@ impl<T: Transport> Fs<T> {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&namespace.id());
         *lock(&self.names_changed) = SystemTime::now();
-        self.grew(&namespace);
+        self.notify_readers(&namespace);
         Ok(())
     }
 

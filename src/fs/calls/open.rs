@@ -115,7 +115,7 @@ impl<T: Transport> Fs<T> {
         };
         let cached = output.is_fixed();
         if let Output::Lines(_) = output {
-            namespace.offsets.opened();
+            namespace.json_index.opened();
         }
         let needs_flush = input.as_ref().is_some_and(Input::needs_flush);
         let fh = self.handles.insert(Handle::new(namespace, output, input));

@@ -62,7 +62,7 @@ impl<T: Transport> Fs<T> {
             reply,
         };
         let seen = reached(&waiter.handle);
-        let waits = !mode.nonblock && !waiter.handle.has_asked_end();
+        let waits = !mode.nonblock && !waiter.handle.ends_at_eof();
         if waits && self.is_held_back(&waiter.handle, offset) {
             return self.park(waiter, None);
         }
@@ -74,7 +74,7 @@ impl<T: Transport> Fs<T> {
     /// Goes on with a read that has found the end. `seen`: how far the log had come before it looked.
     fn at_end(&self, waiter: Waiter<T>, seen: Reached) {
         waiter.handle.has_read(waiter.offset, 0);
-        if waiter.handle.has_asked_end() {
+        if waiter.handle.ends_at_eof() {
             waiter.reply.data(&[]);
         } else if waiter.nonblock {
             waiter.reply.error(Errno::EAGAIN);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::fs::errno::Errno;
 use crate::fs::fs::Fs;
-use crate::fs::rights::{Asked, cannot_keep, file_name};
+use crate::fs::rights::{RightsRequest, cannot_keep, file_name};
 use crate::fs::transport::AttrReply;
 use crate::fs::transport::Transport;
 use crate::fs::tree::{Attr, Node, SetAttr};
@@ -19,13 +19,13 @@ impl<T: Transport> Fs<T> {
             Node::Unopened(number) => return reply.error(self.why_unopened(number)),
             _ => return reply.error(Errno::EPERM),
         }
-        let asked = Asked {
+        let asked = RightsRequest {
             node,
             change,
             reply,
         };
         // The mount is on its way out, and what is still open goes on.
-        if let Err(Asked { reply, .. }) = self.changes.push(asked) {
+        if let Err(RightsRequest { reply, .. }) = self.changes.push(asked) {
             match self.change_rights(node, &change) {
                 Ok((attr, _)) => reply.attr(&attr),
                 Err(errno) => reply.error(errno),

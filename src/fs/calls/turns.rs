@@ -17,7 +17,7 @@ impl<T: Transport> Fs<T> {
         }
     }
 
-    /// A turn for something small, on this thread. `None`: it is to be [put behind](Fs::put_behind) others.
+    /// A turn for something small, on this thread. `None`: it is to be [put behind](Fs::queue_store) others.
     pub(crate) fn turn<'a>(&'a self, namespace: &'a Arc<MountedLog>) -> Option<Turn<'a, T>> {
         if self.next_append_takes(namespace) == Takes::Long {
             return None;
@@ -37,19 +37,19 @@ impl<T: Transport> Fs<T> {
     }
 
     /// Does something small, on this thread or behind what is there.
-    pub(crate) fn in_turn(
+    pub(crate) fn run_or_queue(
         &self,
         namespace: &Arc<MountedLog>,
         job: impl FnOnce(&Fs<T>) + Send + 'static,
     ) {
         match self.turn(namespace) {
             Some(_turn) => job(self),
-            None => self.put_behind(namespace, Takes::Moments, job),
+            None => self.queue_store(namespace, Takes::Moments, job),
         }
     }
 
     /// Has something done behind what was put there before, by whoever is inside or by a thread of the pool.
-    pub(crate) fn put_behind(
+    pub(crate) fn queue_store(
         &self,
         namespace: &Arc<MountedLog>,
         takes: Takes,

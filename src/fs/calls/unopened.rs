@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::getattr::directory_attr;
 use crate::fs::errno::Errno;
 use crate::fs::fs::Fs;
-use crate::fs::rights::Given;
+use crate::fs::rights::RightsSince;
 use crate::fs::transport::Transport;
 use crate::fs::tree::{Attr, BLOCK_BYTES, Direction, Node, NodeType, file_named, parse_record};
 use crate::log::{Error, Namespace, may_wait, repair_command};
@@ -117,7 +117,7 @@ impl<T: Transport> Fs<T> {
 }
 
 /// Who may read the records of the namespace may read the file.
-fn file_attr(directory: Attr, Given { rights, .. }: Given, size: u64) -> Attr {
+fn file_attr(directory: Attr, RightsSince { rights, .. }: RightsSince, size: u64) -> Attr {
     Attr {
         node_type: NodeType::File,
         mode: rights.file_mode(Direction::Out),

@@ -211,7 +211,7 @@ impl<T: Transport> Fs<T> {
     }
 
     /// Tells everybody that a namespace has changed: readers that wait, pollers, inotify watchers.
-    pub(crate) fn grew(&self, namespace: &Arc<MountedLog>) {
+    pub(crate) fn notify_readers(&self, namespace: &Arc<MountedLog>) {
         self.tell(namespace, false);
     }
 

@@ -42,7 +42,7 @@ impl<T: Transport> Fs<T> {
         match self.turn(&namespace) {
             Some(_turn) => self.write_now(&handle, data, mode, reply),
             None => match self.budget.copy(mode.uid, data) {
-                Ok(copy) => self.put_behind(&namespace, Takes::Moments, move |fs| {
+                Ok(copy) => self.queue_store(&namespace, Takes::Moments, move |fs| {
                     fs.write_now(&handle, &copy.into_bytes(), mode, reply);
                 }),
                 Err(errno) => {
@@ -65,7 +65,7 @@ impl<T: Transport> Fs<T> {
         if grew && (mode.durable || self.settings.sync_always) {
             if !self.settings.sync_always {
                 // The records are committed: readers see them, whatever becomes of the sync.
-                self.grew(&handle.namespace);
+                self.notify_readers(&handle.namespace);
             }
             let pending = Pending::Write { bytes, reply };
             self.durable.push(self, &handle.namespace, pending);
@@ -199,7 +199,7 @@ impl<T: Transport> Fs<T> {
     /// What is stored just now counts, too.
     fn sync_in_turn(&self, handle: &Handle, reply: T::Done) {
         let namespace = handle.namespace.clone();
-        self.in_turn(&handle.namespace, move |fs| {
+        self.run_or_queue(&handle.namespace, move |fs| {
             fs.durable.push(fs, &namespace, Pending::Done(reply));
         });
     }

@@ -38,14 +38,14 @@ pub(crate) enum Size {
 
 /// The places of a namespace's lines.
 #[derive(Debug, Default)]
-pub(crate) struct Offsets {
-    known: Mutex<Known>,
+pub(crate) struct JsonIndex {
+    known: Mutex<JsonIndexState>,
     /// How many open files show the lines.
     open: AtomicUsize,
 }
 
 #[derive(Debug)]
-struct Known {
+struct JsonIndexState {
     /// In order; the first one is the beginning.
     places: Vec<Place>,
     spacing_bytes: u64,
@@ -56,9 +56,9 @@ struct Known {
     read_end: u64,
 }
 
-impl Default for Known {
-    fn default() -> Known {
-        Known {
+impl Default for JsonIndexState {
+    fn default() -> JsonIndexState {
+        JsonIndexState {
             places: vec![Place::default()],
             spacing_bytes: SPACING_BYTES,
             furthest: Place::default(),
@@ -68,7 +68,7 @@ impl Default for Known {
     }
 }
 
-impl Known {
+impl JsonIndexState {
     fn note(&mut self, place: Place, large: Option<Large>) {
         if place.offset <= self.furthest.offset {
             return;
@@ -99,7 +99,7 @@ impl Known {
     }
 }
 
-impl Offsets {
+impl JsonIndex {
     /// A file that shows the lines was opened.
     pub(crate) fn opened(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);
@@ -154,7 +154,7 @@ impl Offsets {
     ) -> Result<()> {
         let before = *lock(position);
         if before.offset != offset {
-            self.come_near(log, offset, buffers)?;
+            self.measure_up_to(log, offset, buffers)?;
         }
         let mut next = Position {
             offset,
@@ -184,25 +184,25 @@ impl Offsets {
     pub(crate) fn measure(&self, log: &Log, bytes: u64, buffers: &mut Buffers) -> Result<()> {
         let (count, mut measured) = (log.state().count, 0);
         while measured < bytes && lock(&self.known).furthest.record < count {
-            measured += self.step(log, buffers)?;
+            measured += self.measure_once(log, buffers)?;
         }
         Ok(())
     }
 
     /// Measures until so little is left before `offset` that it need not be remembered.
-    fn come_near(&self, log: &Log, offset: u64, buffers: &mut Buffers) -> Result<()> {
+    fn measure_up_to(&self, log: &Log, offset: u64, buffers: &mut Buffers) -> Result<()> {
         let count = log.state().count;
         loop {
             let furthest = lock(&self.known).furthest;
             if furthest.record >= count || furthest.offset + SPACING_BYTES >= offset {
                 return Ok(());
             }
-            self.step(log, buffers)?;
+            self.measure_once(log, buffers)?;
         }
     }
 
     /// Goes on from the furthest place to the next one to be remembered. Returns how far that was.
-    fn step(&self, log: &Log, buffers: &mut Buffers) -> Result<u64> {
+    fn measure_once(&self, log: &Log, buffers: &mut Buffers) -> Result<u64> {
         let (start, mut large) = {
             let known = lock(&self.known);
             (known.furthest, known.large)
@@ -260,7 +260,7 @@ impl Offsets {
                 return Err(log.log_error(io::ErrorKind::WouldBlock.into()));
             }
             // What cannot be read now is no part of the file now.
-            match self.step(log, &mut buffers) {
+            match self.measure_once(log, &mut buffers) {
                 Ok(_) => {}
                 Err(e) if e.would_wait() => return Err(e),
                 Err(_) => return Ok(at_least),
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn the_places_that_are_remembered_are_few_and_near_however_long_the_lines_are() {
-        let (mut known, mut place) = (Known::default(), Place::default());
+        let (mut known, mut place) = (JsonIndexState::default(), Place::default());
         let step = SPACING_BYTES / 3;
         for record in 1..=20 * MAX_PLACES as u64 {
             place.record = record;

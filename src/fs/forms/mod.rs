@@ -21,7 +21,7 @@ pub mod view;
 pub(crate) use decimal::{DECIMAL_DIGITS, decimal};
 pub(crate) use frames::{Frames, Refused};
 pub use json_export::JsonLines;
-pub(crate) use json_index::{Offsets, Size};
+pub(crate) use json_index::{JsonIndex, Size};
 pub(crate) use lines::Lines;
 pub use need::{Need, Reached};
 pub use time::parse_time;

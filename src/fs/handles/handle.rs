@@ -25,7 +25,7 @@ pub(crate) struct Handle {
     /// What becomes of a write; `None` when it was not opened for writing.
     pub(crate) input: Option<Input>,
     /// It has asked where the end is (`lseek(SEEK_END)`): it gets end of file there instead of waiting.
-    asked_end: AtomicBool,
+    ends_at_eof: AtomicBool,
     /// Where its last read ended, in bytes: poll comes without an offset.
     read_end: AtomicU64,
     /// The last read did not begin where the one before it ended: it may have been a `pread`, and the next one may
@@ -212,7 +212,7 @@ impl Handle {
             namespace,
             output,
             input,
-            asked_end: AtomicBool::new(false),
+            ends_at_eof: AtomicBool::new(false),
             read_end: AtomicU64::new(0),
             in_doubt: AtomicBool::new(false),
         }
@@ -242,12 +242,12 @@ impl Handle {
     }
 
     /// Returns whether this is the first time.
-    pub(crate) fn ask_end(&self) -> bool {
-        !self.asked_end.swap(true, Ordering::Relaxed)
+    pub(crate) fn mark_ends(&self) -> bool {
+        !self.ends_at_eof.swap(true, Ordering::Relaxed)
     }
 
-    pub(crate) fn has_asked_end(&self) -> bool {
-        self.asked_end.load(Ordering::Relaxed)
+    pub(crate) fn ends_at_eof(&self) -> bool {
+        self.ends_at_eof.load(Ordering::Relaxed)
     }
 
     pub(crate) fn read_end(&self) -> u64 {

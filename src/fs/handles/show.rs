@@ -64,7 +64,7 @@ pub(crate) fn find(
             }
         }
         Output::Lines(open) => {
-            let offsets = &handle.namespace.offsets;
+            let offsets = &handle.namespace.json_index;
             offsets.read(log, &open.position, offset, size, lines, out)?;
             if out.is_empty() && open.waits && !log.state().closed {
                 return Ok(Found::End);
@@ -131,7 +131,7 @@ pub(crate) fn need(handle: &Handle, offset: u64) -> Need {
         Output::View(view) if view.waits => view.need(&handle.namespace.log, offset),
         Output::Lines(lines) if lines.waits => {
             let position = *lock(&lines.position);
-            handle.namespace.offsets.need(&position, offset)
+            handle.namespace.json_index.need(&position, offset)
         }
         Output::Record { n, .. } => Need::Records(n.saturating_add(1)),
         Output::View(_)

@@ -86,13 +86,13 @@ fn since(name: &str) -> Option<(Start, bool)> {
 #[derive(Debug, Default)]
 pub(crate) struct Starts {
     last: u32,
-    known: HashMap<u32, Known>,
+    known: HashMap<u32, LookedUp>,
     /// Those whose names always mean the same.
     by_name: HashMap<(u32, String), u32>,
 }
 
 #[derive(Debug)]
-struct Known {
+struct LookedUp {
     namespace: u32,
     start: Start,
     /// Its path in the namespace, if it always means the same.
@@ -119,7 +119,7 @@ impl Starts {
         }
         self.known.insert(
             self.last,
-            Known {
+            LookedUp {
                 namespace,
                 start,
                 path,
@@ -139,7 +139,7 @@ impl Starts {
         };
         known.lookups = known.lookups.saturating_sub(lookups);
         if known.lookups == 0
-            && let Some(Known {
+            && let Some(LookedUp {
                 namespace,
                 path: Some(path),
                 ..

@@ -11,7 +11,7 @@ mod turns;
 mod watched;
 
 pub(crate) use mounted::MountedLog;
-pub(crate) use numbers::Numbers;
+pub(crate) use numbers::UnopenedNumbers;
 pub(crate) use turns::{Takes, Waiting};
 pub use watched::Grown;
 pub(crate) use watched::WatchedName;

@@ -8,9 +8,9 @@ use std::time::SystemTime;
 use super::turns::Turns;
 use super::watched::Watched;
 use crate::fs::errno::Errno;
-use crate::fs::forms::{Offsets, Size};
+use crate::fs::forms::{JsonIndex, Size};
 use crate::fs::locks::lock;
-use crate::fs::rights::{Given, Held, RightsFiles};
+use crate::fs::rights::{CurrentRights, RightsFiles, RightsSince};
 use crate::log::Log;
 
 /// A namespace that is mounted.
@@ -18,12 +18,12 @@ use crate::log::Log;
 pub(crate) struct MountedLog {
     pub(crate) log: Arc<Log>,
     pub(crate) turns: Turns,
-    pub(crate) rights: Held,
+    pub(crate) rights: CurrentRights,
     /// Open files that asked for the end, by their path in the namespace.
-    pub(crate) end_askers: Askers,
+    pub(crate) end_watchers: EndWatchers,
     pub(crate) watched: Arc<Watched>,
     /// Where its lines of JSON are.
-    pub(crate) offsets: Offsets,
+    pub(crate) json_index: JsonIndex,
     /// How many writes to its files were refused.
     pub(crate) refused_writes: AtomicU64,
     pub(crate) first_time: FirstTime,
@@ -38,14 +38,14 @@ pub(crate) struct FirstTime {
 }
 
 impl MountedLog {
-    pub(crate) fn new(log: Arc<Log>, given: Given) -> MountedLog {
+    pub(crate) fn new(log: Arc<Log>, given: RightsSince) -> MountedLog {
         MountedLog {
             log,
             turns: Turns::default(),
-            rights: Held::new(given),
-            end_askers: Askers::default(),
+            rights: CurrentRights::new(given),
+            end_watchers: EndWatchers::default(),
             watched: Arc::default(),
-            offsets: Offsets::default(),
+            json_index: JsonIndex::default(),
             refused_writes: AtomicU64::new(0),
             first_time: FirstTime::default(),
         }
@@ -63,7 +63,9 @@ impl MountedLog {
 
     /// How long the lines are that one of its files shows.
     pub(crate) fn lines_size(&self, file: &str) -> Result<Size, Errno> {
-        Ok(self.offsets.size(&self.log, self.end_askers.has(file))?)
+        Ok(self
+            .json_index
+            .size(&self.log, self.end_watchers.has(file))?)
     }
 
     /// Counts a write that was refused.
@@ -72,15 +74,16 @@ impl MountedLog {
     }
 }
 
-/// How many open files of each path asked for the end.
+/// Counts the open files that end at end of file, by their path in the namespace: inotify watchers of these paths are told
+/// of growth.
 #[derive(Debug, Default)]
-pub(crate) struct Askers {
+pub(crate) struct EndWatchers {
     /// All of them: most writes find none, and look no further.
     all: AtomicUsize,
     by_path: Mutex<HashMap<String, usize>>,
 }
 
-impl Askers {
+impl EndWatchers {
     pub(crate) fn add(&self, path: &str) {
         *lock(&self.by_path).entry(path.to_owned()).or_default() += 1;
         self.all.fetch_add(1, Ordering::Relaxed);

@@ -9,9 +9,9 @@ use crate::log::Namespace;
 
 /// The numbers by which the tree knows namespaces that are not open, and have no id yet. A namespace keeps its number.
 #[derive(Debug, Default)]
-pub(crate) struct Numbers(Mutex<BTreeMap<u32, Namespace>>);
+pub(crate) struct UnopenedNumbers(Mutex<BTreeMap<u32, Namespace>>);
 
-impl Numbers {
+impl UnopenedNumbers {
     /// A checksum of the name, or the next number that is free.
     pub(crate) fn of(&self, namespace: &Namespace) -> u32 {
         let mut names = lock(&self.0);
@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn a_namespace_keeps_its_number_and_shares_it_with_no_other() {
-        let numbers = Numbers::default();
+        let numbers = UnopenedNumbers::default();
         let [a, b] = ["a", "b"].map(|name| Namespace::new(name).unwrap());
         let of_a = numbers.of(&a);
         // As if the checksum of both were one.

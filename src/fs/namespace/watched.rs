@@ -133,7 +133,7 @@ impl MountedLog {
             };
             Grown::new(self, file, Some(name))
         });
-        let asked_end = self.end_askers.paths();
+        let asked_end = self.end_watchers.paths();
         let others = asked_end.iter().filter(|path| !has_name(path));
         named
             .chain(others.map(|path| Grown::new(self, path, None)))

@@ -16,48 +16,48 @@ use crate::fs::transport::Transport;
 use crate::fs::tree::{Attr, Node, SetAttr};
 
 /// Those who wait for their changes.
-pub(crate) struct Changes<T: Transport> {
+pub(crate) struct RightsQueue<T: Transport> {
     state: Mutex<State<T>>,
     changed: Condvar,
 }
 
 struct State<T: Transport> {
     closed: bool,
-    asked: VecDeque<Asked<T>>,
-    made: Vec<Made<T>>,
+    asked: VecDeque<RightsRequest<T>>,
+    made: Vec<DelayedReply<T>>,
 }
 
 /// A change to be made.
-pub(crate) struct Asked<T: Transport> {
+pub(crate) struct RightsRequest<T: Transport> {
     pub(crate) node: Node,
     pub(crate) change: SetAttr,
     pub(crate) reply: T::Attr,
 }
 
 /// One that is made, to be answered at a time.
-struct Made<T: Transport> {
+struct DelayedReply<T: Transport> {
     at: Instant,
     attr: Attr,
     reply: T::Attr,
 }
 
-impl<T: Transport> Default for Changes<T> {
+impl<T: Transport> Default for RightsQueue<T> {
     fn default() -> Self {
         let state = State {
             closed: false,
             asked: VecDeque::new(),
             made: Vec::new(),
         };
-        Changes {
+        RightsQueue {
             state: Mutex::new(state),
             changed: Condvar::new(),
         }
     }
 }
 
-impl<T: Transport> Changes<T> {
+impl<T: Transport> RightsQueue<T> {
     /// Has a change made and answered. Gives it back when that is over.
-    pub(crate) fn push(&self, asked: Asked<T>) -> Result<(), Asked<T>> {
+    pub(crate) fn push(&self, asked: RightsRequest<T>) -> Result<(), RightsRequest<T>> {
         let mut state = lock(&self.state);
         if state.closed {
             return Err(asked);
@@ -74,7 +74,7 @@ impl<T: Transport> Changes<T> {
         self.changed.notify_one();
     }
 
-    /// Serves until [`Changes::close`].
+    /// Serves until [`RightsQueue::close`].
     pub(crate) fn serve(&self, fs: &Weak<Fs<T>>) {
         let mut state = lock(&self.state);
         loop {
@@ -107,15 +107,15 @@ impl<T: Transport> Changes<T> {
 }
 
 /// Makes a change, and answers it unless there is a time to wait for.
-fn make<T: Transport>(fs: &Weak<Fs<T>>, asked: Asked<T>) -> Option<Made<T>> {
-    let Asked {
+fn make<T: Transport>(fs: &Weak<Fs<T>>, asked: RightsRequest<T>) -> Option<DelayedReply<T>> {
+    let RightsRequest {
         node,
         change,
         reply,
     } = asked;
     let fs = fs.upgrade().ok_or(Errno::ESTALE);
     match fs.and_then(|fs| fs.change_rights(node, &change)) {
-        Ok((attr, Some(at))) => return Some(Made { at, attr, reply }),
+        Ok((attr, Some(at))) => return Some(DelayedReply { at, attr, reply }),
         Ok((attr, None)) => reply.attr(&attr),
         Err(errno) => reply.error(errno),
     }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::rights::{Given, Rights};
+use super::rights::{Rights, RightsSince};
 use crate::fs::errno::Errno;
 use crate::log::Namespace;
 
@@ -59,7 +59,7 @@ impl RightsFiles {
     }
 
     /// The rights of a namespace, or of the root. What cannot be told lets nobody in but the daemon's user.
-    pub(crate) fn load(&self, namespace: Option<&Namespace>) -> Given {
+    pub(crate) fn load(&self, namespace: Option<&Namespace>) -> RightsSince {
         let path = self.path(namespace);
         let mut since = None;
         let kept = match read(&path) {
@@ -91,11 +91,15 @@ impl RightsFiles {
             );
             closed
         });
-        Given { rights, since }
+        RightsSince { rights, since }
     }
 
     /// Returns when the rights are on the disk, and so is the name of their file; with the time of this.
-    pub(crate) fn store(&self, namespace: Option<&Namespace>, rights: Rights) -> io::Result<Given> {
+    pub(crate) fn store(
+        &self,
+        namespace: Option<&Namespace>,
+        rights: Rights,
+    ) -> io::Result<RightsSince> {
         let path = self.path(namespace);
         let mut new = path.clone().into_os_string();
         new.push(".new");
@@ -120,7 +124,7 @@ impl RightsFiles {
         }
         File::open(&self.logs_dir)?.sync_all()?;
         let since = Some(since);
-        Ok(Given { rights, since })
+        Ok(RightsSince { rights, since })
     }
 
     /// Not there is as good.

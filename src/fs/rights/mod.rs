@@ -9,6 +9,6 @@ mod files;
 #[allow(clippy::module_inception)] // the rights themselves
 mod rights;
 
-pub(crate) use changes::{Asked, Changes};
+pub(crate) use changes::{RightsQueue, RightsRequest};
 pub(crate) use files::{RightsFiles, cannot_keep, file_name};
-pub(crate) use rights::{Given, Held, LEASE, Rights};
+pub(crate) use rights::{CurrentRights, LEASE, Rights, RightsSince};

@@ -132,44 +132,44 @@ impl fmt::Display for Rights {
 
 /// Rights, and when they were set, if that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Given {
+pub(crate) struct RightsSince {
     pub(crate) rights: Rights,
     pub(crate) since: Option<SystemTime>,
 }
 
 /// The rights of a directory that is mounted.
 #[derive(Debug)]
-pub(crate) struct Held(Mutex<State>);
+pub(crate) struct CurrentRights(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    given: Given,
+    given: RightsSince,
     /// When they were last given away as a lease.
     leased: Option<Instant>,
 }
 
-impl Held {
-    pub(crate) fn new(given: Given) -> Held {
-        Held(Mutex::new(State {
+impl CurrentRights {
+    pub(crate) fn new(given: RightsSince) -> CurrentRights {
+        CurrentRights(Mutex::new(State {
             given,
             leased: None,
         }))
     }
 
     /// For an answer that the kernel may not keep, or learns a change of with the answer to that change.
-    pub(crate) fn now(&self) -> Given {
+    pub(crate) fn now(&self) -> RightsSince {
         lock(&self.0).given
     }
 
     /// For an answer that the kernel may believe for a [`LEASE`].
-    pub(crate) fn lease(&self) -> Given {
+    pub(crate) fn lease(&self) -> RightsSince {
         let mut state = lock(&self.0);
         state.leased = Some(Instant::now());
         state.given
     }
 
     /// Replaces them. Returns when the last lease of the old ones is over; `None`: there is none.
-    pub(crate) fn set(&self, given: Given) -> Option<Instant> {
+    pub(crate) fn set(&self, given: RightsSince) -> Option<Instant> {
         let mut state = lock(&self.0);
         state.given = given;
         let now = Instant::now();
@@ -227,11 +227,11 @@ mod tests {
 
     #[test]
     fn a_change_of_rights_knows_when_the_last_lease_of_them_is_over() {
-        let given = Given {
+        let given = RightsSince {
             rights: RIGHTS,
             since: None,
         };
-        let held = Held::new(given);
+        let held = CurrentRights::new(given);
         held.now();
         assert_eq!(held.set(given), None);
         let begun = Instant::now();

@@ -47,21 +47,21 @@ impl<T: Transport> Pending<T> {
 
 /// Those who wait, by the namespace that they wait for. A namespace is in it as long as a thread is on its way there,
 /// or syncs it.
-pub(crate) struct Line<T: Transport> {
+pub(crate) struct DiskQueue<T: Transport> {
     waiting: Mutex<HashMap<u32, Vec<Pending<T>>>>,
     threads: Arc<Pool>,
 }
 
-impl<T: Transport> Default for Line<T> {
+impl<T: Transport> Default for DiskQueue<T> {
     fn default() -> Self {
-        Line {
+        DiskQueue {
             waiting: Mutex::default(),
             threads: Pool::new("durable", MOST_SYNCS),
         }
     }
 }
 
-impl<T: Transport> Line<T> {
+impl<T: Transport> DiskQueue<T> {
     /// Puts an answer in line. What it is to wait for has been written before.
     pub(crate) fn push(&self, fs: &Fs<T>, namespace: &Arc<MountedLog>, pending: Pending<T>) {
         match lock(&self.waiting).entry(namespace.id()) {
@@ -107,6 +107,6 @@ impl<T: Transport> Line<T> {
             self.send_in(fs, namespace);
         }
         // With `--sync always` it is the sync that commits. The writers have their answer: now the readers.
-        fs.grew(namespace);
+        fs.notify_readers(namespace);
     }
 }

@@ -30,14 +30,14 @@ pub(crate) struct FarRead<T: Transport> {
 }
 
 /// The namespaces in which something is measured, and the threads for that.
-pub(crate) struct Measuring {
+pub(crate) struct MeasureQueue {
     pub(crate) namespaces: Mutex<HashSet<u32>>,
     pub(crate) threads: Arc<Pool>,
 }
 
-impl Default for Measuring {
+impl Default for MeasureQueue {
     fn default() -> Self {
-        Measuring {
+        MeasureQueue {
             namespaces: Mutex::default(),
             threads: Pool::new("measure", MOST_MEASURED),
         }

@@ -12,7 +12,7 @@ use crate::fs::locks::lock;
 use crate::fs::transport::Transport;
 
 /// The limit, and what its thread waits for.
-pub(crate) struct Overdue {
+pub(crate) struct WaitLimit {
     limit: Duration,
     state: Mutex<State>,
     changed: Condvar,
@@ -25,9 +25,9 @@ struct State {
     came: bool,
 }
 
-impl Overdue {
-    pub(crate) fn new(limit: Duration) -> Overdue {
-        Overdue {
+impl WaitLimit {
+    pub(crate) fn new(limit: Duration) -> WaitLimit {
+        WaitLimit {
             limit,
             state: Mutex::default(),
             changed: Condvar::new(),

@@ -27,11 +27,11 @@ mod waker;
 // threads.
 use crate::fs::locks;
 
-pub(crate) use disk::{Line, Pending};
-pub(crate) use far_reads::{FarRead, Measuring};
+pub(crate) use disk::{DiskQueue, Pending};
+pub(crate) use far_reads::{FarRead, MeasureQueue};
 pub use later::Asked;
 pub(crate) use later::{Later, Question};
-pub(crate) use limit::Overdue;
+pub(crate) use limit::WaitLimit;
 pub(crate) use looks::{Look, Looks, UnderWay};
 pub(crate) use parked::{Parked, Parking, Ready};
 pub(crate) use pool::Pool;

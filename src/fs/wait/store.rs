@@ -6,7 +6,7 @@
 //!
 //! - what is small takes its turn on the thread that brings it ([`Fs::turn`]), if nobody is inside, and then does what
 //!   was left there meanwhile;
-//! - what may take long, or finds somebody inside, is put in line ([`Fs::put_behind`]); if nobody is inside, a thread
+//! - what may take long, or finds somebody inside, is put in line ([`Fs::queue_store`]); if nobody is inside, a thread
 //!   of a [pool](super::pool) goes there;
 //! - of the threads that serve the mount so many may be inside of some namespace that others are always left
 //!   ([`Fs::serve_with`]). Beyond that, all appends are done by the pool.
