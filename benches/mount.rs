@@ -5,17 +5,14 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
-#[path = "../tests/common/mod.rs"]
-mod common;
-
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Mount, eventually, state, waits_in_mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::{Mount, eventually, state, waits_in_mount};
 
 fn main() {
     println!("| what | median | beside it | median | ratio |");
@@ -387,7 +384,7 @@ impl Drop for Cat {
 }
 
 /// A Python program that waits on a file many times over. Killed when dropped.
-struct Waiters(#[allow(dead_code)] common::Reader);
+struct Waiters(#[allow(dead_code)] support::Reader);
 
 const POLL: &str = r#"
 import os, select, sys
@@ -419,7 +416,7 @@ impl Waiters {
 
     fn start(script: &str, file: &std::path::Path, many: usize) -> Waiters {
         let many = many.to_string();
-        let mut python = common::Reader::python(script, &[&file, &many]);
+        let mut python = support::Reader::python(script, &[&file, &many]);
         python.expect("python", "ready");
         Waiters(python)
     }

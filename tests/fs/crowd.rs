@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use immuta::Sync;
 
-use crate::hooked_disk::{HookedDisk, Hooks};
 use crate::transport::{Answer, PLAIN, Tree, WAIT, data, open_start};
+use support::hooked_disk::{HookedDisk, Hooks};
 
 /// How often the disk is read.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 
-use crate::hooked_disk::{HookedDisk, Hooks};
+use support::hooked_disk::{HookedDisk, Hooks};
 
 /// More than is kept in memory.
 pub(crate) const LARGE: usize = 300 << 10;

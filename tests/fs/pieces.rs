@@ -3,8 +3,8 @@
 use immuta::fs::errno::Errno;
 use immuta::fs::{Access, Caller};
 
-use crate::files::frames_of;
 use crate::transport::{Answer, ME, PLAIN, Tree, WITH_O_APPEND, data};
+use support::files::frames_of;
 
 #[test]
 fn a_line_that_waits_is_stored_when_the_mount_ends_and_so_is_what_comes_after() {

@@ -3,9 +3,9 @@
 use immuta::fs::{ReadMode, SetAttr, WriteMode};
 use proptest::prelude::*;
 
-use crate::files::frames_of;
 use crate::json_lines::json_of;
 use crate::transport::{ACCESSES, Answer, ME, ROOT, Tree, data, me, open_start};
+use support::files::frames_of;
 
 fn text_of(records: &[Vec<u8>]) -> Vec<u8> {
     let mut text = Vec::new();

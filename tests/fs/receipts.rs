@@ -4,8 +4,8 @@ use immuta::Sync;
 use immuta::fs::errno::Errno;
 use immuta::fs::{Access, ReadMode};
 
-use crate::files::frames_of;
 use crate::transport::{Answer, DURABLE, PLAIN, Tree, data};
+use support::files::frames_of;
 
 #[test]
 fn an_append_file_gives_back_where_its_records_are_whatever_others_append_meanwhile() {

@@ -2,8 +2,8 @@
 
 use immuta::fs::errno::Errno;
 
-use crate::files::FIXED;
 use crate::transport::{Answer, ROOT, Tree, data};
+use support::files::FIXED;
 
 #[test]
 fn a_damaged_record_is_eio_and_its_neighbours_are_served() {

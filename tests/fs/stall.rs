@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use immuta::may_wait;
 
-use crate::hooked_disk::{HookedDisk, Hooks};
+use support::hooked_disk::{HookedDisk, Hooks};
 
 /// The machine's disk. Of the namespaces that are stalled nothing is written or synced before they go on.
 pub(crate) type StallingDisk = HookedDisk<Stalls>;
@@ -35,53 +35,53 @@ struct State {
     waiting: usize,
 }
 
-impl StallingDisk {
+impl Stalls {
     pub(crate) fn stall(&self, namespaces: &[String]) {
-        let mut state = self.0.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         state.namespaces.extend(namespaces.iter().cloned());
     }
 
     pub(crate) fn stall_reads(&self, namespaces: &[String]) {
-        self.0.state.lock().unwrap().reads = true;
+        self.state.lock().unwrap().reads = true;
         self.stall(namespaces);
     }
 
     pub(crate) fn stall_only_reads(&self, namespaces: &[String]) {
-        self.0.state.lock().unwrap().only_reads = true;
+        self.state.lock().unwrap().only_reads = true;
         self.stall_reads(namespaces);
     }
 
     pub(crate) fn stall_syncs(&self, namespaces: &[String]) {
-        self.0.state.lock().unwrap().only_syncs = true;
+        self.state.lock().unwrap().only_syncs = true;
         self.stall(namespaces);
     }
 
     /// Their files were closed, and cannot be opened before they go on.
     pub(crate) fn stall_closed(&self, namespaces: &[String]) {
-        self.0.state.lock().unwrap().closed = true;
+        self.state.lock().unwrap().closed = true;
         self.stall(namespaces);
     }
 
     pub(crate) fn fill(&self, full: bool) {
-        self.0.state.lock().unwrap().full = full;
+        self.state.lock().unwrap().full = full;
     }
 
     pub(crate) fn go_on(&self) {
-        self.0.state.lock().unwrap().namespaces.clear();
-        self.0.changed.notify_all();
+        self.state.lock().unwrap().namespaces.clear();
+        self.changed.notify_all();
     }
 
     /// One of the namespaces goes on.
     pub(crate) fn go_on_with(&self, namespace: &str) {
-        self.0.state.lock().unwrap().namespaces.remove(namespace);
-        self.0.changed.notify_all();
+        self.state.lock().unwrap().namespaces.remove(namespace);
+        self.changed.notify_all();
     }
 
     /// Returns when so many calls stand still.
     pub(crate) fn wait_for(&self, calls: usize) {
-        let state = self.0.state.lock().unwrap();
+        let state = self.state.lock().unwrap();
         let less = |state: &mut State| state.waiting < calls;
-        drop(self.0.changed.wait_while(state, less).unwrap());
+        drop(self.changed.wait_while(state, less).unwrap());
     }
 }
 

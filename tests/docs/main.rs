@@ -1,0 +1,11 @@
+//! What is written down: documents, scripts, packages and messages, held against what is so.
+
+#![allow(clippy::unwrap_used)]
+
+mod documents;
+mod messages;
+mod notifications;
+mod packaging;
+mod recipes;
+mod scripts;
+mod semantics;

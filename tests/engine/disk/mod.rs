@@ -1,0 +1,4 @@
+//! What a simulated disk keeps of a workload, and what the workload is owed.
+
+pub(crate) mod cut;
+pub(crate) mod life;
