@@ -1,6 +1,8 @@
 //! What waits and wakes: small sources of the library, with loom's locks in place of the standard library's, in every
 //! order in which their threads can run.
 
+#![allow(clippy::unwrap_used)]
+
 mod group_commit;
 mod parked;
 mod signal;

@@ -40,15 +40,20 @@ pub fn own_namespace() -> &'static str {
     }
 }
 
-/// A command of a user who is not root: of nobody, where root runs the test. The program is copied into a directory that
-/// is given to that user with all that is in it, since the build's may be for its owner alone.
-pub fn command_of_user(program: &str, directory: &Path) -> Command {
+/// A copy of a program in a directory: the build's may be for its owner alone.
+pub fn copied(program: &str, directory: &Path) -> PathBuf {
     let copy = directory.join(Path::new(program).file_name().unwrap());
     // Not by this process: while another thread forks, its child has the copy open for writing, and a program that is
     // cannot be executed.
     let copied = Command::new("cp").arg(program).arg(&copy).status();
     assert!(copied.unwrap().success());
-    let mut command = Command::new(copy);
+    copy
+}
+
+/// A command of a user who is not root: of nobody, where root runs the test. The program is copied into a directory that
+/// is given to that user with all that is in it, since the build's may be for its owner alone.
+pub fn command_of_user(program: &str, directory: &Path) -> Command {
+    let mut command = Command::new(copied(program, directory));
     if geteuid().is_root() {
         let given = Command::new("chown")
             .args(["-R", &NOBODY.to_string()])

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use support::users::{NOBODY, takes_root};
+use support::users::{NOBODY, copied, takes_root};
 use support::{Mount, Reader, installed_tool, read, umount};
 
 const WHO_MOUNTS: &str = "somebody has to have the right to mount";
@@ -39,9 +39,7 @@ fn a_daemon_without_rights_serves_what_root_has_mounted() {
     fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
     fs::create_dir(mount.logs()).unwrap();
     chown(mount.logs(), Some(NOBODY), Some(NOBODY)).unwrap();
-    // The build's directory may be for its owner alone.
-    let program = directory.join("immuta-fs");
-    fs::copy(env!("CARGO_BIN_EXE_immuta-fs"), &program).unwrap();
+    let program = copied(env!("CARGO_BIN_EXE_immuta-fs"), &directory);
     let with = format!(
         "setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups -- env --chdir / {} --foreground -o rw",
         program.display()

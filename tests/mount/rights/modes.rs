@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use support::users::{
     AsArgument, EVERYBODY_MAY_OPEN_THE_DEVICE, GROUP, MEMBER, NOBODY, OTHER, OWNER, User,
-    all_rights, chmod, mode_of, mount, others_can_be_tried, owned, takes_root, three,
+    all_rights, chmod, copied, mode_of, mount, others_can_be_tried, owned, takes_root, three,
 };
 use support::{Mount, Reader, append, refused, shell};
 
@@ -745,11 +745,7 @@ fn a_users_mount_lets_others_in_where_the_machine_allows_it() {
     }
     let run = |option: &str, conf: &str| {
         let home = tempfile::tempdir().unwrap();
-        fs::copy(
-            env!("CARGO_BIN_EXE_immuta-fs"),
-            home.path().join("immuta-fs"),
-        )
-        .unwrap();
+        copied(env!("CARGO_BIN_EXE_immuta-fs"), home.path());
         fs::create_dir(home.path().join("mount")).unwrap();
         for path in [home.path().to_owned(), home.path().join("mount")] {
             chmod(&path, 0o755);

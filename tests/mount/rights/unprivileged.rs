@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
-use support::users::{EVERYBODY_MAY_OPEN_THE_DEVICE, NOBODY, takes_root};
+use support::users::{EVERYBODY_MAY_OPEN_THE_DEVICE, NOBODY, copied, takes_root};
 use support::{DEADLINE, Mount, eventually, has_ended};
 
 /// Directories that belong to a user who is not root, with the program in one of them: the build's directory may be for
@@ -21,8 +21,7 @@ impl Place {
     fn new() -> Place {
         let mount = Mount::idle(&[]);
         let directory = mount.path().parent().unwrap().to_owned();
-        let program = directory.join("immuta-fs");
-        fs::copy(env!("CARGO_BIN_EXE_immuta-fs"), &program).unwrap();
+        let program = copied(env!("CARGO_BIN_EXE_immuta-fs"), &directory);
         if geteuid().is_root() {
             fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
             for path in [directory, mount.path()] {
