@@ -11,7 +11,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, ValueHint};
 use super::mount_options;
 use super::usage;
 use crate::fuse::KernelOptions;
-use crate::{Format, Sync};
+use immuta::{Format, Sync};
 
 /// A reader that is answered more often does nothing but ask again.
 const MIN_MAX_BLOCK: Duration = Duration::from_millis(1);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::log::{Error, is_out_of_descriptors, may_wait, system_words, what_holds_descriptors};
+use immuta::{Error, is_out_of_descriptors, may_wait, system_words, what_holds_descriptors};
 
 /// An errno value, as in `errno(3)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use crate::fs::wait::{
     Backlog, DiskQueue, FarRead, Later, Looks, MeasureQueue, Parked, Places, Poller, Pool,
     WaitLimit, Waiter, Waker,
 };
-use crate::log::Storage;
+use immuta::Storage;
 
 /// A directory of logs as a tree of files.
 pub struct Fs<T: Transport> {

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bounded::Bounded;
-use immuta::cli::one_line;
+use immuta_fs::cli::one_line;
 use log::{Level, Log, Metadata, Record};
 use support::Mount;
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use immuta::host::{IS_CLOSED, IS_MISSING};
+use immuta_fs::host::{IS_CLOSED, IS_MISSING};
 use support::{Mount, outcome};
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");

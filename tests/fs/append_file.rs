@@ -3,8 +3,8 @@
 use std::process::{Child, Command, Stdio};
 
 use immuta::Sync;
-use immuta::fs::errno::Errno;
-use immuta::fs::{Access, Caller, SetAttr};
+use immuta_fs::fs::errno::Errno;
+use immuta_fs::fs::{Access, Caller, SetAttr};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;

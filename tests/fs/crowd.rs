@@ -111,7 +111,7 @@ fn every_door_is_open_to_a_crowd_too() {
     wait(2);
     for reader in 0..50 {
         tree.fs.interrupt(2 + 2 * reader + 2000);
-        let interrupted = Answer::Refused(immuta::fs::errno::Errno::EINTR);
+        let interrupted = Answer::Refused(immuta_fs::fs::errno::Errno::EINTR);
         assert_eq!(tree.wait(), ("reader", interrupted));
     }
     tree.fs.close();
@@ -143,7 +143,7 @@ fn after_a_read_elsewhere_a_file_is_readable_until_one_reads_on() {
     assert!(!readable(peeks), "it reads on where it was");
     // Behind the end.
     let far = tree.open("follow");
-    let nothing = Some(Answer::Refused(immuta::fs::errno::Errno::EAGAIN));
+    let nothing = Some(Answer::Refused(immuta_fs::fs::errno::Errno::EAGAIN));
     assert_eq!(tree.read(far, 1000, 100), nothing);
     assert!(readable(far));
     assert_eq!(tree.read(far, 1000, 100), nothing);

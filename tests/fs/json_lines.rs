@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use immuta::Sync;
-use immuta::fs::errno::Errno;
+use immuta_fs::fs::errno::Errno;
 
 use crate::gate::GatedDisk;
 use crate::transport::{Answer, NOW, PLAIN, ROOT, Tree, WAIT, data};

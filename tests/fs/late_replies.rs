@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use immuta::fuse::LateRepliesAreNoErrors;
+use immuta_fs::fuse::LateRepliesAreNoErrors;
 use log::{Level, Log, Metadata, Record};
 use nix::errno::Errno;
 
@@ -37,7 +37,7 @@ fn only_a_reply_for_which_nobody_waits_is_no_error() {
     };
     fails("fuser::reply", Errno::ENOENT);
     fails("fuser::reply", Errno::EINVAL);
-    fails("immuta::fs", Errno::ENOENT);
+    fails("immuta_fs::fs", Errno::ENOENT);
     assert_eq!(
         *levels.0.lock().unwrap(),
         [Level::Debug, Level::Error, Level::Error]

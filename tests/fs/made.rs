@@ -1,7 +1,7 @@
 //! What is made when it is asked for: the count, the status, the attributes.
 
-use immuta::fs::errno::Errno;
-use immuta::fs::{Access, ReadMode, XattrReply};
+use immuta_fs::fs::errno::Errno;
+use immuta_fs::fs::{Access, ReadMode, XattrReply};
 
 use crate::transport::{Answer, ME, NOW, PLAIN, ROOT, Tree, WAIT, data};
 

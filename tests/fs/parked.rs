@@ -1,6 +1,6 @@
 //! The reads that wait, one call after the other. `tests/loom/parked.rs` explores every order of their threads.
 
-use immuta::fs::parked::{Need, Pace, Parked, Parking, Reached};
+use immuta_fs::fs::parked::{Need, Pace, Parked, Parking, Reached};
 
 /// A log of so many records.
 fn records(records: u64) -> Reached {

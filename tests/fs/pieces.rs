@@ -1,7 +1,7 @@
 //! Lines and frames, which writes cut where they like.
 
-use immuta::fs::errno::Errno;
-use immuta::fs::{Access, Caller};
+use immuta_fs::fs::errno::Errno;
+use immuta_fs::fs::{Access, Caller};
 
 use crate::transport::{Answer, ME, PLAIN, Tree, WITH_O_APPEND, data};
 use support::files::frames_of;

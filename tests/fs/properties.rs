@@ -1,6 +1,6 @@
 //! Any records, read anywhere, and any calls.
 
-use immuta::fs::{ReadMode, SetAttr, WriteMode};
+use immuta_fs::fs::{ReadMode, SetAttr, WriteMode};
 use proptest::prelude::*;
 
 use crate::json_lines::json_of;

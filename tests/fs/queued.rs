@@ -4,8 +4,8 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
 use immuta::Sync;
-use immuta::fs::errno::Errno;
-use immuta::fs::{Access, WriteMode};
+use immuta_fs::fs::errno::Errno;
+use immuta_fs::fs::{Access, WriteMode};
 
 use crate::stall::StallingDisk;
 use crate::transport::{Answer, DURABLE, ME, PLAIN, ROOT, Tree, WITH_O_APPEND, data, me};

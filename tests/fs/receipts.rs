@@ -1,8 +1,8 @@
 //! What an append file that is opened for reading too gives back.
 
 use immuta::Sync;
-use immuta::fs::errno::Errno;
-use immuta::fs::{Access, ReadMode};
+use immuta_fs::fs::errno::Errno;
+use immuta_fs::fs::{Access, ReadMode};
 
 use crate::transport::{Answer, DURABLE, PLAIN, Tree, data};
 use support::files::frames_of;

@@ -1,6 +1,6 @@
 //! The numbered records: as a directory lists them, and where one is damaged.
 
-use immuta::fs::errno::Errno;
+use immuta_fs::fs::errno::Errno;
 
 use crate::transport::{Answer, ROOT, Tree, data};
 use support::files::FIXED;
@@ -67,7 +67,7 @@ fn a_listing_is_of_what_was_there_when_it_was_rewound() {
     let expected = [".", ".."].iter().chain(FIXED).chain(&["0"]);
     assert!(names.iter().eq(expected), "{names:?}");
     let mut rewound = 0;
-    let mut count = |_: immuta::fs::DirEntry<'_>| {
+    let mut count = |_: immuta_fs::fs::DirEntry<'_>| {
         rewound += 1;
         false
     };

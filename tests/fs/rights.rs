@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use immuta::fs::SetAttr;
-use immuta::fs::errno::Errno;
+use immuta_fs::fs::SetAttr;
+use immuta_fs::fs::errno::Errno;
 
 use crate::transport::{ACCESSES, Answer, ME, ROOT, Tree};
 

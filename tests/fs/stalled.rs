@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use immuta::Sync;
-use immuta::fs::errno::Errno;
-use immuta::fs::{Access, Asked, Caller};
+use immuta_fs::fs::errno::Errno;
+use immuta_fs::fs::{Access, Asked, Caller};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 

@@ -1,7 +1,7 @@
 //! `from` and `since`.
 
-use immuta::fs::Access;
-use immuta::fs::errno::Errno;
+use immuta_fs::fs::Access;
+use immuta_fs::fs::errno::Errno;
 
 use crate::transport::{Answer, ME, PLAIN, Tree, WAIT, data, open_start, start};
 

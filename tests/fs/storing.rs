@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use immuta::Sync;
-use immuta::fs::Access;
-use immuta::fs::errno::Errno;
+use immuta_fs::fs::Access;
+use immuta_fs::fs::errno::Errno;
 
 use crate::gate::{GatedDisk, LARGE};
 use crate::transport::{

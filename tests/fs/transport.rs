@@ -5,12 +5,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use immuta::fs::errno::Errno;
-use immuta::fs::{
+use immuta::{Disk, Options, StdDisk, Storage, Sync};
+use immuta_fs::fs::errno::Errno;
+use immuta_fs::fs::{
     Access, Attr, AttrReply, Caller, DoneReply, Fs, PollWaker, ReadMode, ReadReply, Settings,
     Transport, WriteMode, WriteReply,
 };
-use immuta::{Disk, Options, StdDisk, Storage, Sync};
 use nix::unistd::gettid;
 
 /// What was answered, in the order in which it was.

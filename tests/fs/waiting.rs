@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use immuta::fs::errno::Errno;
+use immuta_fs::fs::errno::Errno;
 
 use crate::transport::{Answer, ME, PLAIN, ROOT, Tree, WAIT, data};
 

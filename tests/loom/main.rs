@@ -7,40 +7,35 @@ mod group_commit;
 mod parked;
 mod signal;
 
-use immuta::fs; // The sources name it.
+use immuta_fs::fs; // The sources name it, and the two modules below.
+mod segment {
+    pub(crate) use immuta::State;
+}
+mod locks {
+    pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, RwLock};
+    pub(crate) use std::sync::PoisonError;
 
-/// The sources with loom's locks. What they share is one module here, as it is there: each finds `sync` beside itself.
+    pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The sources with loom's locks.
 #[allow(dead_code, unreachable_pub)] // The library uses all of them.
 #[path = "../../src"]
 mod explored {
-    mod locks {
-        pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, RwLock};
-        pub(crate) use std::sync::PoisonError;
-    }
-    use locks as sync;
+    use crate::locks;
 
     #[path = "fs/wait/crowd.rs"]
     mod crowd;
-    #[path = "log/group.rs"]
+    #[path = "engine/log/group.rs"]
     pub(crate) mod group;
     #[path = "fs/wait/parked.rs"]
     pub(crate) mod parked;
     #[path = "fs/wait/ranked.rs"]
     mod ranked;
-    #[path = "log/signal.rs"]
+    #[path = "engine/log/signal.rs"]
     pub(crate) mod signal;
     #[path = "fs/wait/targets.rs"]
     mod targets;
-}
-
-/// A source as it is, which the library does not show.
-#[allow(dead_code, unreachable_pub, clippy::duplicate_mod)] // The same file as above, with other locks.
-#[path = "../../src"]
-mod plain {
-    mod sync {
-        pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-    }
-
-    #[path = "log/signal.rs"]
-    pub(crate) mod signal;
 }

@@ -1,212 +1,139 @@
-//! What readers wait on: first by itself, then explored by loom in every order in which its threads can run.
+//! What readers wait on, explored in every order in which their threads can run.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::plain::signal::{Signal, WaitOutcome};
+use loom::sync::{Arc, Mutex};
+use loom::thread;
 
-fn commit(signal: &Signal, count: u64) {
-    signal.update(|state| state.count = count);
-}
+use crate::explored::signal::{Signal, WaitOutcome};
 
-#[test]
-fn a_commit_before_the_wait_is_not_lost() {
-    let signal = Signal::default();
-    commit(&signal, 1);
-    assert_eq!(signal.wait(0, None), WaitOutcome::Ready);
-}
-
-#[test]
-fn records_come_before_the_close() {
-    let signal = Signal::default();
-    commit(&signal, 1);
-    signal.update(|state| state.closed = true);
-    assert_eq!(signal.wait(0, None), WaitOutcome::Ready);
-    assert_eq!(signal.wait(1, None), WaitOutcome::Closed);
-}
-
-#[test]
-fn no_time_at_all_and_more_time_than_there_is() {
-    let signal = Signal::default();
-    assert_eq!(signal.wait(0, Some(Duration::ZERO)), WaitOutcome::TimedOut);
-    commit(&signal, 1);
-    assert_eq!(signal.wait(0, Some(Duration::MAX)), WaitOutcome::Ready);
-}
-
-#[test]
-fn every_waiter_is_woken_by_one_commit() {
-    let signal = Signal::default();
-    thread::scope(|scope| {
-        let waiters: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| signal.wait(0, None)))
+/// Runs the threads in every order. A waiter that is not woken is a deadlock, which loom reports.
+fn explore(threads: &'static [fn(&Signal)]) {
+    let mut model = loom::model::Builder::new();
+    // One more for four threads takes minutes.
+    model.preemption_bound = Some(if threads.len() > 3 { 2 } else { 3 });
+    model.check(move || {
+        let signal = Arc::new(Signal::default());
+        let running: Vec<_> = threads
+            .iter()
+            .map(|&act| {
+                let signal = Arc::clone(&signal);
+                thread::spawn(move || act(&signal))
+            })
             .collect();
-        // Whoever is not asleep yet sees the state, whoever is gets woken: no need to wait for them.
-        commit(&signal, 1);
-        for waiter in waiters {
-            assert_eq!(waiter.join().expect("no panic"), WaitOutcome::Ready);
+        for thread in running {
+            thread.join().expect("no panic");
         }
     });
 }
 
-#[test]
-fn observers_are_called_outside_of_the_lock_and_until_they_go() {
-    let signal = Arc::new(Signal::default());
-    let seen = Arc::new(AtomicU32::new(0));
-    let (sender, receiver) = mpsc::channel();
-    let subscription = signal.subscribe({
-        let (signal, seen) = (Arc::clone(&signal), Arc::clone(&seen));
-        Arc::new(move || {
-            seen.fetch_add(1, Ordering::Relaxed);
-            sender.send(signal.state().count).expect("somebody listens");
-        })
-    });
-    commit(&signal, 5);
+fn commit(signal: &Signal) {
+    signal.update(|state| state.count += 1);
     signal.notify_observers();
-    assert_eq!(receiver.recv(), Ok(5));
-    drop(subscription);
-    signal.notify_observers();
-    assert_eq!(seen.load(Ordering::Relaxed), 1);
 }
 
-mod explored {
-    use std::sync::atomic::{AtomicU64, Ordering};
+fn close(signal: &Signal) {
+    signal.update(|state| state.closed = true);
+    signal.notify_observers();
+}
 
-    use loom::sync::{Arc, Mutex};
-    use loom::thread;
+/// "Readers wait on state, not events; a commit between look and wait is not lost."
+#[test]
+fn no_commit_is_lost_by_a_waiter() {
+    explore(&[|s| assert_eq!(s.wait(0, None), WaitOutcome::Ready), commit]);
+}
 
-    use crate::explored::signal::{Signal, WaitOutcome};
+#[test]
+fn no_waiter_is_left_behind_by_two_commits() {
+    explore(&[
+        |s| assert_eq!(s.wait(0, None), WaitOutcome::Ready),
+        |s| assert_eq!(s.wait(1, None), WaitOutcome::Ready),
+        |s| {
+            commit(s);
+            commit(s);
+        },
+    ]);
+}
 
-    /// Runs the threads in every order. A waiter that is not woken is a deadlock, which loom reports.
-    fn explore(threads: &'static [fn(&Signal)]) {
-        let mut model = loom::model::Builder::new();
-        // One more for four threads takes minutes.
-        model.preemption_bound = Some(if threads.len() > 3 { 2 } else { 3 });
-        model.check(move || {
-            let signal = Arc::new(Signal::default());
-            let running: Vec<_> = threads
-                .iter()
-                .map(|&act| {
-                    let signal = Arc::clone(&signal);
-                    thread::spawn(move || act(&signal))
-                })
-                .collect();
-            for thread in running {
-                thread.join().expect("no panic");
+/// "Closing gives readers what was committed, then `Closed`."
+#[test]
+fn a_reader_has_every_record_and_then_the_close() {
+    explore(&[
+        |s| {
+            assert_eq!(s.wait(0, None), WaitOutcome::Ready);
+            assert_eq!(s.wait(1, None), WaitOutcome::Closed);
+        },
+        |s| assert_eq!(s.wait(1, None), WaitOutcome::Closed),
+        |s| {
+            commit(s);
+            close(s);
+        },
+    ]);
+}
+
+#[test]
+fn the_close_wakes_everybody_that_a_commit_by_another_thread_does_not() {
+    explore(&[
+        |s| assert_ne!(s.wait(0, None), WaitOutcome::TimedOut),
+        |s| assert_eq!(s.wait(1, None), WaitOutcome::Closed),
+        commit,
+        close,
+    ]);
+}
+
+/// An observer that looks once after subscribing, and then whenever it is called, has seen the last state
+/// when all is over; and what it has seen never goes back.
+#[test]
+fn an_observer_that_looks_after_subscribing_misses_nothing() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let signal = Arc::new(Signal::default());
+        let seen = Arc::new(Mutex::new(0));
+        let writer = {
+            let signal = Arc::clone(&signal);
+            thread::spawn(move || {
+                commit(&signal);
+                commit(&signal);
+            })
+        };
+        let look = {
+            let (signal, seen) = (Arc::clone(&signal), Arc::clone(&seen));
+            move || {
+                let mut seen = seen.lock().expect("not poisoned");
+                let count = signal.state().count;
+                assert!(count >= *seen);
+                *seen = count;
             }
-        });
-    }
+        };
+        let subscription = signal.subscribe(std::sync::Arc::new(look.clone()));
+        look();
+        writer.join().expect("no panic");
+        assert_eq!(*seen.lock().expect("not poisoned"), 2);
+        drop(subscription);
+    });
+}
 
-    fn commit(signal: &Signal) {
-        signal.update(|state| state.count += 1);
-        signal.notify_observers();
-    }
-
-    fn close(signal: &Signal) {
-        signal.update(|state| state.closed = true);
-        signal.notify_observers();
-    }
-
-    /// "Readers wait on state, not events; a commit between look and wait is not lost."
-    #[test]
-    fn no_commit_is_lost_by_a_waiter() {
-        explore(&[|s| assert_eq!(s.wait(0, None), WaitOutcome::Ready), commit]);
-    }
-
-    #[test]
-    fn no_waiter_is_left_behind_by_two_commits() {
-        explore(&[
-            |s| assert_eq!(s.wait(0, None), WaitOutcome::Ready),
-            |s| assert_eq!(s.wait(1, None), WaitOutcome::Ready),
-            |s| {
-                commit(s);
-                commit(s);
-            },
-        ]);
-    }
-
-    /// "Closing gives readers what was committed, then `Closed`."
-    #[test]
-    fn a_reader_has_every_record_and_then_the_close() {
-        explore(&[
-            |s| {
-                assert_eq!(s.wait(0, None), WaitOutcome::Ready);
-                assert_eq!(s.wait(1, None), WaitOutcome::Closed);
-            },
-            |s| assert_eq!(s.wait(1, None), WaitOutcome::Closed),
-            |s| {
-                commit(s);
-                close(s);
-            },
-        ]);
-    }
-
-    #[test]
-    fn the_close_wakes_everybody_that_a_commit_by_another_thread_does_not() {
-        explore(&[
-            |s| assert_ne!(s.wait(0, None), WaitOutcome::TimedOut),
-            |s| assert_eq!(s.wait(1, None), WaitOutcome::Closed),
-            commit,
-            close,
-        ]);
-    }
-
-    /// An observer that looks once after subscribing, and then whenever it is called, has seen the last state
-    /// when all is over; and what it has seen never goes back.
-    #[test]
-    fn an_observer_that_looks_after_subscribing_misses_nothing() {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(3);
-        model.check(|| {
-            let signal = Arc::new(Signal::default());
-            let seen = Arc::new(Mutex::new(0));
-            let writer = {
-                let signal = Arc::clone(&signal);
-                thread::spawn(move || {
-                    commit(&signal);
-                    commit(&signal);
-                })
-            };
-            let look = {
-                let (signal, seen) = (Arc::clone(&signal), Arc::clone(&seen));
-                move || {
-                    let mut seen = seen.lock().expect("not poisoned");
-                    let count = signal.state().count;
-                    assert!(count >= *seen);
-                    *seen = count;
-                }
-            };
-            let subscription = signal.subscribe(std::sync::Arc::new(look.clone()));
-            look();
-            writer.join().expect("no panic");
-            assert_eq!(*seen.lock().expect("not poisoned"), 2);
-            drop(subscription);
-        });
-    }
-
-    #[test]
-    fn a_subscription_that_ends_beside_a_commit_ends_for_good() {
-        loom::model(|| {
-            let signal = Arc::new(Signal::default());
-            let calls = std::sync::Arc::new(AtomicU64::new(0));
-            let observer = {
-                let calls = std::sync::Arc::clone(&calls);
-                move || {
-                    calls.fetch_add(1, Ordering::Relaxed);
-                }
-            };
-            let subscription = signal.subscribe(std::sync::Arc::new(observer));
-            let writer = {
-                let signal = Arc::clone(&signal);
-                thread::spawn(move || commit(&signal))
-            };
-            drop(subscription);
-            writer.join().expect("no panic");
-            let before = calls.load(Ordering::Relaxed);
-            commit(&signal);
-            assert_eq!(calls.load(Ordering::Relaxed), before);
-        });
-    }
+#[test]
+fn a_subscription_that_ends_beside_a_commit_ends_for_good() {
+    loom::model(|| {
+        let signal = Arc::new(Signal::default());
+        let calls = std::sync::Arc::new(AtomicU64::new(0));
+        let observer = {
+            let calls = std::sync::Arc::clone(&calls);
+            move || {
+                calls.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let subscription = signal.subscribe(std::sync::Arc::new(observer));
+        let writer = {
+            let signal = Arc::clone(&signal);
+            thread::spawn(move || commit(&signal))
+        };
+        drop(subscription);
+        writer.join().expect("no panic");
+        let before = calls.load(Ordering::Relaxed);
+        commit(&signal);
+        assert_eq!(calls.load(Ordering::Relaxed), before);
+    });
 }

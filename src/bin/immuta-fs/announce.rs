@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use immuta::cli::Cli;
-use immuta::cli::{message, one_line};
 use immuta::{Error, Namespace, Storage};
+use immuta_fs::cli::Cli;
+use immuta_fs::cli::{message, one_line};
 
 use crate::service_manager::ServiceManager;
 use crate::{background, logging};

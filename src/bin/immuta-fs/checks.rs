@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use immuta::fs::Fs;
-use immuta::fuse::Kernel;
 use immuta::{Namespace, Next, Opening};
+use immuta_fs::fs::Fs;
+use immuta_fs::fuse::Kernel;
 
 use crate::open_logs::cannot_start_thread;
 use crate::service_manager::ServiceManager;

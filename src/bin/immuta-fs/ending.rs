@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use immuta::Storage;
-use immuta::fs::Fs;
-use immuta::fuse::{Kernel, MountPoint, Nudger};
+use immuta_fs::fs::Fs;
+use immuta_fs::fuse::{Kernel, MountPoint, Nudger};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 

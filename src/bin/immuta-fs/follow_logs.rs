@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
-use immuta::fs::Fs;
-use immuta::fuse::Kernel;
-use immuta::host::Watch;
+use immuta_fs::fs::Fs;
+use immuta_fs::fuse::Kernel;
+use immuta_fs::host::Watch;
 
 /// Keeps `fs` up to date, on a thread that lives as long as the program.
 ///

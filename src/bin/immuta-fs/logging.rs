@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use env_logger::{Builder, Env, Logger, Target};
-use immuta::cli::message;
+use immuta_fs::cli::message;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::syslog::{Facility, LogFlags, Severity, openlog, syslog};
 
 use crate::messages::Bounded;
-use immuta::fuse::LateRepliesAreNoErrors;
+use immuta_fs::fuse::LateRepliesAreNoErrors;
 
 /// Who may read a log file that is made here, less what the umask takes.
 const LOG_FILE_MODE: u32 = 0o640;

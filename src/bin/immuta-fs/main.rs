@@ -19,8 +19,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use background::NoDaemon;
-use immuta::cli::{Cli, MountCall, UsageError, is_called_by_mount};
-use immuta::fuse::{passed, run_if_asked};
+use immuta_fs::cli::{Cli, MountCall, UsageError, is_called_by_mount};
+use immuta_fs::fuse::{passed, run_if_asked};
 use logging::Sink;
 
 /// Exit statuses.

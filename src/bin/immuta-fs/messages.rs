@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use immuta::cli::message;
+use immuta_fs::cli::message;
 use log::{Level, Log, Metadata, Record};
 
 /// How often a warning or an error of one kind, about one thing, is written in [`PERIOD`].

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use immuta::cli::Cli;
-use immuta::fuse::MAX_WRITE_BYTES;
-use immuta::host::mountpoint_of;
 use immuta::{Disk, Options, StdDisk, Storage};
+use immuta_fs::cli::Cli;
+use immuta_fs::fuse::MAX_WRITE_BYTES;
+use immuta_fs::host::mountpoint_of;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 

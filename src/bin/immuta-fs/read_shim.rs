@@ -3,7 +3,7 @@
 
 use std::ffi::c_void;
 
-use immuta::fuse::interrupt::{self, INTERRUPT_BYTES};
+use immuta_fs::fuse::interrupt::{self, INTERRUPT_BYTES};
 
 // SAFETY: the signature is that of read(2) in libc; the linker defines it when it is told to wrap `read`.
 unsafe extern "C" {

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use immuta::Storage;
-use immuta::cli::Cli;
-use immuta::fs::Fs;
-use immuta::fuse::{self, How, Kernel, MountPoint, Nudger, Session, Users};
-use immuta::host::Watch;
+use immuta_fs::cli::Cli;
+use immuta_fs::fs::Fs;
+use immuta_fs::fuse::{self, How, Kernel, MountPoint, Nudger, Session, Users};
+use immuta_fs::host::Watch;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::announce::{Mounted, announce, unopened};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use immuta::cli::Cli;
-use immuta::fs::Settings;
-use immuta::fuse::{RequestTimeout, Users};
+use immuta_fs::cli::Cli;
+use immuta_fs::fs::Settings;
+use immuta_fs::fuse::{RequestTimeout, Users};
 
 /// Memory for what waits: lines and frames for their end, writes for the disk.
 const DEFAULT_OPEN_BYTES: u64 = 1 << 30;

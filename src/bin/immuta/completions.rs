@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use clap::{Args, Command, CommandFactory, ValueEnum};
 use clap_complete::Shell;
-use immuta::cli;
+use immuta_fs::cli;
 
 use crate::Failure;
 

@@ -27,7 +27,7 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use immuta::cli::{message, usage_error};
+use immuta_fs::cli::{message, usage_error};
 
 use failure::Failure;
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory, ValueHint};
 use clap_mangen::roff::{Roff, roman};
-use immuta::cli;
+use immuta_fs::cli;
 
 use crate::Failure;
 

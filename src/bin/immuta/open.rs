@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueHint};
-use immuta::cli::default_logs_dir;
-use immuta::host::{FS_TYPE, mountpoint_of, mounts};
 use immuta::{Error, Format, LOCK_FILE, Log, Namespace, Options, Storage, system_words};
+use immuta_fs::cli::default_logs_dir;
+use immuta_fs::host::{FS_TYPE, mountpoint_of, mounts};
 
 use crate::Failure;
 

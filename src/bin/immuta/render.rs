@@ -3,8 +3,8 @@
 use std::io::{self, BufWriter, Write};
 
 use clap::ValueEnum;
-use immuta::fs::JsonLines;
 use immuta::{Entry, Log, MAX_RUN_BYTES, RecordNo, Run, Scratch};
+use immuta_fs::fs::JsonLines;
 
 use crate::Failure;
 

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use immuta::fs::parse_time;
-use immuta::host::Watch;
 use immuta::{Error, Log, RecordNo, Storage};
+use immuta_fs::fs::parse_time;
+use immuta_fs::host::Watch;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 

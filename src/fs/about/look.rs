@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::fs::settings::Settings;
-use crate::log::{Format, State, Sync};
+use immuta::{Format, State, Sync};
 
 /// The mount at one moment.
 pub(crate) struct MountLook {

@@ -1,7 +1,7 @@
 //! The file `stats`: what is known of a log, as one JSON object.
 
 use crate::fs::forms::json;
-use crate::log::Details;
+use immuta::Details;
 
 /// The object and a newline. Times are in UTC, `null` when not known; `"failed"` is `null` or says why the
 /// log takes no more records.

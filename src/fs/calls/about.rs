@@ -13,7 +13,7 @@ use crate::fs::handles::Output;
 use crate::fs::namespace::MountedLog;
 use crate::fs::transport::Transport;
 use crate::fs::tree::{About, Attr, BLOCK_BYTES, FOREVER, Node, NodeType, SHORT};
-use crate::log::{MAX_NAMESPACE_BYTES, RecordNo};
+use immuta::{MAX_NAMESPACE_BYTES, RecordNo};
 
 const DIRECTORY_MODE: u16 = 0o555;
 /// It tells of every namespace, whoever may read that one: for the owner and the group of the mount.

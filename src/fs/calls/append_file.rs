@@ -18,7 +18,7 @@ use crate::fs::handles::{Handle, Input, Spool, Unclosed, Verdict, WriteError};
 use crate::fs::namespace::Takes;
 use crate::fs::transport::{Caller, DoneReply, Transport, WriteMode, WriteReply};
 use crate::fs::wait::Pending;
-use crate::log::{Appended, Error, Log, Result, is_out_of_descriptors, what_holds_descriptors};
+use immuta::{Appended, Error, Log, Result, is_out_of_descriptors, what_holds_descriptors};
 
 /// While a spooled file is copied into the log, its room is given back in pieces of so many bytes: a record
 /// needs little more room than its own size.
@@ -71,7 +71,7 @@ impl<T: Transport> Fs<T> {
                     .to_owned(),
             ),
         };
-        ::log::warn!(
+        log::warn!(
             "namespace '{namespace}': a write of {bytes} bytes to 'append-file' was refused: {why}"
         );
         Err(errno)
@@ -127,7 +127,7 @@ impl<T: Transport> Fs<T> {
             };
             let bytes = spool.abandon();
             if bytes > 0 {
-                ::log::error!(
+                log::error!(
                     "namespace '{}': {bytes} bytes written to 'append-file' are not stored: it was not closed \
                      before the end",
                     handle.namespace.log.namespace()
@@ -191,7 +191,7 @@ impl<T: Transport> Fs<T> {
             Err(e) => {
                 namespace.refuse_write();
                 // Nobody may have looked at what close says.
-                ::log::error!("a record of {bytes} bytes from 'append-file' is not stored: {e}");
+                log::error!("a record of {bytes} bytes from 'append-file' is not stored: {e}");
                 answer(reply, Err(e.into()));
             }
         }

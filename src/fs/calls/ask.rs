@@ -10,7 +10,7 @@ use crate::fs::transport::ReadReply;
 use crate::fs::transport::Transport;
 use crate::fs::tree::Node;
 use crate::fs::wait::{Asked, Question};
-use crate::log::without_waiting;
+use immuta::without_waiting;
 
 impl<T: Transport> Fs<T> {
     /// Has a question answered: at once, if that takes no disk, else by a thread that may wait for one. If the asker is

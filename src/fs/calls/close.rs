@@ -99,7 +99,7 @@ impl<T: Transport> Fs<T> {
             }
             Some(Input::Frames { frames, .. }) => {
                 if let Some(unfinished) = lock(frames).unfinished() {
-                    ::log::warn!(
+                    log::warn!(
                         "namespace '{}': what was written to 'append-frames' ends in the middle of a frame: \
                          {unfinished}, and nothing of it is stored",
                         log.namespace()
@@ -145,7 +145,7 @@ impl<T: Transport> Fs<T> {
                 Ok(false) => {}
                 Err(errno) => {
                     let namespace = namespace.log.namespace();
-                    ::log::error!(
+                    log::error!(
                         "namespace '{namespace}': the last line of a closed file is lost: {errno}"
                     );
                 }

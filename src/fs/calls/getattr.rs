@@ -14,7 +14,7 @@ use crate::fs::transport::Transport;
 use crate::fs::tree::{
     Attr, BLOCK_BYTES, Direction, FOREVER, Kind, Node, NodeType, SHORT, number_of_next,
 };
-use crate::log::RecordNo;
+use immuta::RecordNo;
 
 impl<T: Transport> Fs<T> {
     pub(crate) fn attr(&self, node: Node) -> Result<Attr, Errno> {

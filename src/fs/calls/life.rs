@@ -17,7 +17,7 @@ use crate::fs::transport::PollWaker;
 use crate::fs::transport::ReadReply;
 use crate::fs::transport::{Nudge, Transport};
 use crate::fs::wait::{Later, Looks, MeasureQueue, Parked, Places, Pool, WaitLimit};
-use crate::log::Storage;
+use immuta::Storage;
 
 /// So many namespaces whose disk does not answer are waited for at the same time, by threads that are there for it.
 const MOST_STORERS: usize = 64;
@@ -168,7 +168,7 @@ impl<T: Transport> Fs<T> {
         for handle in self.handles.all() {
             if let Err(errno) = self.finish_at_the_end(&handle) {
                 let namespace = handle.namespace.log.namespace();
-                ::log::error!(
+                log::error!(
                     "namespace '{namespace}': an open line could not be stored at the end: {errno}"
                 );
             }

@@ -10,7 +10,7 @@ use crate::fs::fs::Fs;
 use crate::fs::locks::lock;
 use crate::fs::transport::Transport;
 use crate::fs::tree::{ABOUT, ABOUT_FILES, FILES, Node, NodeType};
-use crate::log::Namespace;
+use immuta::Namespace;
 
 /// The places of `.` and `..` in a listing, before every other name's.
 const DOTS: u64 = 2;

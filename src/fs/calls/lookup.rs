@@ -14,7 +14,7 @@ use crate::fs::transport::{Caller, Transport};
 use crate::fs::tree::{
     ABOUT, ABOUT_FILES, Attr, Direction, File, Kind, Node, file_named, ino_of_lookup, parse_record,
 };
-use crate::log::{Error, MAX_NAMESPACE_BYTES};
+use immuta::{Error, MAX_NAMESPACE_BYTES};
 
 impl<T: Transport> Fs<T> {
     /// Finds a name in a directory.

@@ -11,7 +11,7 @@ use crate::fs::namespace::MountedLog;
 use crate::fs::rights::{Rights, cannot_keep};
 use crate::fs::transport::{Caller, Transport};
 use crate::fs::tree::{ABOUT, Attr, Node, file_named};
-use crate::log::{Error, Log, MAX_NAMESPACE_BYTES, Namespace};
+use immuta::{Error, Log, MAX_NAMESPACE_BYTES, Namespace};
 
 impl<T: Transport> Fs<T> {
     /// Another process may have written to the log of this name, or made it; `None`: to any. Shows what is
@@ -37,7 +37,7 @@ impl<T: Transport> Fs<T> {
             match namespace.log.refresh() {
                 Ok(state) if state.count > before => self.notify_readers(&namespace),
                 Ok(_) => {}
-                Err(e) => ::log::error!(
+                Err(e) => log::error!(
                     "cannot follow namespace '{}': {e}",
                     namespace.log.namespace()
                 ),
@@ -49,7 +49,7 @@ impl<T: Transport> Fs<T> {
     pub fn look_for_new(&self) {
         match self.storage.rescan() {
             Ok(new) => self.show(new),
-            Err(e) => ::log::error!("cannot look for new logs: {e}"),
+            Err(e) => log::error!("cannot look for new logs: {e}"),
         }
     }
 
@@ -83,7 +83,7 @@ impl<T: Transport> Fs<T> {
                 continue; // The storage has said why.
             };
             let name = log.namespace().to_string();
-            ::log::info!("namespace '{name}' is open: {} records", log.state().count);
+            log::info!("namespace '{name}' is open: {} records", log.state().count);
             self.show(vec![log]);
             if self.settings.read_only {
                 // What its writer has done since it was looked at.

@@ -14,7 +14,7 @@ use crate::fs::locks::lock;
 use crate::fs::namespace::MountedLog;
 use crate::fs::transport::{Caller, Transport};
 use crate::fs::tree::{Direction, Kind, Node, number_of_next};
-use crate::log::what_holds_descriptors;
+use immuta::what_holds_descriptors;
 
 /// Which way a file is opened, and whether anything that is there may be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,13 +212,13 @@ impl<T: Transport> Fs<T> {
                 let spool = spool.inspect_err(|errno| {
                     let name = namespace.log.namespace();
                     if *errno != Errno::EOPNOTSUPP {
-                        ::log::warn!(
+                        log::warn!(
                             "namespace '{name}': 'append-file' was not opened: {errno}: {}",
                             what_holds_descriptors()
                         );
                         return;
                     }
-                    ::log::warn!(
+                    log::warn!(
                         "namespace '{name}': 'append-file' was not opened: the process cannot be seen in /proc, so \
                          nobody could tell whether it ends or is killed (run the daemon as root, in the same pid \
                          namespace, and without hidepid)"

@@ -9,7 +9,7 @@ use crate::fs::rights::{RightsRequest, cannot_keep, file_name};
 use crate::fs::transport::AttrReply;
 use crate::fs::transport::Transport;
 use crate::fs::tree::{Attr, Node, SetAttr};
-use crate::log::Namespace;
+use immuta::Namespace;
 
 impl<T: Transport> Fs<T> {
     /// Has owner, group or mode of the root or of a namespace changed, and answers.

@@ -14,7 +14,7 @@ use crate::fs::fs::Fs;
 use crate::fs::rights::RightsSince;
 use crate::fs::transport::Transport;
 use crate::fs::tree::{Attr, BLOCK_BYTES, Direction, Node, NodeType, file_named, parse_record};
-use crate::log::{Error, Namespace, may_wait, repair_command};
+use immuta::{Error, Namespace, may_wait, repair_command};
 
 /// The one file in the directory of a namespace that cannot be opened.
 pub(crate) const ERROR: &str = "error";

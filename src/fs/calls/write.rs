@@ -112,7 +112,7 @@ impl<T: Transport> Fs<T> {
                 };
                 let before = before.swap(whole, Ordering::Relaxed);
                 if self.is_rest(before, mode) {
-                    ::log::warn!(
+                    log::warn!(
                         "namespace '{}': the rest of a writev to 'append', {} bytes, was refused (EMSGSIZE): the kernel \
                          splits one whose pieces lie in more than {} pages, and its first {before} bytes are a \
                          record already (gather the pieces into one buffer)",
@@ -123,7 +123,7 @@ impl<T: Transport> Fs<T> {
                     return Err(Errno::EMSGSIZE);
                 }
                 if data.len() >= self.settings.split_write_bytes {
-                    ::log::warn!(
+                    log::warn!(
                         "namespace '{}': a write of {} bytes to 'append' was refused (EMSGSIZE): from {} bytes on the \
                          kernel may have split it, and one write is one record (write it to 'append-file', \
                          which takes any size, or lines to 'append-lines')",
@@ -154,7 +154,7 @@ impl<T: Transport> Fs<T> {
                     .write(data, max_bytes, &mut store)
                     .map_err(|refused| {
                         if !matches!(refused, Refused::NotStored(_)) {
-                            ::log::warn!(
+                            log::warn!(
                                 "namespace '{}': a write to 'append-frames' was refused: {refused}",
                                 log.namespace()
                             );

@@ -11,7 +11,7 @@ use crate::fs::errno::Errno;
 use crate::fs::fs::Fs;
 use crate::fs::transport::Transport;
 use crate::fs::tree::{Kind, Node, number_of_next};
-use crate::log::RecordNo;
+use immuta::RecordNo;
 
 const RECORD: &str = "user.immuta.record";
 const INDEX: &str = "user.immuta.index";

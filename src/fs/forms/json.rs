@@ -199,13 +199,11 @@ fn needs_escape(word: u64) -> u64 {
 }
 
 /// The name of a durability, as on the command line.
-pub(crate) fn sync(sync: crate::log::Sync) -> Cow<'static, str> {
+pub(crate) fn sync(sync: immuta::Sync) -> Cow<'static, str> {
     match sync {
-        crate::log::Sync::Always => "always".into(),
-        crate::log::Sync::Every(interval) => {
-            humantime::format_duration(interval).to_string().into()
-        }
-        crate::log::Sync::Never => "never".into(),
+        immuta::Sync::Always => "always".into(),
+        immuta::Sync::Every(interval) => humantime::format_duration(interval).to_string().into(),
+        immuta::Sync::Never => "never".into(),
     }
 }
 

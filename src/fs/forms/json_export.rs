@@ -2,7 +2,7 @@
 
 use super::json_lines;
 use super::json_lines::{Buffers, Large, Place, Window};
-use crate::log::{Log, Result};
+use immuta::{Log, Result};
 
 /// Makes the lines of records, one after the other, in pieces: a record of any size takes the memory of a
 /// piece.

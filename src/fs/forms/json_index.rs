@@ -12,7 +12,7 @@ use super::json_lines;
 use super::json_lines::{Buffers, Large, Place, Position, Window};
 use super::need::Need;
 use crate::fs::locks::lock;
-use crate::log::{Log, RecordNo, Result, may_wait};
+use immuta::{Log, RecordNo, Result, may_wait};
 
 /// How many bytes are between the places that are remembered, at first.
 const SPACING_BYTES: u64 = 64 << 10;

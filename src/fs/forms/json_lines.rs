@@ -16,7 +16,7 @@ use super::decimal::{DECIMAL_DIGITS, decimal};
 use super::json;
 use super::json::Clock;
 use super::utf8::Utf8;
-use crate::log::{Entry, Log, RecordNo, Result, Run, Scratch};
+use immuta::{Entry, Log, RecordNo, Result, Run, Scratch};
 
 /// What is read at a time of a record that is too large for a run. Of such a piece base64 makes whole groups.
 const PIECE_BYTES: usize = 3 << 14;

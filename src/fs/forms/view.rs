@@ -8,7 +8,7 @@
 //! A byte never changes its offset: the index keeps where each record's text starts, frames lie as they do in
 //! the log, and a record shows the same bytes for ever.
 
-use crate::log::{ByteIndex, Entry, Log, RecordNo, Result, Run, Scratch, State};
+use immuta::{ByteIndex, Entry, Log, RecordNo, Result, Run, Scratch, State};
 
 /// How records are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use crate::fs::forms::{Frames, Lines, Need, Position, View, json_lines};
 use crate::fs::locks::lock;
 use crate::fs::namespace::MountedLog;
 use crate::fs::tree::Kind;
-use crate::log::{Log, RecordNo, to_ns};
+use immuta::{Log, RecordNo, to_ns};
 
 /// An open file. Kept small: ten thousand of them may wait at once.
 #[derive(Debug)]

@@ -8,7 +8,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::log::with_room;
+use immuta::with_room;
 
 /// Flags of a task in `/proc/PID/stat` (kernel `include/linux/sched.h`).
 const PF_EXITING: u64 = 0x4;

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 
 use crate::fs::errno::Errno;
-use crate::log::{Entry, RecordNo};
+use immuta::{Appended, RecordNo};
 
 /// How many runs one open file keeps: 256 KiB. Each write makes one at most, and none when the record before
 /// it in the log came through the same open file.
@@ -71,7 +71,7 @@ impl Receipts {
         committed: u64,
         size: usize,
         out: &mut Vec<u8>,
-        mut entry: impl FnMut(RecordNo) -> Result<Entry, Errno>,
+        mut entry: impl FnMut(RecordNo) -> Result<Appended, Errno>,
     ) -> Result<(), Errno> {
         if std::mem::take(&mut self.lost) {
             return Err(Errno::ENOBUFS);
@@ -111,18 +111,14 @@ impl Receipts {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::log::ByteIndex;
+    use immuta::ByteIndex;
     use proptest::prelude::*;
 
-    fn entry(record: RecordNo) -> Result<Entry, Errno> {
-        Ok(Entry {
+    fn entry(record: RecordNo) -> Result<Appended, Errno> {
+        Ok(Appended {
             record,
             index: ByteIndex(8 + 100 * record.0),
             size: 92,
-            text_offset: 0,
-            text_size: 0,
-            time: None,
-            checksum: 0,
         })
     }
 

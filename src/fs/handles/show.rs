@@ -8,7 +8,7 @@ use crate::fs::errno::Errno;
 use crate::fs::forms::{Need, Reached, json_lines, view};
 use crate::fs::locks::lock;
 use crate::fs::namespace::MountedLog;
-use crate::log::{Log, RecordNo};
+use immuta::{Log, RecordNo};
 
 thread_local! {
     /// Buffers of the thread, not of the reader: ten thousand readers wait, a handful of threads read.
@@ -51,7 +51,7 @@ pub(crate) fn find(
         Output::Nothing => return Err(Errno::EBADF),
         Output::Receipts(receipts) => {
             let committed = log.state().count;
-            lock(receipts).read(committed, size, out, |n| Ok(log.entry(n)?))?;
+            lock(receipts).read(committed, size, out, |n| Ok(log.entry(n)?.into()))?;
         }
         Output::View(open) => {
             // Without a beginning, and yet not to wait: the namespace was removed.
@@ -155,7 +155,7 @@ pub(crate) fn of_log(namespace: &MountedLog) -> Reached {
         log: state.log_end,
         time: match state.count {
             0 => i64::MIN,
-            _ => state.time_ns.max(0),
+            _ => state.time_ns().max(0),
         },
         closed: state.closed,
     }

@@ -23,7 +23,7 @@ use tempfile::{SpooledTempFile, spooled_tempfile_in};
 use super::opener::{Closer, Opener, closer};
 use crate::fs::errno::Errno;
 use crate::fs::locks::lock;
-use crate::log::{Log, are_descriptors_scarce, is_out_of_descriptors};
+use immuta::{Log, are_descriptors_scarce, is_out_of_descriptors};
 
 /// What is kept in memory, in bytes for each open file. More of it goes to the disk, and is stored by another
 /// thread.
@@ -262,7 +262,7 @@ fn tell_abandoned(log: &Log, closer: Closer, bytes: u64) {
             "cannot be seen in /proc, so it may have been killed".to_owned()
         }
     };
-    ::log::warn!(
+    log::warn!(
         "namespace '{}': {bytes} bytes written to 'append-file' are not stored: the process that had it open {why}",
         log.namespace()
     );

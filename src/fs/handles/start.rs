@@ -12,7 +12,7 @@ use crate::fs::errno::Errno;
 use crate::fs::forms::View;
 use crate::fs::forms::time;
 use crate::fs::tree::{Kind, parse_record};
-use crate::log::{Log, RecordNo};
+use immuta::{Log, RecordNo};
 
 /// Where a file begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::fs::errno::Errno;
 use crate::fs::forms::{JsonIndex, Size};
 use crate::fs::locks::lock;
 use crate::fs::rights::{CurrentRights, RightsFiles, RightsSince};
-use crate::log::Log;
+use immuta::Log;
 
 /// A namespace that is mounted.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::sync::Mutex;
 
 use crate::fs::locks::lock;
-use crate::log::Namespace;
+use immuta::Namespace;
 
 /// The numbers by which the tree knows namespaces that are not open, and have no id yet. A namespace keeps its number.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use super::rights::{Rights, RightsSince};
 use crate::fs::errno::Errno;
-use crate::log::Namespace;
+use immuta::Namespace;
 
 /// The root's, and what a log file that everybody may read, and its owner may write, comes to.
 const DEFAULT_MODE: u16 = 0o755;
@@ -82,7 +82,7 @@ impl RightsFiles {
                 Some(namespace) => format!("namespace '{namespace}'"),
                 None => "the mount".to_owned(),
             };
-            ::log::error!(
+            log::error!(
                 "'{}' does not tell who may use {whose}: {why}; only user {} may (chown and chmod the directory in the \
                  mount, or write '{}' into the file and mount again)",
                 path.display(),
@@ -132,7 +132,7 @@ impl RightsFiles {
         let path = self.path(Some(namespace));
         match fs::remove_file(&path) {
             Err(e) if e.kind() != ErrorKind::NotFound => {
-                ::log::warn!("'{}' is left behind: {e}", path.display());
+                log::warn!("'{}' is left behind: {e}", path.display());
             }
             _ => {}
         }
@@ -164,7 +164,7 @@ fn read(path: &Path) -> io::Result<(String, Option<SystemTime>)> {
 
 /// What whoever changes rights is told when they cannot be kept.
 pub(crate) fn cannot_keep(whose: &str, error: io::Error) -> Errno {
-    ::log::error!("cannot keep the rights of {whose}: {error}");
+    log::error!("cannot keep the rights of {whose}: {error}");
     match error.raw_os_error() {
         // Quota and disk are one thing: make room.
         Some(libc::ENOSPC | libc::EDQUOT) => Errno::ENOSPC,

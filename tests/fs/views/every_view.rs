@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use immuta::fs::view::{self, Position, View};
 use immuta::{Log, Scratch};
+use immuta_fs::fs::view::{self, Position, View};
 
 /// Reads both views.
 pub(crate) fn every_view(log: &Arc<Log>) {

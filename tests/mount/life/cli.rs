@@ -262,7 +262,7 @@ fn a_normal_run_says_little() {
     assert_eq!(said, "");
     mount.start();
     let taken_over = format!(
-        "WARN  immuta::fuse::mount::point] '{}' was left mounted by a daemon that has died: unmounting it",
+        "WARN  immuta_fs::fuse::mount::point] '{}' was left mounted by a daemon that has died: unmounting it",
         mount.path().display()
     );
     let said = mount.messages();

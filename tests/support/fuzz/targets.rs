@@ -10,7 +10,7 @@ use crate::sim::{Image, SimDisk, directory};
 
 /// The source of the bytes' meaning, which the library does not show.
 #[allow(dead_code)] // The engine uses all of it.
-#[path = "../../../src/log/format.rs"]
+#[path = "../../../src/engine/format.rs"]
 mod format;
 
 thread_local! {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use immuta::host::{FS_TYPE, MountInfo};
+use immuta_fs::host::{FS_TYPE, MountInfo};
 use nix::unistd::{Uid, User, geteuid};
 
 use super::Finding;

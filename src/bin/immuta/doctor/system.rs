@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use immuta::host::{DEV_FUSE, way_out};
-use immuta::host::{MountInfo, mounts_in};
+use immuta_fs::host::{DEV_FUSE, way_out};
+use immuta_fs::host::{MountInfo, mounts_in};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::geteuid;
 

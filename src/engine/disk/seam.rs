@@ -1,0 +1,95 @@
+//! All that the engine asks of a disk, small enough to be written again by a test that cuts, fails or delays
+//! any call.
+//!
+//! What is assumed of a real one is in `docs/format.md`.
+
+use std::ffi::OsString;
+use std::fmt::Debug;
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How a file is opened. None of them follows a symbolic link in the last part of the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// For reading.
+    Read,
+    /// For reading and writing; it must be there.
+    Write,
+    /// For reading and writing; it must not be there (`AlreadyExists`).
+    Create,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The name, without the directory.
+    pub name: OsString,
+    /// Whether it is an ordinary file; a symbolic link to one is not.
+    pub is_file: bool,
+}
+
+/// What tells one file from another, and whether it has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStat {
+    /// The file system it is in, and its number there. No other file has them as long as this one is open.
+    pub identity: (u64, u64),
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// When its bytes changed last: seconds and nanoseconds.
+    pub modified: (i64, i64),
+}
+
+/// Files by path.
+pub trait Disk: Send + Sync + Debug {
+    /// Opens a file.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+    /// Makes a directory and those above it, their names on the disk; no error if it is there.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// The names in a directory, in any order.
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
+    /// Takes a file's name away.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// The file that a path leads to; `None`, the default: such a disk cannot tell.
+    fn stat(&self, _path: &Path) -> io::Result<Option<FileStat>> {
+        Ok(None)
+    }
+    /// Returns when the names in a directory are on the disk.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// A number that changes whenever writes that were not synced may have been lost: with each boot of the
+    /// machine. 0, the default: not known, so every time may be such a time.
+    fn boot_id(&self) -> u64 {
+        0
+    }
+}
+
+/// One open file. Reads and writes at an offset, from any number of threads.
+pub trait DiskFile: Send + Sync + Debug {
+    /// Reads up to `buf.len()` bytes at `offset`; fewer than that does not mean the end, 0 does. On a thread that must not
+    /// wait ([`may_wait`](crate::may_wait)) a file that would have to says `WouldBlock`, if it can tell.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes some of `bufs` at `offset`, at least one byte, and says how many.
+    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
+    /// Cuts the file, or extends it with zeros.
+    fn set_len(&self, bytes: u64) -> io::Result<()>;
+    /// The file's length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Which file it is; `None`, the default: such a disk cannot tell.
+    fn stat(&self) -> io::Result<Option<FileStat>> {
+        Ok(None)
+    }
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Returns when what was written, and the length, are on the disk.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Before a change is begun: what can fail before anything is written fails here. By default nothing can.
+    fn ready(&self) -> io::Result<()> {
+        Ok(())
+    }
+    /// Whether [`DiskFile::ready`] returns without waiting for the disk, now and for a while. By default it does.
+    fn is_ready(&self) -> bool {
+        true
+    }
+}

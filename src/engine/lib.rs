@@ -1,0 +1,64 @@
+//! Append-only logs: one writer, many readers, and files that the Go library immuta reads and writes too.
+//!
+//! ```
+//! use std::time::Duration;
+//! use immuta::{Options, Storage};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let logs_dir = dir.path();
+//! let storage = Storage::open(Options::new(logs_dir).namespaces(["events"]))?;
+//! storage.append("events", &b"hello world"[..])?;
+//!
+//! let mut stream = storage.stream("events", 0)?;
+//! while let Some(record) = stream.next(Some(Duration::ZERO))? {
+//!     println!("record {} at byte {}: {} bytes", record.record, record.index, record.size);
+//! }
+//! storage.close()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The rooms, from the top down; each uses only those below it:
+//!
+//! - `storage` is a directory of logs: which there are, who may write to them, how they come and go.
+//! - `log` is one log: appending, syncing, reading, waiting for more.
+//! - `recovery` opens a log whatever has happened to it.
+//! - `segment` is the two files of a log, their index, and the end that is written at.
+//! - `disk` is all that the engine asks of a disk.
+//! - `options`, `progress`, `error`, `namespace`, `ids`, `format` (the bytes; no I/O) and `locks` are what all of them speak of.
+
+mod disk;
+mod error;
+mod format;
+mod ids;
+mod locks;
+mod log;
+mod namespace;
+mod options;
+mod progress;
+mod recovery;
+mod segment;
+mod storage;
+
+pub use disk::{DirEntry, Disk, DiskFile, FileStat, OpenMode, StdDisk};
+#[doc(hidden)]
+pub use disk::{
+    are_descriptors_scarce, is_out_of_descriptors, may_wait, what_holds_descriptors, with_room,
+    without_waiting,
+};
+pub use error::{Error, Result};
+#[doc(hidden)]
+pub use error::{repair_command, system_words};
+pub use format::{Format, SIZE_FIELD_BYTES};
+pub use ids::{ByteIndex, RecordNo};
+pub use log::{
+    Damage, Details, Log, MAX_LISTED_DAMAGES, Record, Report, Signal, Stream, Subscription,
+    Transaction, WaitOutcome,
+};
+pub use namespace::{MAX_NAMESPACE_BYTES, Namespace};
+pub use options::{DEFAULT_MAX_RECORD_BYTES, Options, Sync};
+pub use progress::{Next, Opening};
+pub use recovery::{Cut, Recovery};
+#[doc(hidden)]
+pub use segment::to_ns;
+pub use segment::{Appended, Entry, MAX_RUN_BYTES, Records, Run, Scratch, State};
+pub use storage::{LOCK_FILE, Repair, Storage, repair};

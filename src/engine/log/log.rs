@@ -1,0 +1,462 @@
+//! One log and its only writer: the order of the writes of an append, the commit, and the way back when a
+//! write fails.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::{Instant, SystemTime};
+
+use super::group::Group;
+use super::signal::Signal;
+use super::stamp::{Stamp, Stamps};
+use super::sync_thread::SyncQueue;
+use super::unsynced::Written;
+use crate::disk;
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Error, Result};
+use crate::format::Format;
+use crate::format::{IndexEntry, MAX_LOG_BYTES, SIZE_FIELD_BYTES, checksum, encode_length};
+use crate::ids::{ByteIndex, RecordNo};
+use crate::locks::lock;
+use crate::namespace::Namespace;
+use crate::options::Sync;
+use crate::recovery::Recovery;
+use crate::segment::Index;
+use crate::segment::State;
+use crate::segment::{Appended, Tail, to_ns};
+
+/// Payloads up to this size are copied behind their size fields, which costs less than the kernel's walk over
+/// many small buffers; larger ones are written from where they are.
+pub(crate) const COPY_BYTES: usize = 64 << 10;
+/// A batch is written in pieces of about this size: what the second-level cache holds.
+pub(crate) const WRITE_BYTES: usize = 256 << 10;
+/// A buffer that a huge batch has grown beyond this is given back.
+const KEEP_BYTES: usize = 1 << 20;
+
+/// What only the one who appends may touch.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    /// The end of what is written. With [`Sync::Always`] it is ahead of what is committed while a sync is
+    /// under way.
+    pub(crate) tail: Tail,
+    /// Whether the index says on disk that the log is being written to.
+    pub(crate) unclean: bool,
+    pub(crate) closed: bool,
+    bytes: Vec<u8>,
+    /// The index entries of what is being appended.
+    pub(crate) entries: Vec<u8>,
+}
+
+/// How far an append has come: what of it may be in the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wrote {
+    Records,
+    Entries,
+    Count,
+}
+
+/// One namespace: an append-only log with one writer at a time and any number of readers.
+///
+/// All methods can be called from any thread. Readers never wait for a writer.
+//
+// Locks, outer to inner: `writer`, `written`, the index's slot, the signal's state; the group's, with none of them.
+// Observers are called with none of them.
+pub struct Log {
+    pub(crate) id: u32,
+    pub(crate) namespace: Namespace,
+    pub(crate) format: Format,
+    pub(crate) sync: Sync,
+    pub(crate) max_record_bytes: u64,
+    pub(crate) read_only: bool,
+    pub(crate) boot: u64,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) log_path: PathBuf,
+    pub(crate) index_path: PathBuf,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) index: Index,
+    pub(crate) signal: Signal,
+    pub(crate) recovery: Recovery,
+    pub(crate) writer: Mutex<Writer>,
+    /// The writer's tail, for a sync: it does not wait for an append that takes long.
+    pub(crate) written: Mutex<Written>,
+    pub(crate) group: Group,
+    pub(crate) failed: OnceLock<String>,
+    /// The next append waits for the disk: it is the first since opening, or the disk was full last time.
+    pub(crate) next_syncs: AtomicBool,
+    /// Set while the log is in the queue of those to be synced, or is being synced from there.
+    pub(crate) dirty: AtomicBool,
+    queue: Option<Arc<SyncQueue>>,
+    myself: Weak<Log>,
+}
+
+/// What a log is made of; see the fields of [`Log`].
+pub(crate) struct Parts {
+    pub(crate) id: u32,
+    pub(crate) namespace: Namespace,
+    pub(crate) format: Format,
+    pub(crate) sync: Sync,
+    pub(crate) max_record_bytes: u64,
+    pub(crate) read_only: bool,
+    pub(crate) boot: u64,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) log_path: PathBuf,
+    pub(crate) index_path: PathBuf,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) index: Index,
+    pub(crate) tail: Tail,
+    pub(crate) recovery: Recovery,
+    pub(crate) queue: Option<Arc<SyncQueue>>,
+}
+
+impl Log {
+    /// A log whose files are in order, closed cleanly and on the disk up to `parts.tail`.
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let tail = parts.tail;
+        let mut state = State::default();
+        tail.write_to(&mut state);
+        Arc::new_cyclic(|myself| Log {
+            id: parts.id,
+            namespace: parts.namespace,
+            format: parts.format,
+            sync: parts.sync,
+            max_record_bytes: parts.max_record_bytes,
+            read_only: parts.read_only,
+            boot: parts.boot,
+            disk: parts.disk,
+            log_path: parts.log_path,
+            index_path: parts.index_path,
+            file: parts.file,
+            index: parts.index,
+            signal: Signal::new(state),
+            recovery: parts.recovery,
+            writer: Mutex::new(Writer {
+                tail,
+                unclean: false,
+                closed: false,
+                bytes: Vec::new(),
+                entries: Vec::new(),
+            }),
+            written: Mutex::new(Written::new(tail)),
+            group: Group::new(tail.count),
+            failed: OnceLock::new(),
+            next_syncs: AtomicBool::new(true),
+            dirty: AtomicBool::new(false),
+            queue: parts.queue,
+            myself: Weak::clone(myself),
+        })
+    }
+
+    /// The name.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// A number from 1 to 2^23 - 1 that the namespace keeps as long as its index file lives, unique among
+    /// those of its storage, and not soon given to another one. Of two logs that carry one id, the one that is opened
+    /// later for reading only has another as long as it is open.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// How the log lies on disk.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// What opening the log found, kept and cut.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// What readers wait on.
+    pub fn signal(&self) -> &Signal {
+        &self.signal
+    }
+
+    /// What is committed now: one consistent snapshot, at the cost of an uncontended lock.
+    pub fn state(&self) -> State {
+        self.signal.state()
+    }
+
+    /// Why the log takes no appends, if it has failed.
+    pub fn failure(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
+    }
+
+    /// Whether the next append waits for the disk, however it is called: the first one after opening says on the disk
+    /// that the log is being written to, one on a full disk may have to see to it that nothing of it is there, and one to
+    /// files that were closed to keep fewer open opens them, and may have to sync and close others.
+    pub fn next_append_syncs(&self) -> bool {
+        let is_open = || self.file.is_ready() && self.index.file.is_ready();
+        !self.read_only && (self.next_syncs.load(Ordering::Relaxed) || !is_open())
+    }
+
+    /// Appends one record and tells everybody who waits for it.
+    ///
+    /// Blocks for other writers and, with [`Sync::Always`], for the disk.
+    ///
+    /// # Errors
+    /// As [`Log::append_batch`].
+    pub fn append(&self, payload: &[u8]) -> Result<Appended> {
+        self.append_batch(&[payload])
+    }
+
+    /// Appends records, all or none, as one commit. Returns where the first one is; the others follow it
+    /// without gaps. No payloads at all: where the next record will be, and nothing is written.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::ReadOnly`], [`Error::TooLarge`]: refused, nothing was written.
+    /// [`Error::NoSpace`]: nothing was stored, and appends work again when there is room. [`Error::Io`]:
+    /// nothing is visible, and from now on appends are refused with [`Error::Failed`] until the log is
+    /// reopened.
+    pub fn append_batch(&self, payloads: &[&[u8]]) -> Result<Appended> {
+        let appended = self.append_batch_quiet(payloads)?;
+        self.notify_observers();
+        Ok(appended)
+    }
+
+    /// As [`Log::append_batch`], but leaves it to the caller to [notify the
+    /// observers](Log::notify_observers), so that it can answer its writer first. Those who
+    /// [wait](Signal::wait) are woken.
+    ///
+    /// # Errors
+    /// As [`Log::append_batch`].
+    pub fn append_batch_quiet(&self, payloads: &[&[u8]]) -> Result<Appended> {
+        self.append_stamped(payloads, Stamps::Now)
+    }
+
+    /// Appends records, all or none, with these times. The observers are the caller's to notify.
+    pub(crate) fn append_stamped(
+        &self,
+        payloads: &[&[u8]],
+        stamps: Stamps<'_>,
+    ) -> Result<Appended> {
+        let (appended, end) = self.write_batch(payloads, stamps)?;
+        if self.sync == Sync::Always {
+            self.sync_through(end)?;
+        }
+        Ok(appended)
+    }
+
+    /// As [`Log::append_batch_quiet`], but never waits for the disk. With [`Sync::Always`] the records are
+    /// written and have their place, but readers do not see them, and they are not promised, until a
+    /// [`Log::sync`] has returned: one for as many appends as came meanwhile.
+    ///
+    /// # Errors
+    /// As [`Log::append_batch`].
+    pub fn append_batch_unsynced(&self, payloads: &[&[u8]]) -> Result<Appended> {
+        self.write_batch(payloads, Stamps::Now)
+            .map(|(appended, _)| appended)
+    }
+
+    /// Writes a batch; unless each is to be synced first, commits it. Returns where it is, and the count
+    /// behind it.
+    fn write_batch(&self, payloads: &[&[u8]], stamps: Stamps<'_>) -> Result<(Appended, u64)> {
+        let mut guard = lock(&self.writer);
+        let writer = &mut *guard;
+        self.check_writable(writer)?;
+        let first = &writer.tail;
+        let appended = Appended {
+            record: RecordNo(first.count),
+            index: ByteIndex(first.log_end),
+            size: payloads.first().map_or(0, |payload| payload.len() as u64),
+        };
+        if payloads.is_empty() {
+            return Ok((appended, 0));
+        }
+        self.check_sizes(writer, payloads)?;
+        self.mark_unclean(writer)?;
+        let tail = match self.write_records(writer, payloads, stamps) {
+            Ok(tail) => tail,
+            Err(e) => return Err(self.roll_back(writer, e, Wrote::Records)),
+        };
+        self.finish(guard, tail)?;
+        Ok((appended, tail.count))
+    }
+
+    /// Calls the observers of this log's [`Signal`], after [`Log::append_batch_quiet`].
+    pub fn notify_observers(&self) {
+        self.signal.notify_observers();
+    }
+
+    pub(crate) fn check_writable(&self, writer: &Writer) -> Result<()> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        if writer.closed {
+            return Err(Error::Closed);
+        }
+        self.check_failed()
+    }
+
+    pub(crate) fn check_failed(&self) -> Result<()> {
+        match self.failed.get() {
+            Some(reason) => Err(Error::Failed {
+                namespace: self.namespace.to_string(),
+                reason: reason.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses payloads that are too large, before anything is written.
+    fn check_sizes(&self, writer: &Writer, payloads: &[&[u8]]) -> Result<()> {
+        let mut room = MAX_LOG_BYTES - writer.tail.log_end;
+        for payload in payloads {
+            let size = payload.len() as u64;
+            if size > self.max_record_bytes {
+                return Err(Error::TooLarge {
+                    size,
+                    limit: self.max_record_bytes,
+                });
+            }
+            room = room
+                .checked_sub(SIZE_FIELD_BYTES + size)
+                .ok_or(Error::TooLarge {
+                    size,
+                    limit: room.saturating_sub(SIZE_FIELD_BYTES),
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Writes size fields and payloads behind the log's end, and encodes their index entries into the
+    /// writer's buffer. Each payload is checksummed and copied in one go, while it is in the CPU's cache.
+    /// Returns the tail behind them.
+    fn write_records(
+        &self,
+        writer: &mut Writer,
+        payloads: &[&[u8]],
+        stamps: Stamps<'_>,
+    ) -> io::Result<Tail> {
+        let now = to_ns(SystemTime::now());
+        let Writer {
+            tail: start,
+            bytes,
+            entries,
+            ..
+        } = writer;
+        let (mut tail, mut written) = (*start, start.log_end);
+        bytes.clear();
+        entries.clear();
+        for (n, payload) in payloads.iter().enumerate() {
+            let time = stamps.of(n, now, &tail);
+            let entry = IndexEntry {
+                batch_goes_on: n + 1 < payloads.len(),
+                ..entry_at(&tail, time, checksum(payload))
+            };
+            entries.extend_from_slice(&entry.encode(tail.count, self.index.id));
+            tail = tail
+                .with(
+                    payload.len() as u64,
+                    payload.last().copied(),
+                    time.ns,
+                    time.known,
+                )
+                .ok_or(io::ErrorKind::FileTooLarge)?;
+            bytes.extend_from_slice(&encode_length(payload.len() as u64));
+            if payload.len() > COPY_BYTES {
+                let mut both = [IoSlice::new(bytes), IoSlice::new(payload)];
+                disk::write_all_vectored(&*self.file, &mut both, written)?;
+            } else {
+                bytes.extend_from_slice(payload);
+                if bytes.len() < WRITE_BYTES {
+                    continue;
+                }
+                disk::write_all(&*self.file, bytes, written)?;
+            }
+            written = tail.log_end;
+            bytes.clear();
+        }
+        if !bytes.is_empty() {
+            disk::write_all(&*self.file, bytes, written)?;
+        }
+        Ok(tail)
+    }
+
+    /// The second half of an append: index entries, count, and the commit, unless a sync has to come before
+    /// it.
+    ///
+    /// The index is written before the count, so that after a crash of this process every counted record has
+    /// its entry; the count is written with each append, so that the log alone, its index deleted, opens with
+    /// every acknowledged record.
+    pub(crate) fn finish(
+        &self,
+        mut guard: std::sync::MutexGuard<'_, Writer>,
+        tail: Tail,
+    ) -> Result<()> {
+        let writer = &mut *guard;
+        if let Err(e) = self.index.write(writer.tail.count, &writer.entries) {
+            return Err(self.roll_back(writer, e, Wrote::Entries));
+        }
+        if let Err(e) = self.write_header(&tail) {
+            return Err(self.roll_back(writer, e, Wrote::Count));
+        }
+        writer.tail = tail;
+        let since = lock(&self.written).append(tail);
+        if self.next_syncs.load(Ordering::Relaxed) {
+            self.next_syncs.store(false, Ordering::Relaxed);
+        }
+        if writer.entries.capacity() > KEEP_BYTES {
+            writer.entries = Vec::new();
+        }
+        if self.sync == Sync::Always {
+            return Ok(()); // What syncs it commits it.
+        }
+        // Still under the writer's lock, so that commits are in order.
+        self.signal.update(|state| tail.write_to(state));
+        // The thread that stores `false` then looks at what is written: it sees this append, or this sees `false`.
+        if let Some(queue) = &self.queue
+            && !self.dirty.load(Ordering::Relaxed)
+        {
+            self.put_in_line(queue, since);
+        }
+        Ok(())
+    }
+}
+
+impl Log {
+    /// Has the log synced the interval after that time, unless it is in line already.
+    fn put_in_line(&self, queue: &SyncQueue, since: Instant) {
+        if let Some(myself) = self.myself.upgrade()
+            && !self.dirty.swap(true, Ordering::Relaxed)
+        {
+            queue.add(myself, since);
+        }
+    }
+
+    /// What a thread that syncs at an interval does with a log that it has taken out of its queue. The log is not put in
+    /// line again meanwhile, so that one whose disk is slow holds one thread.
+    pub(crate) fn sync_from_queue(&self) {
+        // A failed sync has said so in the log of the program, and in the state of the log.
+        let synced = self.sync();
+        self.dirty.store(false, Ordering::Relaxed);
+        let came_meanwhile = lock(&self.written).waiting_since();
+        if let (Ok(()), Some(queue), Some(since)) = (synced, &self.queue, came_meanwhile) {
+            self.put_in_line(queue, since);
+        }
+    }
+}
+
+/// The index entry of the record that comes at `tail`.
+pub(crate) fn entry_at(tail: &Tail, time: Stamp, checksum: u32) -> IndexEntry {
+    IndexEntry {
+        log_offset: tail.log_end,
+        time_unknown: !time.known,
+        batch_goes_on: false,
+        text_offset: tail.text_end,
+        time_ns: time.ns,
+        checksum,
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("namespace", &self.namespace.as_str())
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}

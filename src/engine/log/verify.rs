@@ -1,0 +1,238 @@
+//! Looking at every byte of a log, and what can be said about it at a glance.
+
+use std::time::SystemTime;
+
+use super::log::Log;
+use crate::error::{Error, Result};
+use crate::format::Format;
+use crate::ids::RecordNo;
+use crate::namespace::Namespace;
+use crate::options::Sync;
+use crate::recovery::read_header;
+use crate::segment::State;
+use crate::segment::{MAX_RUN_BYTES, Run, Scratch};
+
+/// The most damages that a report lists; the rest is counted.
+pub const MAX_LISTED_DAMAGES: usize = 1000;
+
+/// What is known about a log without reading it through.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Details {
+    /// The name.
+    pub namespace: Namespace,
+    /// How many records are committed.
+    pub records: u64,
+    /// The length of the log in bytes: its header, and every record with its size field.
+    pub bytes: u64,
+    /// How many bytes the records themselves have.
+    pub payload_bytes: u64,
+    /// The length of the text view in bytes.
+    pub text_bytes: u64,
+    /// How many of the records have a time and a checksum made by who appended them.
+    pub checksummed: u64,
+    /// How many have a checksum made later, from what was found in the log, because a program that keeps none
+    /// wrote them, or the index was lost. It tells what has changed since then, not what had before; their
+    /// times are not known.
+    pub rebuilt: u64,
+    /// When the first record was appended, if there is one and it is known.
+    pub first_time: Option<SystemTime>,
+    /// When the last record was appended, if there is one and it is known.
+    pub last_time: Option<SystemTime>,
+    /// How the log lies on disk.
+    pub format: Format,
+    /// When its records reach the disk.
+    pub sync: Sync,
+    /// Why it takes no appends, if it has failed.
+    pub failed: Option<String>,
+}
+
+/// A place that is not as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Damage {
+    /// The record; `None`: the log's header.
+    pub record: Option<RecordNo>,
+    /// Where it starts, in bytes from the start of the log file.
+    pub offset: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What [`Log::verify`] found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// The name.
+    pub namespace: Namespace,
+    /// How many records were looked at: those that were committed when it began.
+    pub records: u64,
+    /// How many bytes their payloads have.
+    pub bytes: u64,
+    /// What is damaged, in order; at most [`MAX_LISTED_DAMAGES`].
+    pub damaged: Vec<Damage>,
+    /// How many damages there are beyond those listed.
+    pub unlisted: u64,
+}
+
+impl Report {
+    /// Whether every record is as it was written.
+    pub fn is_clean(&self) -> bool {
+        self.damaged.is_empty()
+    }
+
+    fn add(&mut self, record: Option<RecordNo>, offset: u64, what: String) {
+        if self.damaged.len() < MAX_LISTED_DAMAGES {
+            self.damaged.push(Damage {
+                record,
+                offset,
+                what,
+            });
+        } else {
+            self.unlisted += 1;
+        }
+    }
+}
+
+impl Log {
+    /// What is known about the log at a glance.
+    ///
+    /// # Errors
+    /// [`Error::Io`]. A damaged index entry only costs the first time.
+    pub fn details(&self) -> Result<Details> {
+        let state = self.state();
+        let first_time = match self.entry(RecordNo(0)) {
+            Ok(entry) => entry.time,
+            Err(Error::NoSuchRecord { .. } | Error::Damaged { .. }) => None,
+            Err(e) => return Err(e),
+        };
+        Ok(Details {
+            namespace: self.namespace.clone(),
+            records: state.count,
+            bytes: state.log_end,
+            payload_bytes: state.log_end.saturating_sub(
+                self.format.header_bytes() + state.count * crate::format::SIZE_FIELD_BYTES,
+            ),
+            text_bytes: state.text_end,
+            checksummed: state.count.saturating_sub(state.rebuilt),
+            rebuilt: state.rebuilt,
+            first_time,
+            last_time: state.last_time,
+            format: self.format,
+            sync: self.sync,
+            failed: self.failure().map(str::to_owned),
+        })
+    }
+
+    /// Reads every committed record and checks it: payload, size field, place, text and order. Takes as long
+    /// as reading the log; appends and other readers go on.
+    ///
+    /// # Errors
+    /// [`Error::Io`]. Damage is no error, but in the report.
+    pub fn verify(&self) -> Result<Report> {
+        self.verify_with(&mut |_| {})
+    }
+
+    /// As [`Log::verify`], and gives `progress` the place in the log, in bytes from its start, that it has
+    /// come to, after about each megabyte. The end is [`State::log_end`].
+    ///
+    /// # Errors
+    /// As [`Log::verify`].
+    pub fn verify_with(&self, progress: &mut dyn FnMut(u64)) -> Result<Report> {
+        let state = self.state();
+        let mut report = Report {
+            namespace: self.namespace.clone(),
+            records: state.count,
+            bytes: 0,
+            damaged: Vec::new(),
+            unlisted: 0,
+        };
+        self.verify_header(&state, &mut report)?;
+        let mut scratch = Scratch::default();
+        let mut next = 0;
+        let mut end = self.format.header_bytes();
+        while next < state.count {
+            match self.read_run(RecordNo(next), MAX_RUN_BYTES, &mut scratch) {
+                Ok(Run::Records(records)) => {
+                    for (entry, payload) in
+                        records.take_while(|(entry, _)| entry.record.0 < state.count)
+                    {
+                        let text = crate::format::text_bytes(entry.size, payload.last().copied());
+                        if entry.index.0 != end {
+                            report.add(
+                                Some(entry.record),
+                                entry.index.0,
+                                format!("it should start at byte {end}"),
+                            );
+                        } else if entry.text_size != text {
+                            report.add(
+                                Some(entry.record),
+                                entry.index.0,
+                                format!("its text has {text} bytes"),
+                            );
+                        }
+                        end = entry.index.0 + crate::format::SIZE_FIELD_BYTES + entry.size;
+                        report.bytes += entry.size;
+                        next += 1;
+                    }
+                }
+                Ok(Run::Large(entry)) => {
+                    match self.verify_record(&entry) {
+                        Err(Error::Damaged {
+                            record,
+                            offset,
+                            what,
+                            ..
+                        }) => report.add(record, offset, what),
+                        other => other?,
+                    }
+                    end = entry.index.0 + crate::format::SIZE_FIELD_BYTES + entry.size;
+                    report.bytes += entry.size;
+                    next += 1;
+                }
+                Err(Error::Damaged {
+                    record,
+                    offset,
+                    what,
+                    ..
+                }) => {
+                    report.add(record.or(Some(RecordNo(next))), offset, what);
+                    if let Ok(entry) = self.entry(RecordNo(next)) {
+                        end = entry.index.0 + crate::format::SIZE_FIELD_BYTES + entry.size;
+                    } else if let Ok(entry) = self.entry(RecordNo(next + 1)) {
+                        end = entry.index.0;
+                    }
+                    next += 1;
+                }
+                Err(e) => return Err(e),
+            }
+            progress(end);
+        }
+        Ok(report)
+    }
+
+    /// What the header says, against `state`. A count above ours is of records that are being appended.
+    fn verify_header(&self, state: &State, report: &mut Report) -> Result<()> {
+        if self.format == Format::Bare {
+            return Ok(());
+        }
+        let header = read_header(&*self.file, self.format)
+            .map_err(|e| Error::io("read", &self.log_path, e))?;
+        let (claimed, count) = (header.count(), state.count);
+        if u64::try_from(claimed).map_or(true, |claimed| claimed < count) {
+            let what = format!("its count is {claimed}, but there are {count} records");
+            report.add(None, 0, what);
+        }
+        if self.format == Format::Count16
+            && u64::try_from(claimed) == Ok(count)
+            && let Some(last) = count.checked_sub(1)
+            && let Ok(last) = self.entry(RecordNo(last))
+            && last.index.0 != header.last_index()
+        {
+            let (said, is) = (header.last_index(), last.index);
+            let what = format!("it says that the last record is at byte {said}, but it is at {is}");
+            report.add(None, 8, what);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,491 @@
+//! Telling a log's format from its bytes, where no index of ours says it.
+//!
+//! Each format is tried as an explanation of the file. Where more than one explains it, what speaks for each is weighed
+//! (`evidence`); a log stays unclear where that leaves a doubt. `docs/format.md` has the rule, and the odds of each line.
+//! [`Options::assume_format`](crate::Options::assume_format) decides wherever more than one format explains the file.
+
+use std::io;
+
+use super::evidence::{apart, are_like, size_at};
+use super::walk::WINDOW_BYTES;
+use crate::disk;
+use crate::disk::DiskFile;
+use crate::disk::Window;
+use crate::format::Format;
+use crate::format::{Header, MAX_HEADER_BYTES, SIZE_FIELD_BYTES};
+
+#[cfg(test)]
+mod odds;
+
+/// How often a header is read again that a writer changes under the reader.
+const HEADER_READS: u32 = 100;
+/// A count below this is right by chance too often to prove anything.
+const FEW: u64 = 8;
+
+/// The header of a log, as its writer wrote it: a read may run into a write of its bytes, and see a part of each. So it is
+/// read until two reads agree.
+pub(crate) fn read_header(file: &dyn DiskFile, format: Format) -> io::Result<Header> {
+    let read = || {
+        let mut head = [0; MAX_HEADER_BYTES];
+        let have = disk::read_up_to(file, &mut head, 0)?;
+        let whole = have as u64 >= format.header_bytes();
+        Ok::<_, io::Error>(Header::of(format, if whole { &head[..have] } else { &[] }))
+    };
+    let mut header = read()?;
+    if format != Format::Bare {
+        for _ in 0..HEADER_READS {
+            let again = read()?;
+            if again == header {
+                break;
+            }
+            header = again;
+        }
+    }
+    Ok(header)
+}
+
+/// What the bytes of a log say about its format.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is this one.
+    Is(Format),
+    /// It is the first one: what speaks for it outweighs what speaks for the others, which also explain the file to its
+    /// last byte.
+    Weighed(Format, Vec<Format>),
+    /// No byte tells: there is none, or only a part of a header with no record in it.
+    Nothing,
+    /// It could be any of these, with so many records; or, if there are none here, it is whole in no format.
+    Unclear(Vec<(Format, u64)>),
+}
+
+/// How well a format explains a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    /// To its last byte, and the header agrees.
+    Whole,
+    /// All that is counted is there; behind it are whole records to the last byte: appended, and not counted
+    /// (yet).
+    Uncounted,
+    /// All that is counted is there, at least one record; behind it is something else: an append that was cut
+    /// short.
+    Torn,
+    /// Not at all.
+    No,
+}
+
+/// A file, tried as a format.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    format: Format,
+    fit: Fit,
+    /// The records that count in this format; all whole ones in a `bare` log.
+    records: u64,
+    /// Whole records, counted or not.
+    whole: u64,
+    /// Where the last record that counts ends.
+    counted_end: u64,
+    /// Where the whole records end.
+    reach: u64,
+}
+
+/// Looks at a log of `length` bytes. Reads the size field of every record once for each format that it could
+/// be.
+pub(crate) fn detect(file: &dyn DiskFile, length: u64) -> io::Result<Verdict> {
+    let mut head = [0; MAX_HEADER_BYTES];
+    let have = disk::read_up_to(file, &mut head, 0)?;
+    if head[..have].iter().all(|byte| *byte == 0) {
+        // Headers of logs that have no record. As bare logs, these would be one or two records without a
+        // byte.
+        match length {
+            0..8 => return Ok(Verdict::Nothing),
+            8 => return Ok(Verdict::Is(Format::Count8)),
+            16 => return Ok(Verdict::Is(Format::Count16)),
+            _ => {}
+        }
+    }
+    let mut trials = Vec::with_capacity(Format::ALL.len());
+    for format in Format::ALL {
+        trials.push(attempt(file, length, format, &head[..have])?);
+    }
+    judge(file, length, &trials)
+}
+
+fn judge(file: &dyn DiskFile, length: u64, trials: &[Trial]) -> io::Result<Verdict> {
+    let mut candidates: Vec<&Trial> = trials.iter().filter(|t| t.fit == Fit::Whole).collect();
+    if candidates.is_empty() {
+        candidates = trials.iter().filter(|t| stopped(t, trials)).collect();
+        if candidates.len() != 1 {
+            let counted = |t: &&Trial| matches!(t.fit, Fit::Uncounted | Fit::Torn);
+            return Ok(unclear(trials.iter().filter(counted)));
+        }
+    }
+    let mut winners = Vec::new();
+    for candidate in &candidates {
+        let others = trials.iter().filter(|t| t.format != candidate.format);
+        let rivals: Vec<&Trial> = others.filter(|t| is_rival(candidate, t)).collect();
+        let mut wins = true;
+        for rival in &rivals {
+            wins = wins && outweighs(file, length, candidate, rival)?;
+        }
+        if wins {
+            let to_the_end = |t: &&&Trial| matches!(t.fit, Fit::Whole | Fit::Uncounted);
+            let rivals = rivals.iter().filter(to_the_end).map(|t| t.format);
+            winners.push((candidate.format, rivals.collect::<Vec<_>>()));
+        }
+    }
+    Ok(match &winners[..] {
+        [(format, rivals)] if rivals.is_empty() => Verdict::Is(*format),
+        [(format, rivals)] => Verdict::Weighed(*format, rivals.clone()),
+        _ => unclear(trials.iter().filter(|t| {
+            let mut fits = candidates.iter();
+            fits.any(|candidate| candidate.format == t.format || is_rival(candidate, t))
+        })),
+    })
+}
+
+fn unclear<'a>(could_be: impl Iterator<Item = &'a Trial>) -> Verdict {
+    Verdict::Unclear(could_be.map(|t| (t.format, t.records)).collect())
+}
+
+/// Whether `trial` explains a file that no format explains to its last byte, since its writer was stopped. What is
+/// counted has to be there, and has to explain more of the file than any other format does that is not at odds with its
+/// own count.
+fn stopped(trial: &Trial, trials: &[Trial]) -> bool {
+    let at_odds = |other: &Trial| other.fit == Fit::No && other.format != Format::Bare;
+    matches!(trial.fit, Fit::Uncounted | Fit::Torn)
+        && trials
+            .iter()
+            .filter(|other| other.format != trial.format && !at_odds(other))
+            .all(|other| other.reach <= trial.counted_end)
+}
+
+/// Whether `other` explains the file, too, well enough to be weighed against `candidate`.
+fn is_rival(candidate: &Trial, other: &Trial) -> bool {
+    let whole = candidate.fit == Fit::Whole;
+    match other.fit {
+        Fit::Whole => true,
+        // A count of 0 proves nothing, unless the file is what a first append leaves that stops before it writes the count.
+        Fit::Uncounted if whole => {
+            other.records > 0 || other.format == Format::Count16 || other.whole == 1
+        }
+        Fit::Torn if whole => candidate.format == Format::Bare || other.records >= FEW,
+        Fit::Uncounted | Fit::Torn => true,
+        // A bare log with a torn tail.
+        Fit::No => {
+            other.format == Format::Bare
+                && (candidate.reach == other.reach
+                    || candidate.records < FEW && other.whole >= 2 * FEW)
+        }
+    }
+}
+
+/// Whether more speaks for `candidate` than for `rival`, and leaves no doubt.
+fn outweighs(
+    file: &dyn DiskFile,
+    length: u64,
+    candidate: &Trial,
+    rival: &Trial,
+) -> io::Result<bool> {
+    let apart = apart(file, length, [candidate.format, rival.format])?;
+    // The second witness counts as one record more.
+    let witness = |t: &Trial| u64::from(t.format == Format::Count16 && t.records > 0);
+    let ours = apart.own[0].records + witness(candidate);
+    let theirs = apart.own[1].records + witness(rival);
+    let far_more = |more: u64, less: u64| more >= 2 * FEW && more >= 2 * less;
+    let enough = candidate.records >= FEW || candidate.fit != Fit::Whole;
+    Ok(match (candidate.format, rival.format, apart.meet) {
+        (Format::Bare, ..) => match rival.fit {
+            Fit::Torn => ours > theirs,
+            // A stopped writer leaves few records uncounted.
+            Fit::Uncounted => {
+                let uncounted = rival.whole - rival.records;
+                rival.records < FEW && uncounted >= FEW && far_more(ours, theirs)
+            }
+            Fit::Whole | Fit::No => false,
+        },
+        (_, Format::Bare, None) => !far_more(theirs, ours),
+        (Format::Count8, Format::Bare, Some(meet)) => {
+            enough && ours >= theirs.max(1) && are_like(apart.own[0], file, length, meet, FEW - 1)?
+        }
+        _ => enough && ours >= theirs.max(1),
+    })
+}
+
+/// Goes along the file as a log of `format`.
+fn attempt(file: &dyn DiskFile, length: u64, format: Format, head: &[u8]) -> io::Result<Trial> {
+    let start = format.header_bytes();
+    let mut trial = Trial {
+        format,
+        fit: Fit::No,
+        records: 0,
+        whole: 0,
+        counted_end: start,
+        reach: start.min(length),
+    };
+    if length < start {
+        return Ok(trial);
+    }
+    let header = Header::of(format, head);
+    let claimed = match format {
+        Format::Bare => Some(u64::MAX),
+        Format::Count8 | Format::Count16 => u64::try_from(header.count()).ok(),
+    };
+    // Where the last counted record is; the second witness of `count16`.
+    let mut last_index = 0;
+    let mut window = Window::new(file, WINDOW_BYTES);
+    while let Some(size) = size_at(&mut window, trial.reach, length)? {
+        let index = trial.reach;
+        trial.whole += 1;
+        trial.reach += SIZE_FIELD_BYTES + size;
+        if claimed.is_some_and(|claimed| trial.whole <= claimed) {
+            trial.records = trial.whole;
+            trial.counted_end = trial.reach;
+            last_index = index;
+        }
+    }
+    let to_the_end = trial.reach == length;
+    trial.fit = match claimed {
+        _ if format == Format::Bare && to_the_end => Fit::Whole,
+        Some(claimed)
+            if trial.records == claimed
+                && (format != Format::Count16 || header.last_index() == last_index) =>
+        {
+            match to_the_end {
+                true if trial.whole == claimed => Fit::Whole,
+                true => Fit::Uncounted,
+                false if claimed > 0 => Fit::Torn,
+                false => Fit::No,
+            }
+        }
+        _ => Fit::No,
+    };
+    Ok(trial)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::locks::lock;
+    use crate::segment::Overlay;
+
+    fn of(bytes: &[u8]) -> Verdict {
+        let file = Overlay::new(None);
+        disk::write_all(&file, bytes, 0).expect("written");
+        detect(&file, bytes.len() as u64).expect("read")
+    }
+
+    fn log(format: Format, counted: usize, payloads: &[&[u8]]) -> Vec<u8> {
+        let mut records = Vec::new();
+        let mut last = 0;
+        for (n, payload) in payloads.iter().enumerate() {
+            if n < counted {
+                last = format.header_bytes() + records.len() as u64;
+            }
+            records.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+            records.extend_from_slice(payload);
+        }
+        [format.header(counted as u64, last).as_bytes(), &records].concat()
+    }
+
+    const PAYLOADS: [&[u8]; 5] = [b"first", b"", b"the third one", b"x", b"last"];
+
+    #[test]
+    fn a_whole_log_is_what_it_is() {
+        for format in Format::ALL {
+            for count in 1..=PAYLOADS.len() {
+                let bytes = log(format, count, &PAYLOADS[..count]);
+                assert_eq!(of(&bytes), Verdict::Is(format), "{count}");
+            }
+        }
+    }
+
+    /// Each read gives the next of some headers, and then the last one: what a reader sees beside a writer.
+    #[derive(Debug)]
+    struct Changing(Mutex<Vec<Vec<u8>>>);
+
+    impl DiskFile for Changing {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+            let mut headers = lock(&self.0);
+            let header = match headers.len() {
+                1 => headers[0].clone(),
+                _ => headers.remove(0),
+            };
+            let rest = header.get(offset as usize..).unwrap_or_default();
+            let bytes = rest.len().min(buf.len());
+            buf[..bytes].copy_from_slice(&rest[..bytes]);
+            Ok(bytes)
+        }
+
+        fn write_vectored_at(&self, _: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
+            Err(io::ErrorKind::ReadOnlyFilesystem.into())
+        }
+
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::ReadOnlyFilesystem.into())
+        }
+
+        fn len(&self) -> io::Result<u64> {
+            Ok(MAX_HEADER_BYTES as u64)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The count of a `count8` log was read once: a read that ran into its write gave a count of which half was new, and
+    /// a follower saw records that were not committed.
+    #[test]
+    fn regression_a_torn_count_is_read_again_in_every_format_that_has_one() {
+        for format in [Format::Count8, Format::Count16] {
+            let header = |count: u64| {
+                let mut bytes = format.header(count, 16).as_bytes().to_vec();
+                bytes.resize(MAX_HEADER_BYTES, 0);
+                bytes
+            };
+            // From 0xff to 0x100: 0x1ff is of neither.
+            let [old, torn, new] = [0xff, 0x1ff, 0x100].map(header);
+            for seen in [
+                vec![torn.clone(), new.clone()],
+                vec![old, torn, new.clone()],
+            ] {
+                let file = Changing(Mutex::new(seen));
+                let found = read_header(&file, format).expect("read");
+                assert_eq!(found, Header::of(format, &new), "{format}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_header_of_a_log_without_records_is_that() {
+        assert_eq!(of(&[]), Verdict::Nothing);
+        assert_eq!(of(&[0; 7]), Verdict::Nothing);
+        assert_eq!(of(&[0; 8]), Verdict::Is(Format::Count8));
+        assert_eq!(of(&[0; 16]), Verdict::Is(Format::Count16));
+        assert_eq!(of(b"text"), Verdict::Unclear(Vec::new()));
+        assert_eq!(of(&[0; 12]), Verdict::Unclear(Vec::new()));
+    }
+
+    #[test]
+    fn a_stopped_writer_of_a_counting_format_is_recognised_and_one_of_bare_is_not_guessed() {
+        for format in [Format::Count8, Format::Count16] {
+            let uncounted = log(format, 4, &PAYLOADS);
+            assert_eq!(of(&uncounted), Verdict::Is(format));
+            for cut in 1..4 {
+                let torn = &uncounted[..uncounted.len() - cut];
+                assert_eq!(of(torn), Verdict::Is(format), "{format}, {cut}");
+            }
+        }
+        let torn = log(Format::Bare, 0, &PAYLOADS);
+        assert_eq!(of(&torn[..torn.len() - 1]), Verdict::Unclear(Vec::new()));
+    }
+
+    #[test]
+    fn a_first_append_that_was_stopped_before_the_count_could_be_a_bare_log() {
+        for format in [Format::Count8, Format::Count16] {
+            let could_be = match of(&log(format, 0, &[b"uncounted"])) {
+                Verdict::Unclear(could_be) => could_be,
+                other => panic!("{other:?}"),
+            };
+            assert!(could_be.contains(&(format, 0)), "{could_be:?}");
+            assert!(could_be.iter().any(|(f, _)| *f == Format::Bare));
+        }
+        // One empty record and many others are a bare log, as it has always been.
+        let bare = log(Format::Bare, 0, &[b"", b"a", b"b"]);
+        assert_eq!(of(&bare), Verdict::Is(Format::Bare));
+    }
+
+    #[test]
+    fn two_whole_explanations_are_one_too_many() {
+        // As count8: one record of 16 bytes. As count16: one of 8, at 16.
+        let both = [1u64, 16, 8, 0].map(u64::to_le_bytes).concat();
+        assert_eq!(
+            of(&both),
+            Verdict::Unclear(vec![(Format::Count8, 1), (Format::Count16, 1)])
+        );
+        // As bare: one of 13 bytes, which hold the records of count8.
+        let inner: Vec<&[u8]> = vec![b""; 16];
+        let aligned = log(Format::Count8, 16, &inner);
+        assert_eq!(
+            of(&aligned),
+            Verdict::Unclear(vec![(Format::Bare, 15), (Format::Count8, 16)])
+        );
+    }
+
+    /// 18 records of 10 bytes: as `bare`, the first size is 18, behind which the second record starts.
+    #[test]
+    fn regression_a_counted_log_that_is_also_whole_as_bare_is_opened_by_its_count() {
+        let eighteen: Vec<&[u8]> = vec![b"ten bytes\n"; 18];
+        let bytes = log(Format::Count8, 18, &eighteen);
+        let over_bare = |format| Verdict::Weighed(format, vec![Format::Bare]);
+        assert_eq!(of(&bytes), over_bare(Format::Count8));
+        // The first size of `bare` is then that of what lies before the first record, or of it and of that record.
+        for count in [8, 26] {
+            let some: Vec<&[u8]> = vec![b"ten bytes\n"; count];
+            let bytes = log(Format::Count16, count, &some);
+            assert_eq!(of(&bytes), over_bare(Format::Count16));
+        }
+    }
+
+    #[test]
+    fn a_count_that_is_right_by_chance_proves_nothing() {
+        // A bare log of 18 records of 18 bytes, each with a size in front of a text.
+        let framed = [&10u64.to_le_bytes()[..], b"ten bytes\n"].concat();
+        let bytes = log(Format::Bare, 0, &[&framed[..]; 18]);
+        let could_be = vec![(Format::Bare, 18), (Format::Count8, 18)];
+        assert_eq!(of(&bytes), Verdict::Unclear(could_be));
+        // The same of all sizes; behind the count there is a record of ten bytes, and then others that hold records.
+        let text = [&8u64.to_le_bytes()[..], b"a longer text"].concat();
+        let mut records: Vec<&[u8]> = vec![&framed, &text];
+        records.resize(18, b"text");
+        let could_be = vec![(Format::Bare, 18), (Format::Count8, 18)];
+        let bytes = log(Format::Bare, 0, &records);
+        assert_eq!(of(&bytes), Verdict::Unclear(could_be));
+        // Records without a byte are found in any zeros.
+        let zeros: Vec<&[u8]> = vec![&[0; 16]; 15];
+        let could_be = vec![(Format::Bare, 15), (Format::Count8, 16)];
+        assert_eq!(
+            of(&log(Format::Bare, 0, &zeros)),
+            Verdict::Unclear(could_be)
+        );
+    }
+
+    /// The second record starts one byte into the size that `count8` reads: 'a' and 1 are 353.
+    #[test]
+    fn regression_a_bare_log_of_single_bytes_is_not_taken_for_a_few_counted_ones() {
+        let bare = |records| log(Format::Bare, 0, &vec![&b"a"[..]; records]);
+        let could_be = |uncounted| match of(&bare(uncounted)) {
+            Verdict::Unclear(could_be) => could_be,
+            other => panic!("{other:?}"),
+        };
+        let one = vec![(Format::Bare, 41), (Format::Count8, 1)];
+        assert_eq!(could_be(41), one, "one record of 353 bytes");
+        assert_eq!(
+            could_be(48)[0],
+            (Format::Bare, 48),
+            "and seven that are not counted"
+        );
+        assert_eq!(
+            of(&bare(49)),
+            Verdict::Weighed(Format::Bare, vec![Format::Count8])
+        );
+        // Torn where `count8` ends.
+        let bytes = log(Format::Bare, 0, &[&b"c"[..]; 42]);
+        assert_eq!(
+            of(&bytes[..16 + 355]),
+            Verdict::Unclear(vec![(Format::Bare, 41), (Format::Count8, 1)])
+        );
+    }
+
+    #[test]
+    fn a_wrong_second_witness_is_no_count16() {
+        let mut bytes = log(Format::Count16, 5, &PAYLOADS);
+        bytes[8] ^= 1;
+        assert_eq!(of(&bytes), Verdict::Unclear(Vec::new()));
+        let negative = [[0xff; 16].to_vec(), vec![0; 3]].concat();
+        assert_eq!(of(&negative), Verdict::Unclear(Vec::new()));
+    }
+}

@@ -1,0 +1,95 @@
+//! What is cut off a log, kept in a file beside it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::report::Cut;
+use crate::disk;
+use crate::disk::{DiskFile, OpenMode};
+use crate::error::{Error, Result};
+use crate::namespace::Namespace;
+use crate::options::Options;
+
+/// What is copied at a time.
+const PIECE_BYTES: usize = 1 << 20;
+/// How many cuts at one place of a log are kept apart.
+const MOST_AT_ONE_PLACE: u32 = 1000;
+
+/// Where what is cut at `offset` is kept.
+pub(crate) fn cut_path(options: &Options, namespace: &Namespace, offset: u64) -> PathBuf {
+    options.logs_dir.join(format!("{namespace}.cut-{offset}"))
+}
+
+/// Copies what is to be cut to `<namespace>.cut-<offset>`; where that holds something else, to `<namespace>.cut-<offset>-2`
+/// and so on. Returns where, when the copy and its name are on the disk.
+pub(crate) fn save_beside(
+    options: &Options,
+    namespace: &Namespace,
+    log: (&dyn DiskFile, &Path),
+    cut: Cut,
+) -> Result<PathBuf> {
+    let first = cut_path(options, namespace, cut.offset);
+    let mut path = first.clone();
+    for n in 2..=MOST_AT_ONE_PLACE {
+        match save(options, log, cut, &path) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+                let mut next = first.clone().into_os_string();
+                next.push(format!("-{n}"));
+                path = next.into();
+            }
+            result => return result.map(|()| path),
+        }
+    }
+    save(options, log, cut, &path).map(|()| path)
+}
+
+/// Copies what is to be cut, and returns when the copy and its name are on the disk.
+pub(crate) fn save(
+    options: &Options,
+    (log, log_path): (&dyn DiskFile, &Path),
+    cut: Cut,
+    path: &Path,
+) -> Result<()> {
+    let error = |e| Error::io("save what is cut to", path, e);
+    let disk = &*options.disk;
+    let copy: Arc<dyn DiskFile> = match disk.open(path, OpenMode::Create) {
+        Ok(copy) => copy,
+        // Left by one that was stopped, or by one of the same place before: it may be gone on with, not
+        // written over.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            disk.open(path, OpenMode::Write).map_err(error)?
+        }
+        Err(e) => return Err(error(e)),
+    };
+    let there = copy.len().map_err(error)?;
+    if there > cut.bytes {
+        return Err(error(taken()));
+    }
+    let (mut piece, mut saved) = (vec![0; PIECE_BYTES], vec![0; PIECE_BYTES]);
+    let mut done = 0;
+    while done < cut.bytes {
+        let n = usize::try_from(cut.bytes - done)
+            .unwrap_or(usize::MAX)
+            .min(PIECE_BYTES);
+        disk::read_exact(log, &mut piece[..n], cut.offset + done)
+            .map_err(|e| Error::io("read", log_path, e))?;
+        let have = disk::read_up_to(&*copy, &mut saved[..n], done).map_err(error)?;
+        if saved[..have] != piece[..have] {
+            return Err(error(taken()));
+        }
+        // Also what is there: a sync of it may have failed.
+        disk::write_all(&*copy, &piece[..n], done).map_err(error)?;
+        done += n as u64;
+    }
+    copy.sync_data()
+        .and_then(|()| disk.sync_dir(&options.logs_dir))
+        .map_err(error)
+}
+
+fn taken() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        "it holds other bytes already (move it away, and try again)",
+    )
+}

@@ -1,0 +1,243 @@
+//! The sidecar `<ns>.idx` as a file: entries read in place, header slots written in turn.
+
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex, RwLock};
+
+use super::tail::Tail;
+use crate::disk;
+use crate::disk::DiskFile;
+use crate::format::{ENTRY_BYTES, INDEX_HEADER_BYTES, IndexEntry, SLOT_BYTES, Slot, entry_offset};
+use crate::locks::lock;
+
+/// The index of one log. Entries are read from any thread; only the log's writer writes them.
+#[derive(Debug)]
+pub(crate) struct Index {
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// The namespace's id, which every entry's checksum covers.
+    pub(crate) id: u32,
+    /// The slot written last; the next one goes to the other place with the next sequence number.
+    slot: Mutex<Slot>,
+}
+
+impl Index {
+    pub(crate) fn new(file: Arc<dyn DiskFile>, slot: Slot) -> Self {
+        Index {
+            file,
+            id: slot.id,
+            slot: Mutex::new(slot),
+        }
+    }
+
+    /// Reads `count` entries from `first` on, as bytes, into the front of `buf`.
+    pub(crate) fn read(&self, first: u64, count: usize, buf: &mut Vec<u8>) -> io::Result<()> {
+        let bytes = count * ENTRY_BYTES;
+        if buf.len() < bytes {
+            *buf = vec![0; bytes];
+        }
+        let offset = entry_offset(first).ok_or(io::ErrorKind::InvalidInput)?;
+        disk::read_exact(&*self.file, &mut buf[..bytes], offset)
+    }
+
+    /// Entry `n`; `None` if its bytes are not that.
+    pub(crate) fn entry(&self, n: u64) -> io::Result<Option<IndexEntry>> {
+        let mut bytes = [0; ENTRY_BYTES];
+        let offset = entry_offset(n).ok_or(io::ErrorKind::InvalidInput)?;
+        match disk::read_up_to(&*self.file, &mut bytes, offset)? {
+            ENTRY_BYTES => Ok(IndexEntry::decode(&bytes, n, self.id)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Reads up to `count` entries from `first` on, as bytes, into the front of `buf`; fewer bytes where the file ends.
+    pub(crate) fn read_some(
+        &self,
+        first: u64,
+        count: usize,
+        buf: &mut Vec<u8>,
+    ) -> io::Result<usize> {
+        buf.resize(buf.len().max(count * ENTRY_BYTES), 0);
+        let offset = entry_offset(first).ok_or(io::ErrorKind::InvalidInput)?;
+        disk::read_up_to(&*self.file, &mut buf[..count * ENTRY_BYTES], offset)
+    }
+
+    /// Writes entries that the caller has encoded.
+    pub(crate) fn write(&self, first: u64, entries: &[u8]) -> io::Result<()> {
+        let offset = entry_offset(first).ok_or(io::ErrorKind::InvalidInput)?;
+        disk::write_all(&*self.file, entries, offset)
+    }
+
+    /// How many entries there is room for in the file as it is now.
+    pub(crate) fn entries(&self) -> io::Result<u64> {
+        let bytes = self.file.len()?.saturating_sub(INDEX_HEADER_BYTES);
+        Ok(bytes / ENTRY_BYTES as u64)
+    }
+
+    /// Cuts the index to `count` entries.
+    pub(crate) fn cut(&self, count: u64) -> io::Result<()> {
+        self.file
+            .set_len(entry_offset(count).ok_or(io::ErrorKind::InvalidInput)?)
+    }
+
+    /// Writes the next slot. Not synced; a slot that is lost or torn leaves the one before.
+    pub(crate) fn write_slot(&self, clean: bool, synced: &Tail, boot: u64) -> io::Result<()> {
+        let mut last = lock(&self.slot);
+        let next = Slot {
+            clean,
+            synced_count: synced.count,
+            log_end: synced.log_end,
+            boot,
+            rebuilt: synced.rebuilt,
+            sequence: last.sequence.wrapping_add(1),
+            ..*last
+        };
+        disk::write_all(&*self.file, &next.encode(), slot_offset(next.sequence))?;
+        *last = next;
+        Ok(())
+    }
+}
+
+/// Slots take turns by the parity of their sequence number.
+pub(crate) fn slot_offset(sequence: u64) -> u64 {
+    (sequence & 1) * SLOT_BYTES as u64
+}
+
+/// The header of a new index, both slots, so that neither is left to chance.
+pub(crate) fn new_index_header(slot: &Slot) -> Vec<u8> {
+    let other = Slot {
+        sequence: slot.sequence + 1,
+        ..*slot
+    };
+    let mut header = vec![0; INDEX_HEADER_BYTES as usize];
+    for slot in [slot, &other] {
+        let at = slot_offset(slot.sequence) as usize;
+        header[at..at + SLOT_BYTES].copy_from_slice(&slot.encode());
+    }
+    header
+}
+
+/// Reads an index file's header; `None` when neither slot is valid.
+pub(crate) fn read_slot(file: &dyn DiskFile) -> io::Result<Option<Slot>> {
+    let mut header = [0; INDEX_HEADER_BYTES as usize];
+    let have = disk::read_up_to(file, &mut header, 0)?;
+    Ok(Slot::newest(&header[..have]))
+}
+
+/// An index for a log that may not be written to: what is missing in the file, or wrong, lies over it in
+/// memory.
+#[derive(Debug)]
+pub(crate) struct Overlay {
+    file: Option<Arc<dyn DiskFile>>,
+    over: RwLock<Over>,
+}
+
+#[derive(Debug)]
+struct Over {
+    /// Bytes of the file from here on are covered, by what is in memory or by nothing.
+    from: u64,
+    bytes: Vec<u8>,
+}
+
+impl Overlay {
+    pub(crate) fn new(file: Option<Arc<dyn DiskFile>>) -> Self {
+        Overlay {
+            file,
+            over: RwLock::new(Over {
+                from: u64::MAX,
+                bytes: Vec::new(),
+            }),
+        }
+    }
+}
+
+impl DiskFile for Overlay {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let over = self
+            .over
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if offset >= over.from {
+            let at = usize::try_from(offset - over.from)
+                .unwrap_or(usize::MAX)
+                .min(over.bytes.len());
+            let n = buf.len().min(over.bytes.len() - at);
+            buf[..n].copy_from_slice(&over.bytes[at..at + n]);
+            return Ok(n);
+        }
+        let below = usize::try_from(over.from - offset)
+            .unwrap_or(usize::MAX)
+            .min(buf.len());
+        self.file
+            .as_ref()
+            .map_or(Ok(0), |file| file.read_at(&mut buf[..below], offset))
+    }
+
+    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let mut over = self
+            .over
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if over.bytes.is_empty() {
+            over.from = offset;
+        }
+        let at = offset
+            .checked_sub(over.from)
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        over.bytes
+            .truncate(usize::try_from(at).unwrap_or(usize::MAX));
+        if over.bytes.len() as u64 != at {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        for buf in bufs {
+            over.bytes.extend_from_slice(buf);
+        }
+        Ok(bufs.iter().map(|buf| buf.len()).sum())
+    }
+
+    /// Forgets what is in memory from `bytes` on; the file is not touched.
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        let mut over = self
+            .over
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let kept = bytes.saturating_sub(over.from);
+        over.bytes
+            .truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+        if over.bytes.is_empty() {
+            over.from = u64::MAX;
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        let over = self
+            .over
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &self.file {
+            _ if !over.bytes.is_empty() => Ok(over.from + over.bytes.len() as u64),
+            Some(file) => file.len(),
+            None => Ok(0),
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overlay_without_a_file_is_a_file_in_memory() {
+        let overlay = Overlay::new(None);
+        disk::write_all(&overlay, b"abcd", 128).expect("written");
+        disk::write_all(&overlay, b"xyz", 130).expect("written over its own end");
+        let mut buf = [0; 8];
+        assert_eq!(disk::read_up_to(&overlay, &mut buf, 129).expect("read"), 4);
+        assert_eq!(&buf[..4], b"bxyz");
+        assert_eq!(overlay.len().expect("a length"), 133);
+        assert!(disk::write_all(&overlay, b"!", 100).is_err());
+    }
+}

@@ -1,0 +1,121 @@
+//! The way out for a log that is refused as damaged: what is whole is kept, and what is cut is kept beside
+//! it.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::create::pick_id;
+use super::directory_lock::take_lock;
+use crate::disk::OpenMode;
+use crate::error::{Error, Result};
+use crate::format::Format;
+use crate::namespace::Namespace;
+use crate::options::Options;
+use crate::recovery;
+use crate::recovery::Files;
+use crate::recovery::Survey;
+use crate::recovery::{Cut, Recovery};
+use crate::recovery::{cut_path, save};
+use crate::segment::Overlay;
+
+/// What [`repair`] has done to a log, or would do.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Repair {
+    /// The log's format.
+    pub format: Format,
+    /// How many bytes the log has after it.
+    pub bytes: u64,
+    /// What is kept and what is cut. [`Recovery::clean`]: the log is in order, and nothing is done.
+    pub recovery: Recovery,
+    /// The file, beside the log, that holds what was cut, or would.
+    pub saved: Option<PathBuf>,
+    /// Of a dry run: what opening the log, instead of repairing it, would find and do, or why it would be refused.
+    pub opening: Option<Result<Recovery, String>>,
+}
+
+/// Opens the log of `namespace` as with [`Options::repair`], but first writes what is cut off to the file
+/// `<namespace>.cut-<offset>` beside it, so that nothing is ever lost. With `dry_run` no byte is written, and
+/// no lock is needed.
+///
+/// It can be stopped at any moment, and be started again.
+///
+/// # Errors
+/// [`Error::NotFound`]; [`Error::Locked`] if somebody writes to the directory; [`Error::UnclearFormat`];
+/// [`Error::Io`], also when the file to save to is there already with other bytes.
+///
+/// ```
+/// use immuta::{Namespace, Options, Storage};
+/// # let dir = tempfile::tempdir()?;
+/// # let logs_dir = dir.path();
+/// Storage::open(Options::new(logs_dir).namespaces(["events"]))?.close()?;
+/// let plan = immuta::repair(&Options::new(logs_dir), &Namespace::new("events")?, true)?;
+/// assert!(plan.recovery.clean);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn repair(options: &Options, namespace: &Namespace, dry_run: bool) -> Result<Repair> {
+    let options = options.clone().repair(true).read_only(dry_run);
+    let lock = if dry_run {
+        None
+    } else {
+        Some(take_lock(&options.logs_dir)?)
+    };
+    let files = Files::open(&options, namespace, OpenMode::Read).map_err(|e| match e {
+        Error::Io { source, path, .. }
+            if source.kind() == io::ErrorKind::NotFound
+                && path == namespace.log_path(&options.logs_dir) =>
+        {
+            Error::NotFound {
+                namespace: namespace.to_string(),
+            }
+        }
+        e => e,
+    })?;
+    let index = Overlay::new(files.index.clone());
+    let survey = Survey {
+        namespace,
+        log_path: &files.log_path,
+        index_path: &files.index_path,
+        log: &*files.log,
+        index: &index,
+        slot: files.slot,
+        format: files.format,
+        boot: options.disk.boot_id(),
+        // As one who writes sees it: a tail that nobody counts is to be cut.
+        read_only: false,
+        repair: true,
+    };
+    let decision = survey.decide(true)?;
+    let saved = |cut: &Cut| cut_path(&options, namespace, cut.offset);
+    let opening = dry_run.then(|| {
+        let as_it_is = Survey {
+            repair: false,
+            ..survey
+        };
+        let mut found = as_it_is.decide(true).map_err(|e| e.to_string())?.recovery;
+        found.saved = found.cut.filter(|cut| cut.records > 0).as_ref().map(saved);
+        Ok(found)
+    });
+    let saved = decision.recovery.cut.as_ref().map(saved);
+    let plan = Repair {
+        format: files.format,
+        bytes: decision.tail.log_end,
+        recovery: decision.recovery,
+        saved,
+        opening,
+    };
+    if !dry_run && !plan.recovery.clean {
+        if let (Some(cut), Some(to)) = (plan.recovery.cut, &plan.saved) {
+            save(&options, (&*files.log, &files.log_path), cut, to)?;
+        }
+        drop(files);
+        recovery::open(
+            &options,
+            namespace,
+            &|has| has.unwrap_or_else(|| pick_id(namespace, |_| true)),
+            None,
+        )?;
+    }
+    drop(lock);
+    Ok(plan)
+}
