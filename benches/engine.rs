@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use immuta::{Options, Storage, Sync};
+use immuta::{Durability, Options, Storage};
 
 const KIB: usize = 1024;
 
@@ -49,7 +49,7 @@ fn rounds(calls: usize, mut call: impl FnMut(usize)) -> Duration {
     means[ROUNDS / 2]
 }
 
-fn storage(directory: &Path, name: &str, sync: Sync) -> Storage {
+fn storage(directory: &Path, name: &str, sync: Durability) -> Storage {
     Storage::open(
         Options::new(directory.join(name))
             .namespaces(["bench"])
@@ -64,7 +64,7 @@ fn plain(directory: &Path, name: &str) -> File {
 
 fn append(directory: &Path, size: usize) {
     let payload = vec![b'x'; size];
-    let storage = storage(directory, &format!("append-{size}"), Sync::Never);
+    let storage = storage(directory, &format!("append-{size}"), Durability::Never);
     let log = storage.log("bench").unwrap();
     let calls = (20_000_000 / size).clamp(500, 20_000);
     let ours = rounds(calls, |_| {
@@ -88,7 +88,7 @@ fn append(directory: &Path, size: usize) {
 fn batch(directory: &Path) {
     const RECORDS: usize = 1000;
     let payload = vec![b'x'; KIB];
-    let storage = storage(directory, "batch", Sync::Never);
+    let storage = storage(directory, "batch", Durability::Never);
     let log = storage.log("bench").unwrap();
     let payloads = vec![payload.as_slice(); RECORDS];
     let ours = rounds(100, |_| {
@@ -113,7 +113,7 @@ fn batch(directory: &Path) {
 
 fn stream(directory: &Path) {
     const RECORDS: usize = 200_000;
-    let storage = storage(directory, "stream", Sync::Never);
+    let storage = storage(directory, "stream", Durability::Never);
     let payload = vec![b'x'; KIB];
     let payloads = vec![payload.as_slice(); 1000];
     for _ in 0..RECORDS / payloads.len() {
@@ -154,7 +154,7 @@ fn stream(directory: &Path) {
 
 fn sync_always(directory: &Path) {
     let payload = vec![b'x'; KIB];
-    let storage = storage(directory, "always", Sync::Always);
+    let storage = storage(directory, "always", Durability::Always);
     let log = storage.log("bench").unwrap();
     let ours = rounds(50, |_| {
         log.append(&payload).unwrap();

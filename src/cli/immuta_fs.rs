@@ -11,7 +11,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, ValueHint};
 use super::mount_options;
 use super::usage;
 use crate::fuse::KernelOptions;
-use immuta::{Format, Sync};
+use immuta::{Durability, Format};
 
 /// A reader that is answered more often does nothing but ask again.
 const MIN_MAX_BLOCK: Duration = Duration::from_millis(1);
@@ -40,7 +40,7 @@ pub struct Cli {
     /// When a record is on the disk: `always` (before the write returns), an interval such as `1s` or `200ms`
     /// (a power cut costs at most so much), or `never` (when the kernel sees fit)
     #[arg(long, value_name = "WHEN", default_value = "1s", value_parser = parse_sync)]
-    pub sync: Sync,
+    pub sync: Durability,
 
     /// Longest record that `append-lines`, `append-frames` and `log` take, such as `64MiB`: a longer one is
     /// refused (EMSGSIZE)
@@ -225,13 +225,13 @@ pub fn default_logs_dir() -> Result<PathBuf, String> {
         })
 }
 
-fn parse_sync(text: &str) -> Result<Sync, String> {
+fn parse_sync(text: &str) -> Result<Durability, String> {
     match text {
-        "always" => Ok(Sync::Always),
-        "never" => Ok(Sync::Never),
+        "always" => Ok(Durability::Always),
+        "never" => Ok(Durability::Never),
         interval => match humantime::parse_duration(interval) {
             Ok(Duration::ZERO) => Err("an interval of nothing (use `always`)".into()),
-            Ok(interval) => Ok(Sync::Every(interval)),
+            Ok(interval) => Ok(Durability::Every(interval)),
             Err(_) => {
                 Err("neither `always`, nor `never`, nor an interval such as 1s or 200ms".into())
             }

@@ -55,7 +55,7 @@ pub use log::{
     Transaction, WaitOutcome,
 };
 pub use namespace::{MAX_NAMESPACE_BYTES, Namespace};
-pub use options::{DEFAULT_MAX_RECORD_BYTES, Options, Sync};
+pub use options::{DEFAULT_MAX_RECORD_BYTES, Durability, Options};
 pub use progress::{Next, Opening};
 pub use recovery::{Cut, Recovery};
 #[doc(hidden)]

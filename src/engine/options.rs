@@ -10,7 +10,7 @@ use crate::progress::Opening;
 
 /// When appended records are made to reach the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sync {
+pub enum Durability {
     /// Before the append returns, and before a reader sees the record. Writers at the same time share syncs.
     Always,
     /// Within this interval, by one thread for the whole storage. A crash of the process loses nothing; a
@@ -20,10 +20,10 @@ pub enum Sync {
     Never,
 }
 
-impl Default for Sync {
+impl Default for Durability {
     /// Every second.
     fn default() -> Self {
-        Sync::Every(Duration::from_secs(1))
+        Durability::Every(Duration::from_secs(1))
     }
 }
 
@@ -48,7 +48,7 @@ pub struct Options {
     pub(crate) only: Option<Vec<String>>,
     pub(crate) format: Format,
     pub(crate) assume_format: Option<Format>,
-    pub(crate) sync: Sync,
+    pub(crate) sync: Durability,
     pub(crate) max_record_bytes: u64,
     pub(crate) read_only: bool,
     pub(crate) repair: bool,
@@ -65,7 +65,7 @@ impl Options {
             only: None,
             format: Format::default(),
             assume_format: None,
-            sync: Sync::default(),
+            sync: Durability::default(),
             max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
             read_only: false,
             repair: false,
@@ -115,15 +115,19 @@ impl Options {
 
     /// When records reach the disk; every second by default.
     #[must_use]
-    pub fn sync(mut self, sync: Sync) -> Self {
+    pub fn sync(mut self, sync: Durability) -> Self {
         self.sync = sync;
         self
     }
 
-    /// The Go library's option: `false` is [`Sync::Always`], `true` the default.
+    /// The Go library's option: `false` is [`Durability::Always`], `true` the default.
     #[must_use]
     pub fn fast_write(self, fast: bool) -> Self {
-        self.sync(if fast { Sync::default() } else { Sync::Always })
+        self.sync(if fast {
+            Durability::default()
+        } else {
+            Durability::Always
+        })
     }
 
     /// The largest record, in bytes, that is taken from memory; 64 MiB by default.

@@ -10,7 +10,7 @@ pub struct Settings {
     /// A write of at least so many bytes may be part of a larger one that the kernel has split.
     pub split_write_bytes: usize,
     /// Each write is answered, and its records are seen, when they are on the disk: the storage's
-    /// [`Sync::Always`](immuta::Sync::Always).
+    /// [`Durability::Always`](immuta::Durability::Always).
     pub sync_always: bool,
     /// Nothing can be written: the storage is open for reading only, beside somebody who writes.
     pub read_only: bool,

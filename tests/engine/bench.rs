@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use immuta::{
-    DirEntry, Disk, DiskFile, Format, Log, OpenMode, Options, RecordNo, Run, Scratch, Storage, Sync,
+    DirEntry, Disk, DiskFile, Durability, Format, Log, OpenMode, Options, RecordNo, Run, Scratch,
+    Storage,
 };
 use support::Random;
 
@@ -312,7 +313,7 @@ impl DiskFile for TestFile {
 pub(crate) struct Bench {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) disk: TestDisk,
-    pub(crate) sync: Sync,
+    pub(crate) sync: Durability,
     /// Of the namespaces that are made, and of those that do not say theirs.
     pub(crate) format: Format,
 }
@@ -322,7 +323,7 @@ impl Bench {
         Bench {
             dir: tempfile::tempdir().expect("a directory"),
             disk: TestDisk::new(),
-            sync: Sync::Never,
+            sync: Durability::Never,
             format: Format::default(),
         }
     }

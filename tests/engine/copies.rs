@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use immuta::{Format, Log, Options, RecordNo, Storage, Sync};
+use immuta::{Durability, Format, Log, Options, RecordNo, Storage};
 
 fn at(seconds: u64) -> Option<SystemTime> {
     Some(UNIX_EPOCH + Duration::from_secs(seconds))
@@ -24,7 +24,7 @@ fn open(options: Options) -> (Storage, Arc<Log>) {
 #[test]
 fn copies_keep_their_times_in_every_format_also_when_the_log_is_opened_again() {
     for format in Format::ALL {
-        for sync in [Sync::Always, Sync::Never] {
+        for sync in [Durability::Always, Durability::Never] {
             for crash in [false, true] {
                 let dir = tempfile::tempdir().unwrap();
                 let options = || Options::new(dir.path()).format(format).sync(sync);

@@ -158,7 +158,7 @@ fn a_reader_beside_a_program_without_index_sees_what_is_counted() {
 fn a_follower_of_a_busy_writer_sees_whole_records_in_order() {
     for format in Format::ALL {
         let dir = tempfile::tempdir().expect("a directory");
-        let options = || immuta::Options::new(dir.path()).sync(immuta::Sync::Never);
+        let options = || immuta::Options::new(dir.path()).sync(immuta::Durability::Never);
         let storage = Storage::open(options().format(format).namespaces(["a"])).expect("opened");
         let done = AtomicBool::new(false);
         thread::scope(|scope| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use immuta::{Error, Format, Options, RecordNo, Storage, Stream, Sync};
+use immuta::{Durability, Error, Format, Options, RecordNo, Storage, Stream};
 use sha2::{Digest, Sha256};
 
 const LOGS: [&str; 4] = ["empty", "hello", "edges", "thousand"];
@@ -34,7 +34,7 @@ fn open(dir: &Path) -> Storage {
     // Of the golden logs, only the empty bare one, a file without a byte, does not say what it is.
     let storage = Storage::open(
         Options::new(dir)
-            .sync(Sync::Never)
+            .sync(Durability::Never)
             .assume_format(Format::Bare),
     )
     .expect("opened");
@@ -143,7 +143,7 @@ fn the_same_records_appended_here_are_the_same_bytes() {
                 let name = format!("{log}-{batched}");
                 let options = Options::new(written.path())
                     .format(format)
-                    .sync(Sync::Never)
+                    .sync(Durability::Never)
                     .only([&*name])
                     .namespaces([&*name]);
                 let storage = Storage::open(options).expect("opened");

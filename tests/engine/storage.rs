@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::bench::{Bench, contents};
 use immuta::{
-    Error, Format, Namespace, Next, Opening, Options, RecordNo, Storage, Sync, WaitOutcome,
+    Durability, Error, Format, Namespace, Next, Opening, Options, RecordNo, Storage, WaitOutcome,
 };
 
 /// "A directory has one writer (lock held; a second one says who holds it)."
@@ -186,7 +186,11 @@ fn observers_hear_of_appends_but_not_of_quiet_ones() {
 /// readers see only durable records."
 #[test]
 fn many_writers_make_one_order_and_a_reader_sees_each_record_once() {
-    for sync in [Sync::Never, Sync::Always, Sync::Every(Duration::ZERO)] {
+    for sync in [
+        Durability::Never,
+        Durability::Always,
+        Durability::Every(Duration::ZERO),
+    ] {
         let bench = Bench {
             sync,
             ..Bench::new()
@@ -257,7 +261,7 @@ fn an_append_and_a_removal_at_the_same_time_have_one_winner() {
 #[test]
 fn the_interval_thread_syncs_what_is_dirty_and_nothing_else() {
     let bench = Bench {
-        sync: Sync::Every(Duration::ZERO),
+        sync: Durability::Every(Duration::ZERO),
         ..Bench::new()
     };
     let storage = bench.open();
@@ -406,7 +410,7 @@ fn many_logs_are_opened_each_with_its_own_id_and_its_records() {
     const LOGS: usize = 64;
     let dir = tempfile::tempdir().expect("a directory");
     let names: Vec<String> = (0..LOGS).map(|n| format!("n{n:02}")).collect();
-    let options = || Options::new(dir.path()).sync(Sync::Never);
+    let options = || Options::new(dir.path()).sync(Durability::Never);
     let storage = Storage::open(options().namespaces(&names)).expect("opened");
     let id_of = |storage: &Storage, name: &str| storage.log(name).expect("there").id();
     let ids: Vec<u32> = names.iter().map(|name| id_of(&storage, name)).collect();

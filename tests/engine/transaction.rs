@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::bench::{Bench, Fault, contents};
-use immuta::{Error, Format, Storage, Sync};
+use immuta::{Durability, Error, Format, Storage};
 
 const FEW: [&str; 4] = ["a", "", "the third\n", "d"];
 
@@ -91,7 +91,7 @@ fn another_writer_waits_for_the_end_of_a_transaction() {
 
 #[test]
 fn a_sync_does_not_wait_for_the_end_of_a_transaction() {
-    for sync in [Sync::Never, Sync::Always] {
+    for sync in [Durability::Never, Durability::Always] {
         let bench = Bench {
             sync,
             ..Bench::new()
@@ -139,7 +139,7 @@ fn a_record_too_large_is_refused_alone_and_a_broken_disk_ends_it_all() {
 #[test]
 fn a_crash_leaves_all_of_a_batch_or_nothing() {
     for format in Format::ALL {
-        for sync in [Sync::Never, Sync::Always] {
+        for sync in [Durability::Never, Durability::Always] {
             for batch in [false, true] {
                 crash_at_every_call(format, sync, batch);
             }
@@ -147,7 +147,7 @@ fn a_crash_leaves_all_of_a_batch_or_nothing() {
     }
 }
 
-fn crash_at_every_call(format: Format, sync: Sync, batch: bool) {
+fn crash_at_every_call(format: Format, sync: Durability, batch: bool) {
     // Entries of more than one sector, so that a power cut can part them.
     let many: Vec<String> = (0..40).map(|n| format!("record {n}")).collect();
     let many: Vec<&[u8]> = many.iter().map(|payload| payload.as_bytes()).collect();
@@ -177,7 +177,7 @@ fn crash_at_every_call(format: Format, sync: Sync, batch: bool) {
             bench.disk = bench.disk.power_cut(luck);
             let storage = bench.open();
             let kept = contents(&storage.log("a").expect("there")).len();
-            let promised = if sync != Sync::Always {
+            let promised = if sync != Durability::Always {
                 0
             } else if done {
                 41

@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use immuta::Sync;
+use immuta::Durability;
 use immuta_fs::fs::errno::Errno;
 use immuta_fs::fs::{Access, Caller, SetAttr};
 use nix::sys::signal::{Signal, kill};
@@ -47,7 +47,7 @@ impl Drop for Process {
 
 #[test]
 fn what_is_written_between_open_and_close_is_one_record_small_or_large() {
-    for sync in [Sync::Never, Sync::Always] {
+    for sync in [Durability::Never, Durability::Always] {
         let tree = Tree::with(sync);
         for (n, bytes) in [3, LARGE].into_iter().enumerate() {
             let fh = tree.open_by(me(), "append-file");

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use immuta::Sync;
+use immuta::Durability;
 
 use crate::transport::{Answer, PLAIN, Tree, WAIT, data, open_start};
 use support::hooked_disk::{HookedDisk, Hooks};
@@ -28,7 +28,7 @@ fn readers_of_a_time_that_has_not_come_cost_an_append_no_read_of_the_disk() {
     const READERS: u64 = 100;
     let disk = HookedDisk::<Reads>::default();
     let reads = disk.0.clone();
-    let tree = Tree::on(Arc::new(disk), Sync::Never);
+    let tree = Tree::on(Arc::new(disk), Durability::Never);
     let append = tree.open("append");
     assert_eq!(tree.write(append, b"first", PLAIN), Answer::Written(5));
     for reader in 0..READERS {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use immuta::Sync;
+use immuta::Durability;
 
 use crate::gate::GatedDisk;
 use crate::transport::{Answer, DURABLE, PLAIN, Tree, WAIT, data, me};
 
 #[test]
 fn with_sync_always_no_answer_comes_before_the_disk_and_the_writers_come_before_the_readers() {
-    let tree = Tree::with(Sync::Always);
+    let tree = Tree::with(Durability::Always);
     let (follow, append) = (tree.open("follow"), tree.open("append"));
     tree.fs.read(follow, 2, 0, 100, WAIT, tree.reply("reader"));
     tree.fs.write(append, b"x", PLAIN, tree.reply("writer"));
@@ -44,7 +44,7 @@ fn a_durable_write_and_an_fsync_are_answered_after_the_sync_in_any_mode() {
 fn a_durable_write_wakes_its_followers_when_it_can_be_seen_not_after_its_sync() {
     let disk = GatedDisk::default();
     let gate = disk.0.clone();
-    let tree = Tree::on(Arc::new(disk), Sync::Never);
+    let tree = Tree::on(Arc::new(disk), Durability::Never);
     let (follow, append) = (tree.open("follow"), tree.open("append"));
     // The first append after the opening syncs by itself.
     assert_eq!(tree.write(append, b"first", PLAIN), Answer::Written(5));

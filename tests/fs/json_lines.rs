@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use immuta::Sync;
+use immuta::Durability;
 use immuta_fs::fs::errno::Errno;
 
 use crate::gate::GatedDisk;
@@ -274,7 +274,7 @@ fn a_read_far_behind_what_is_known_of_the_lines_waits_without_holding_up_others(
     // While it waits, which here is as long as the gate is closed.
     let disk = GatedDisk::default();
     let gate = disk.0.clone();
-    let tree = Tree::on(Arc::new(disk), Sync::Never);
+    let tree = Tree::on(Arc::new(disk), Durability::Never);
     let lines = append_json(&tree, &[1; 50_000], FAR as usize + 2_000_000);
     let (file, append) = (tree.open("log.jsonl"), tree.open("append"));
     gate.before_reads.store(true, Ordering::SeqCst);

@@ -3,7 +3,7 @@
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
-use immuta::Sync;
+use immuta::Durability;
 use immuta_fs::fs::errno::Errno;
 use immuta_fs::fs::{Access, WriteMode};
 
@@ -33,7 +33,7 @@ fn by(uid: u32, mode: WriteMode) -> WriteMode {
 /// Every call here is made by one thread: none of them waits for the disk.
 #[test]
 fn regression_writes_that_wait_for_a_disk_take_no_more_memory_than_was_said() {
-    for sync in [Sync::Never, Sync::Always] {
+    for sync in [Durability::Never, Durability::Always] {
         let disk = StallingDisk::default();
         let tree = Tree::with_memory(Arc::new(disk.clone()), sync, LIMIT);
         let fs = &tree.fs;
@@ -96,7 +96,7 @@ fn regression_writes_that_wait_for_a_disk_take_no_more_memory_than_was_said() {
 // > After a write, or an `ftruncate`, that failed nothing is stored, and `close` fails with the same error.
 #[test]
 fn regression_writes_to_append_file_that_wait_for_a_thread_are_counted_too() {
-    let tree = Tree::with_memory(Arc::new(immuta::StdDisk), Sync::Never, LIMIT);
+    let tree = Tree::with_memory(Arc::new(immuta::StdDisk), Durability::Never, LIMIT);
     let fs = &tree.fs;
     let [stored, refused, other] = [(); 3].map(|()| tree.open_by(me(), "append-file"));
     // None of the threads that serve the mount may wait, and those that may for this namespace are all held up.

@@ -1,6 +1,6 @@
 //! What an append file that is opened for reading too gives back.
 
-use immuta::Sync;
+use immuta::Durability;
 use immuta_fs::fs::errno::Errno;
 use immuta_fs::fs::{Access, ReadMode};
 
@@ -59,7 +59,7 @@ fn an_append_file_gives_back_where_its_records_are_whatever_others_append_meanwh
 #[test]
 fn a_receipt_is_there_when_its_write_has_been_answered_and_not_before() {
     for mode in [PLAIN, DURABLE] {
-        let tree = Tree::with(Sync::Always);
+        let tree = Tree::with(Durability::Always);
         let append = tree.open_with("append", Access::ReadWrite);
         for n in 0..20 {
             assert_eq!(tree.write(append, b"x", mode), Answer::Written(1));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use immuta::Sync;
+use immuta::Durability;
 use immuta_fs::fs::errno::Errno;
 use immuta_fs::fs::{Access, Asked, Caller};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
@@ -38,7 +38,7 @@ fn asked(unique: u64, thread: u32, ino: u64) -> Asked {
 }
 
 /// A mount of these namespaces that six threads serve, and a file of each to append to. Each has a record.
-fn stalling(sync: Sync, disk: &StallingDisk) -> (Tree, Vec<u64>) {
+fn stalling(sync: Durability, disk: &StallingDisk) -> (Tree, Vec<u64>) {
     let tree = Tree::on(Arc::new(disk.clone()), sync);
     let mut files = Vec::new();
     for name in names() {
@@ -55,7 +55,7 @@ fn stalling(sync: Sync, disk: &StallingDisk) -> (Tree, Vec<u64>) {
 // > one or reads what is in memory.
 #[test]
 fn namespaces_whose_disk_stands_still_stop_no_other() {
-    for sync in [Sync::Never, Sync::Always] {
+    for sync in [Durability::Never, Durability::Always] {
         let disk = StallingDisk::default();
         let (tree, files) = stalling(sync, &disk);
         let threads = Threads::new(6);
@@ -97,7 +97,7 @@ fn namespaces_whose_disk_stands_still_stop_no_other() {
 /// Every call here is made by one thread: if one of them waited, nobody would have the disk go on.
 #[test]
 fn what_syncs_the_disk_holds_no_thread_that_serves_the_mount() {
-    for sync in [Sync::Never, Sync::Always] {
+    for sync in [Durability::Never, Durability::Always] {
         let disk = StallingDisk::default();
         let tree = Tree::on(Arc::new(disk.clone()), sync);
         let fs = &tree.fs;
@@ -137,7 +137,7 @@ fn what_syncs_the_disk_holds_no_thread_that_serves_the_mount() {
 #[test]
 fn a_sync_that_takes_long_holds_up_no_other_namespace() {
     let disk = StallingDisk::default();
-    let (tree, files) = stalling(Sync::Never, &disk);
+    let (tree, files) = stalling(Durability::Never, &disk);
     for fh in &files[..8] {
         tree.write(*fh, b"unsynced", PLAIN);
     }
@@ -160,7 +160,7 @@ fn a_sync_that_takes_long_holds_up_no_other_namespace() {
 #[test]
 fn regression_the_files_of_a_log_are_opened_by_no_thread_that_serves_the_mount() {
     let disk = StallingDisk::default();
-    let (tree, files) = stalling(Sync::Never, &disk);
+    let (tree, files) = stalling(Durability::Never, &disk);
     let log = tree.storage.log("n0").unwrap();
     assert!(!log.next_append_syncs());
     disk.stall_closed(&names()[..1]);
@@ -177,7 +177,7 @@ fn regression_the_files_of_a_log_are_opened_by_no_thread_that_serves_the_mount()
 #[test]
 fn regression_the_status_waits_for_no_log_that_is_being_closed() {
     let disk = StallingDisk::default();
-    let (tree, _) = stalling(Sync::Never, &disk);
+    let (tree, _) = stalling(Durability::Never, &disk);
     let threads = Threads::new(2);
     let log = tree.storage.log("n0").unwrap();
     disk.stall_syncs(&names());
@@ -201,7 +201,7 @@ fn regression_the_status_waits_for_no_log_that_is_being_closed() {
 #[test]
 fn on_a_full_disk_the_threads_that_serve_the_mount_sync_once() {
     let disk = StallingDisk::default();
-    let (tree, files) = stalling(Sync::Never, &disk);
+    let (tree, files) = stalling(Durability::Never, &disk);
     let log = tree.storage.log("n0").unwrap();
     assert!(!log.next_append_syncs());
     disk.fill(true);
@@ -222,7 +222,7 @@ fn on_a_full_disk_the_threads_that_serve_the_mount_sync_once() {
 #[test]
 fn a_read_that_waits_for_the_disk_holds_no_thread_that_serves_the_mount() {
     let disk = StallingDisk::default();
-    let (tree, _) = stalling(Sync::Never, &disk);
+    let (tree, _) = stalling(Durability::Never, &disk);
     let fs = &tree.fs;
     let other = tree.open("log");
     let (log, record) = (
@@ -274,7 +274,7 @@ fn a_read_that_waits_for_the_disk_holds_no_thread_that_serves_the_mount() {
 fn regression_who_answers_followers_waits_for_no_read_of_the_disk() {
     const FOLLOWERS: usize = 10;
     let disk = StallingDisk::default();
-    let (tree, files) = stalling(Sync::Never, &disk);
+    let (tree, files) = stalling(Durability::Never, &disk);
     let other = tree.open("follow");
     for n in 0..FOLLOWERS as u64 {
         let follow = open(&tree, "n0", "follow", Access::Read);
@@ -312,7 +312,7 @@ fn regression_who_answers_followers_waits_for_no_read_of_the_disk() {
 #[test]
 fn regression_a_crowd_that_waits_for_one_disk_leaves_threads_to_who_waits_for_another() {
     let disk = StallingDisk::default();
-    let (tree, _) = stalling(Sync::Never, &disk);
+    let (tree, _) = stalling(Durability::Never, &disk);
     let [log, other] = ["n0", "n1"].map(|name| open(&tree, name, "log", Access::Read));
     let read = |unique, log, who| tree.fs.read(log, unique, 0, 100, WAIT, tree.reply(who));
     disk.stall_reads(&names());
@@ -333,7 +333,7 @@ fn regression_a_crowd_that_waits_for_one_disk_leaves_threads_to_who_waits_for_an
 #[test]
 fn regression_the_limit_of_waits_ends_a_read_that_waits_for_the_disk() {
     let disk = StallingDisk::default();
-    let (tree, _) = stalling(Sync::Never, &disk);
+    let (tree, _) = stalling(Durability::Never, &disk);
     let log = open(&tree, "n0", "log", Access::Read);
     tree.fs.limit_waits(Duration::from_millis(10)).unwrap();
     disk.stall_reads(&names());
@@ -360,7 +360,7 @@ fn killed() -> std::process::Child {
 #[test]
 fn a_killed_asker_does_not_wait_for_the_disk_and_what_is_found_for_him_is_undone() {
     let disk = StallingDisk::default();
-    let (tree, _) = stalling(Sync::Never, &disk);
+    let (tree, _) = stalling(Durability::Never, &disk);
     let directory = tree.fs.lookup(ROOT, "n0").unwrap().ino;
     let mut child = killed();
     disk.stall_reads(&names());
@@ -426,7 +426,7 @@ fn shown(tree: &Tree, namespace: &str, field: &str) -> f64 {
 #[test]
 fn a_sync_that_hangs_is_seen_in_the_status_with_sync_always_too() {
     let disk = StallingDisk::default();
-    let (tree, files) = stalling(Sync::Always, &disk);
+    let (tree, files) = stalling(Durability::Always, &disk);
     assert_eq!(shown(&tree, "n0", "unsynced_records"), 0.0);
     assert_eq!(shown(&tree, "n0", "sync_lag_seconds"), 0.0);
     disk.stall_syncs(&names()[..1]);
@@ -448,7 +448,7 @@ fn a_sync_that_hangs_is_seen_in_the_status_with_sync_always_too() {
 fn syncs_at_an_interval_go_on_while_others_hang() {
     let disk = StallingDisk::default();
     let interval = std::time::Duration::from_millis(1);
-    let (tree, files) = stalling(Sync::Every(interval), &disk);
+    let (tree, files) = stalling(Durability::Every(interval), &disk);
     let synced = |namespace: &str, records: u64| {
         let log = tree.storage.log(namespace).unwrap();
         let start = std::time::Instant::now();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use immuta::Sync;
+use immuta::Durability;
 use immuta_fs::fs::Access;
 use immuta_fs::fs::errno::Errno;
 
@@ -14,7 +14,7 @@ use crate::transport::{
 /// Every call here is made by one thread: if one of them waited, nobody would open the gate.
 #[test]
 fn while_a_large_record_is_stored_nobody_holds_a_thread_to_wait() {
-    for sync in [Sync::Never, Sync::Always] {
+    for sync in [Durability::Never, Durability::Always] {
         let disk = GatedDisk::default();
         let gate = disk.0.clone();
         let tree = Tree::on(Arc::new(disk), sync);

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use immuta::{Disk, Options, StdDisk, Storage, Sync};
+use immuta::{Disk, Durability, Options, StdDisk, Storage};
 use immuta_fs::fs::errno::Errno;
 use immuta_fs::fs::{
     Access, Attr, AttrReply, Caller, DoneReply, Fs, PollWaker, ReadMode, ReadReply, Settings,
@@ -157,19 +157,19 @@ pub(crate) struct Tree {
 
 impl Tree {
     pub(crate) fn new() -> Tree {
-        Tree::with(Sync::Never)
+        Tree::with(Durability::Never)
     }
 
-    pub(crate) fn with(sync: Sync) -> Tree {
+    pub(crate) fn with(sync: Durability) -> Tree {
         Tree::on(Arc::new(StdDisk), sync)
     }
 
-    pub(crate) fn on(disk: Arc<dyn Disk>, sync: Sync) -> Tree {
+    pub(crate) fn on(disk: Arc<dyn Disk>, sync: Durability) -> Tree {
         Tree::with_memory(disk, sync, 1 << 30)
     }
 
     /// In which what waits takes no more than so many bytes.
-    pub(crate) fn with_memory(disk: Arc<dyn Disk>, sync: Sync, max_open_bytes: u64) -> Tree {
+    pub(crate) fn with_memory(disk: Arc<dyn Disk>, sync: Durability, max_open_bytes: u64) -> Tree {
         let directory = tempfile::tempdir().unwrap();
         let options = Options::new(directory.path()).disk(disk);
         let storage = Storage::open(options.namespaces(["ns"]).sync(sync)).unwrap();
@@ -178,7 +178,7 @@ impl Tree {
             uid: 1,
             gid: 2,
             split_write_bytes: 1 << 20,
-            sync_always: sync == Sync::Always,
+            sync_always: sync == Durability::Always,
             read_only: false,
             max_record_bytes: 64 << 20,
             max_open_bytes,

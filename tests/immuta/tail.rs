@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use immuta::{Format, Options, Storage, Sync};
+use immuta::{Durability, Format, Options, Storage};
 use nix::sys::signal::{Signal, kill};
 use support::files::frames_of;
 use support::immuta_cli::{Dir, immuta, misused, prints, refuses, said};
@@ -63,7 +63,7 @@ fn records_are_printed_in_four_forms() {
     let options = Options::new(dir.path())
         .format(Format::Count8)
         .namespaces(["a"])
-        .sync(Sync::Never);
+        .sync(Durability::Never);
     let storage = Storage::open(options).unwrap();
     let log = storage.log("a").unwrap();
     let then = Some(UNIX_EPOCH + Duration::new(1_795_255_200, 5));

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use super::program;
-use immuta::{Format, LOCK_FILE, Options, Storage, Sync};
+use immuta::{Durability, Format, LOCK_FILE, Options, Storage};
 
 /// How long a fact may take to come true on a slow, loaded machine. It never makes a test pass.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -78,7 +78,7 @@ impl Dir {
         let options = Options::new(self.path())
             .format(format)
             .namespaces([name])
-            .sync(Sync::Never);
+            .sync(Durability::Never);
         let storage = Storage::open(options).expect("opened");
         storage.append_batch(name, payloads).expect("appended");
         storage.close().expect("closed");

@@ -17,7 +17,7 @@ pub(crate) fn settings(cli: &Cli) -> Settings {
         uid: nix::unistd::geteuid().as_raw(),
         gid: nix::unistd::getegid().as_raw(),
         split_write_bytes: split_write_bytes(),
-        sync_always: cli.sync == immuta::Sync::Always,
+        sync_always: cli.sync == immuta::Durability::Always,
         read_only: cli.read_only,
         max_record_bytes: cli.max_record.as_u64(),
         max_open_bytes: cli.max_open_bytes.map_or_else(

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
-use immuta::{Format, Log, Namespace, Storage, Sync};
+use immuta::{Durability, Format, Log, Namespace, Storage};
 
 use crate::Failure;
 use crate::open::{Assume, cannot_write, follow, format_parser, log_of, progress_bar, to_read};
@@ -50,7 +50,7 @@ impl Import {
         .only([name.as_str()])
         .namespaces([name.as_str()])
         .format(self.format)
-        .sync(Sync::Never)
+        .sync(Durability::Never)
         .max_record_bytes(u64::MAX);
         let storage = Storage::open(options)
             .map_err(|e| cannot_write(e, |mount| format!("unmount '{}' first", mount.display())))?;

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::{MAX_LOG_BYTES, SIZE_FIELD_BYTES, checksum_append, encode_length};
 use crate::ids::{ByteIndex, RecordNo};
 use crate::locks::lock;
-use crate::options::Sync;
+use crate::options::Durability;
 use crate::segment::Appended;
 use crate::segment::to_ns;
 
@@ -89,7 +89,7 @@ impl Log {
             return Err(self.roll_back(writer, e, Wrote::Records));
         }
         self.finish(guard, tail)?;
-        if self.sync == Sync::Always {
+        if self.sync == Durability::Always {
             self.sync_through(tail.count)?;
         }
         Ok(appended)

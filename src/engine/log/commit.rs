@@ -12,7 +12,7 @@ use crate::disk;
 use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::locks::lock;
-use crate::options::Sync;
+use crate::options::Durability;
 use crate::recovery::read_header;
 use crate::segment::Tail;
 
@@ -152,7 +152,7 @@ impl Log {
             let tail = lock(&self.written).begin_sync();
             self.sync_files(&tail)?;
             lock(&self.written).end_sync();
-            if self.sync == Sync::Always {
+            if self.sync == Durability::Always {
                 self.signal.update(|state| tail.write_to(state));
             }
             Ok(tail.count)
@@ -174,7 +174,7 @@ impl Log {
                 .sync_data()
                 .map_err(|e| self.fail("sync", &self.index_path, e))
         };
-        if self.sync == Sync::Always {
+        if self.sync == Durability::Always {
             // Somebody waits: both at once, so that the file system can put them into one commit of its
             // journal.
             thread::scope(|scope| {

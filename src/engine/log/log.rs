@@ -21,7 +21,7 @@ use crate::format::{IndexEntry, MAX_LOG_BYTES, SIZE_FIELD_BYTES, checksum, encod
 use crate::ids::{ByteIndex, RecordNo};
 use crate::locks::lock;
 use crate::namespace::Namespace;
-use crate::options::Sync;
+use crate::options::Durability;
 use crate::recovery::Recovery;
 use crate::segment::Index;
 use crate::segment::State;
@@ -38,7 +38,7 @@ const KEEP_BYTES: usize = 1 << 20;
 /// What only the one who appends may touch.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    /// The end of what is written. With [`Sync::Always`] it is ahead of what is committed while a sync is
+    /// The end of what is written. With [`Durability::Always`] it is ahead of what is committed while a sync is
     /// under way.
     pub(crate) tail: Tail,
     /// Whether the index says on disk that the log is being written to.
@@ -67,7 +67,7 @@ pub struct Log {
     pub(crate) id: u32,
     pub(crate) namespace: Namespace,
     pub(crate) format: Format,
-    pub(crate) sync: Sync,
+    pub(crate) sync: Durability,
     pub(crate) max_record_bytes: u64,
     pub(crate) read_only: bool,
     pub(crate) boot: u64,
@@ -96,7 +96,7 @@ pub(crate) struct Parts {
     pub(crate) id: u32,
     pub(crate) namespace: Namespace,
     pub(crate) format: Format,
-    pub(crate) sync: Sync,
+    pub(crate) sync: Durability,
     pub(crate) max_record_bytes: u64,
     pub(crate) read_only: bool,
     pub(crate) boot: u64,
@@ -195,7 +195,7 @@ impl Log {
 
     /// Appends one record and tells everybody who waits for it.
     ///
-    /// Blocks for other writers and, with [`Sync::Always`], for the disk.
+    /// Blocks for other writers and, with [`Durability::Always`], for the disk.
     ///
     /// # Errors
     /// As [`Log::append_batch`].
@@ -234,13 +234,13 @@ impl Log {
         stamps: Stamps<'_>,
     ) -> Result<Appended> {
         let (appended, end) = self.write_batch(payloads, stamps)?;
-        if self.sync == Sync::Always {
+        if self.sync == Durability::Always {
             self.sync_through(end)?;
         }
         Ok(appended)
     }
 
-    /// As [`Log::append_batch_quiet`], but never waits for the disk. With [`Sync::Always`] the records are
+    /// As [`Log::append_batch_quiet`], but never waits for the disk. With [`Durability::Always`] the records are
     /// written and have their place, but readers do not see them, and they are not promised, until a
     /// [`Log::sync`] has returned: one for as many appends as came meanwhile.
     ///
@@ -402,7 +402,7 @@ impl Log {
         if writer.entries.capacity() > KEEP_BYTES {
             writer.entries = Vec::new();
         }
-        if self.sync == Sync::Always {
+        if self.sync == Durability::Always {
             return Ok(()); // What syncs it commits it.
         }
         // Still under the writer's lock, so that commits are in order.

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::{IndexEntry, SIZE_FIELD_BYTES, checksum, encode_length};
 use crate::ids::{ByteIndex, RecordNo};
 use crate::locks::lock;
-use crate::options::Sync;
+use crate::options::Durability;
 use crate::segment::Appended;
 use crate::segment::{Tail, to_ns};
 
@@ -125,7 +125,7 @@ impl Transaction<'_> {
     }
 
     /// Makes all records visible, in one step. Blocks for the disk with
-    /// [`Sync::Always`](crate::Sync::Always).
+    /// [`Durability::Always`](crate::Durability::Always).
     ///
     /// # Errors
     /// As [`Log::append_batch`]; [`Error::Closed`] if an append has failed before. None of the records is
@@ -146,7 +146,7 @@ impl Transaction<'_> {
         if let Some(mut writer) = self.writer.take() {
             writer.entries = std::mem::take(&mut self.entries);
             self.log.finish(writer, self.tail)?;
-            if self.log.sync == Sync::Always {
+            if self.log.sync == Durability::Always {
                 self.log.sync_through(self.tail.count)?;
             }
             self.log.notify_observers();

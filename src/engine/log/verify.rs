@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::ids::RecordNo;
 use crate::namespace::Namespace;
-use crate::options::Sync;
+use crate::options::Durability;
 use crate::recovery::read_header;
 use crate::segment::State;
 use crate::segment::{MAX_RUN_BYTES, Run, Scratch};
@@ -42,7 +42,7 @@ pub struct Details {
     /// How the log lies on disk.
     pub format: Format,
     /// When its records reach the disk.
-    pub sync: Sync,
+    pub sync: Durability,
     /// Why it takes no appends, if it has failed.
     pub failed: Option<String>,
 }

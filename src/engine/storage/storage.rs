@@ -17,7 +17,7 @@ use crate::locks::lock;
 use crate::log::Syncer;
 use crate::log::{Details, Log, Report, Stream};
 use crate::namespace::Namespace;
-use crate::options::{Options, Sync};
+use crate::options::{Durability, Options};
 use crate::progress::Checking;
 use crate::segment::Appended;
 
@@ -69,7 +69,7 @@ impl Storage {
             Some(take_lock(&options.logs_dir)?)
         };
         let syncer = match options.sync {
-            Sync::Every(interval) if !options.read_only => Some(
+            Durability::Every(interval) if !options.read_only => Some(
                 Syncer::start(interval)
                     .map_err(|e| Error::io("start a thread for", &options.logs_dir, e))?,
             ),
@@ -322,7 +322,7 @@ impl Storage {
     }
 
     /// When records reach the disk, as it was chosen.
-    pub fn sync_mode(&self) -> Sync {
+    pub fn durability(&self) -> Durability {
         self.options.sync
     }
 

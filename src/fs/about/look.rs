@@ -3,13 +3,13 @@
 use std::time::{Duration, SystemTime};
 
 use crate::fs::settings::Settings;
-use immuta::{Format, State, Sync};
+use immuta::{Durability, Format, State};
 
 /// The mount at one moment.
 pub(crate) struct MountLook {
     pub(crate) logs_dir: String,
     pub(crate) settings: Settings,
-    pub(crate) sync: Sync,
+    pub(crate) sync: Durability,
     pub(crate) started: SystemTime,
     pub(crate) uptime: Duration,
     /// Reads that wait for a record.

@@ -85,7 +85,7 @@ impl<T: Transport> Fs<T> {
         MountLook {
             logs_dir: self.storage.logs_dir().display().to_string(),
             settings: self.settings,
-            sync: self.storage.sync_mode(),
+            sync: self.storage.durability(),
             started: self.started,
             uptime: self.running_since.elapsed(),
             blocked_readers: self.parked.len(),

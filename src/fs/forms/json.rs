@@ -199,11 +199,13 @@ fn needs_escape(word: u64) -> u64 {
 }
 
 /// The name of a durability, as on the command line.
-pub(crate) fn sync(sync: immuta::Sync) -> Cow<'static, str> {
+pub(crate) fn sync(sync: immuta::Durability) -> Cow<'static, str> {
     match sync {
-        immuta::Sync::Always => "always".into(),
-        immuta::Sync::Every(interval) => humantime::format_duration(interval).to_string().into(),
-        immuta::Sync::Never => "never".into(),
+        immuta::Durability::Always => "always".into(),
+        immuta::Durability::Every(interval) => {
+            humantime::format_duration(interval).to_string().into()
+        }
+        immuta::Durability::Never => "never".into(),
     }
 }
 

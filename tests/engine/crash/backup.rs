@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::bench::contents;
-use immuta::{Error, Format, Log, Namespace, Options, Storage, Sync};
+use immuta::{Durability, Error, Format, Log, Namespace, Options, Storage};
 use support::Random;
 use support::sim::{Image, SimDisk, directory, seed};
 
@@ -112,7 +112,7 @@ impl Scene {
 
 fn options(dir: &Path, disk: &SimDisk) -> Options {
     Options::new(dir)
-        .sync(Sync::Never)
+        .sync(Durability::Never)
         .disk(Arc::new(disk.clone()))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::bench::contents;
 use crate::disk::cut::{Replay, Style};
-use immuta::{Error, Format, Options, Storage, Sync};
+use immuta::{Durability, Error, Format, Options, Storage};
 use support::Random;
 use support::sim::{Call, Fault, Image, SimDisk, directory, long};
 
@@ -52,7 +52,7 @@ fn is_nothing(call: Call, fault: Fault) -> bool {
 /// A log in a directory, and how it is used.
 struct Scene {
     dir: tempfile::TempDir,
-    sync: Sync,
+    sync: Durability,
     format: Format,
     base: Image,
     before: Vec<Vec<u8>>,
@@ -79,7 +79,7 @@ impl Scene {
     }
 
     /// Three records, and the log closed in order, or its writer killed.
-    fn new(sync: Sync, format: Format, closed: bool) -> Self {
+    fn new(sync: Durability, format: Format, closed: bool) -> Self {
         let mut scene = Scene {
             dir: directory(),
             sync,
@@ -158,7 +158,7 @@ impl Scene {
                     }
                 }
             }
-            if self.sync == Sync::Always {
+            if self.sync == Durability::Always {
                 outcome.promised = outcome.acknowledged.len();
             }
         }
@@ -227,7 +227,7 @@ impl Scene {
             Err(Error::Failed { .. }) => assert!(stopped),
             Err(e) => panic!("{e:?} {outcome:?}"),
         }
-        if self.sync == Sync::Always {
+        if self.sync == Durability::Always {
             outcome.promised = outcome.acknowledged.len();
         }
     }
@@ -301,7 +301,7 @@ fn everything(disk: &SimDisk) -> Image {
 fn scenes() -> Vec<Scene> {
     let mut scenes = Vec::new();
     for format in [Format::Count8, Format::Bare, Format::Count16] {
-        for sync in [Sync::Never, Sync::Always] {
+        for sync in [Durability::Never, Durability::Always] {
             scenes.extend([true, false].map(|closed| Scene::new(sync, format, closed)));
         }
     }
@@ -363,7 +363,7 @@ fn any_two_calls_in_a_row_may_fail_and_the_log_is_whole_or_stopped() {
 /// had been written when the disk was full; taking them back is worth nothing until that is on the disk.
 #[test]
 fn regression_a_record_that_was_refused_is_not_found_after_a_power_cut() {
-    let scene = Scene::new(Sync::Never, Format::default(), true);
+    let scene = Scene::new(Durability::Never, Format::default(), true);
     let calls = scene.calls();
     for at in 0..calls.len() {
         let disk = scene.disk();

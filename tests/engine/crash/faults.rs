@@ -1,7 +1,7 @@
 //! A full disk, a broken disk, a power cut: at every call of a small workload.
 
 use crate::bench::{Bench, Fault, contents};
-use immuta::{Error, Format, RecordNo, Run, Scratch, Storage, Sync};
+use immuta::{Durability, Error, Format, RecordNo, Run, Scratch, Storage};
 
 const RECORDS: [&str; 7] = [
     "one",
@@ -38,14 +38,14 @@ fn expected(count: usize) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn bench(format: Format, sync: Sync) -> Bench {
+fn bench(format: Format, sync: Durability) -> Bench {
     Bench {
         sync,
         ..Bench::with_format(format)
     }
 }
 
-fn calls_of_the_workload(format: Format, sync: Sync) -> u64 {
+fn calls_of_the_workload(format: Format, sync: Durability) -> u64 {
     let bench = bench(format, sync);
     let storage = bench.open();
     let before = bench.disk.calls();
@@ -59,8 +59,8 @@ fn a_disk_full_at_any_write_refuses_the_append_whole_and_the_log_goes_on() {
     let all = Format::ALL.into_iter();
     let cases = all.flat_map(|format| [(format, libc::ENOSPC), (format, libc::EDQUOT)]);
     for (format, errno) in cases {
-        for call in 0..calls_of_the_workload(format, Sync::Never) {
-            let bench = bench(format, Sync::Never);
+        for call in 0..calls_of_the_workload(format, Durability::Never) {
+            let bench = bench(format, Durability::Never);
             let storage = bench.open();
             bench.disk.fail_at(call, Fault::Once(errno));
             let (done, why) = work(&storage);
@@ -96,8 +96,8 @@ fn a_refused_append_leaves_the_count_as_it_was() {
 }
 
 fn refuse_at_every_call(format: Format) {
-    for call in 0..calls_of_the_workload(format, Sync::Never) {
-        let bench = bench(format, Sync::Never);
+    for call in 0..calls_of_the_workload(format, Durability::Never) {
+        let bench = bench(format, Durability::Never);
         let storage = bench.open();
         bench.disk.fail_at(call, Fault::Once(libc::ENOSPC));
         let (done, _) = work(&storage);
@@ -116,7 +116,7 @@ fn refuse_at_every_call(format: Format) {
 #[test]
 fn regression_a_count_that_a_copying_disk_refuses_is_not_written_again() {
     for format in [Format::Count8, Format::Count16] {
-        let bench = bench(format, Sync::Never);
+        let bench = bench(format, Durability::Never);
         let storage = bench.open();
         let log = storage.log("a").expect("there");
         log.append(b"first").expect("appended");
@@ -141,7 +141,7 @@ fn what_a_disk_loses_while_the_machine_runs_on_is_damage_or_its_time_is_not_know
     let (mut damaged, mut whole) = (0, 0);
     for format in Format::ALL {
         for luck in 0..60 {
-            let mut bench = bench(format, Sync::Never);
+            let mut bench = bench(format, Durability::Never);
             let storage = bench.open();
             for n in 0..5 {
                 storage.append("a", &record(n)[..]).expect("appended");
@@ -183,7 +183,9 @@ fn what_a_disk_loses_while_the_machine_runs_on_is_damage_or_its_time_is_not_know
 #[test]
 fn a_disk_broken_at_any_call_leaves_what_was_acknowledged() {
     let all = Format::ALL.into_iter();
-    for (format, sync) in all.flat_map(|format| [(format, Sync::Never), (format, Sync::Always)]) {
+    for (format, sync) in
+        all.flat_map(|format| [(format, Durability::Never), (format, Durability::Always)])
+    {
         for call in 0..calls_of_the_workload(format, sync) {
             let bench = bench(format, sync);
             let storage = bench.open();
@@ -198,7 +200,7 @@ fn a_disk_broken_at_any_call_leaves_what_was_acknowledged() {
             assert!(matches!(log.append(b"no"), Err(Error::Failed { .. })));
             let synced = matches!(log.sync(), Err(Error::Failed { .. }));
             assert!(
-                synced || done == 0 || sync == Sync::Always,
+                synced || done == 0 || sync == Durability::Always,
                 "call {call}: a sync of a failed log"
             );
             assert_eq!(contents(&log), expected(done), "call {call}");
@@ -221,7 +223,9 @@ fn a_disk_broken_at_any_call_leaves_what_was_acknowledged() {
 #[test]
 fn a_power_cut_at_any_call_keeps_what_was_promised_and_no_garbage() {
     let all = Format::ALL.into_iter();
-    for (format, sync) in all.flat_map(|format| [(format, Sync::Always), (format, Sync::Never)]) {
+    for (format, sync) in
+        all.flat_map(|format| [(format, Durability::Always), (format, Durability::Never)])
+    {
         for call in 0..=calls_of_the_workload(format, sync) {
             for luck in 0..24 {
                 let mut bench = bench(format, sync);
@@ -229,7 +233,7 @@ fn a_power_cut_at_any_call_keeps_what_was_promised_and_no_garbage() {
                 bench.disk.fail_at(call, Fault::Off);
                 let (done, _) = work(&storage);
                 drop(storage);
-                let promised = if sync == Sync::Always { done } else { 0 };
+                let promised = if sync == Durability::Always { done } else { 0 };
                 bench.disk = bench.disk.power_cut(luck);
 
                 // Power goes again while the log is opened.

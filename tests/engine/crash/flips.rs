@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::disk::life::payload;
-use immuta::{Error, Format, Log, Options, RecordNo, Run, Scratch, Storage, Sync};
+use immuta::{Durability, Error, Format, Log, Options, RecordNo, Run, Scratch, Storage};
 use support::Random;
 use support::sim::{Image, SimDisk, Telling, directory, long};
 
@@ -196,7 +196,7 @@ impl Scene {
 
 fn options(dir: &tempfile::TempDir, disk: &SimDisk) -> Options {
     Options::new(dir.path())
-        .sync(Sync::Never)
+        .sync(Durability::Never)
         .disk(std::sync::Arc::new(disk.clone()))
 }
 

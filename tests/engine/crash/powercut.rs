@@ -6,7 +6,7 @@
 use crate::bench::contents;
 use crate::disk::cut::{Replay, Style};
 use crate::disk::life::{Ledger, Life, NEVER_ENDING, Terms, settle_syncs, terms};
-use immuta::{Format, Namespace, Storage, Sync};
+use immuta::{Durability, Format, Namespace, Storage};
 use support::Random;
 use support::sim::{Event, Image, SimDisk, Telling, directory, long, seed};
 
@@ -103,7 +103,7 @@ impl Explorer {
     }
 }
 
-fn cut_everywhere(sync: Sync, salt: u64) {
+fn cut_everywhere(sync: Durability, salt: u64) {
     let dir = directory();
     let first = seed(20_261_121);
     let wanted = wanted_cuts();
@@ -141,22 +141,22 @@ fn cut_everywhere(sync: Sync, salt: u64) {
 /// promise is there; what is beyond it is either whole and right or cut off; never garbage, never a gap."
 /// "Two crashes in a row are no worse than one."
 ///
-/// Under the promise are, with `Sync::Always`, all records whose append has returned.
+/// Under the promise are, with `Durability::Always`, all records whose append has returned.
 #[test]
 fn a_power_cut_at_any_call_loses_no_record_that_was_synced_by_its_append() {
-    cut_everywhere(Sync::Always, 1);
+    cut_everywhere(Durability::Always, 1);
 }
 
 /// The same; under the promise is what was appended before the last sync that succeeded.
 #[test]
 fn a_power_cut_at_any_call_loses_no_record_before_the_last_sync_at_an_interval() {
-    cut_everywhere(Sync::Every(NEVER_ENDING), 2);
+    cut_everywhere(Durability::Every(NEVER_ENDING), 2);
 }
 
 /// The same for a log that is synced only when asked, and on close.
 #[test]
 fn a_power_cut_at_any_call_loses_no_record_before_the_last_sync_that_was_asked_for() {
-    cut_everywhere(Sync::Never, 3);
+    cut_everywhere(Durability::Never, 3);
 }
 
 /// "Every record acknowledged under the promise is there": a process that is killed while it makes a
@@ -166,7 +166,7 @@ fn a_power_cut_at_any_call_loses_no_record_before_the_last_sync_that_was_asked_f
 fn regression_a_namespace_that_a_killed_process_has_half_made_is_there_for_ever_once_it_is_opened()
 {
     let dir = directory();
-    let terms = terms(dir.path(), Sync::Always);
+    let terms = terms(dir.path(), Durability::Always);
     let first = SimDisk::new(Image::default(), 1);
     let storage = terms.open(&first, &mut Ledger::default(), false);
     storage.abandon();
@@ -224,7 +224,7 @@ fn a_namespace_that_was_made_or_removed_is_so_after_a_power_cut_or_a_kill() {
     let (mut cuts, lives) = (0, if long() { 600 } else { 30 });
     for life in 0..lives {
         let mut dice = Random(first ^ (life << 32));
-        let mut terms = terms(dir.path(), Sync::Always);
+        let mut terms = terms(dir.path(), Durability::Always);
         terms.format = [Format::Count8, Format::Bare, Format::Count16][(life % 3) as usize];
         let disk = SimDisk::new(Image::default(), 1);
         let history = makings(&terms, &disk, &mut dice);

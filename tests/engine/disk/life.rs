@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use immuta::{Format, Log, Options, Storage, Sync};
+use immuta::{Durability, Format, Log, Options, Storage};
 
 use super::cut::Replay;
 use crate::bench::contents;
@@ -37,7 +37,7 @@ pub(crate) struct Ledger {
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) dir: PathBuf,
-    pub(crate) sync: Sync,
+    pub(crate) sync: Durability,
     pub(crate) format: Format,
 }
 
@@ -176,7 +176,7 @@ impl Terms {
         let count = ledger.records[ns].len();
         ledger.returned[ns] = count;
         disk.note(Note::Returned(ns, count));
-        if self.sync == Sync::Always {
+        if self.sync == Durability::Always {
             ledger.promised[ns] = count;
             disk.note(Note::Promised(ns, count));
         }
@@ -369,7 +369,7 @@ pub(crate) fn payload(dice: &mut Random) -> Payload {
 /// Intervals that never end: `Every` is driven by explicit syncs, so that no clock is involved.
 pub(crate) const NEVER_ENDING: Duration = Duration::from_secs(1 << 30);
 
-pub(crate) fn terms(dir: &Path, sync: Sync) -> Terms {
+pub(crate) fn terms(dir: &Path, sync: Durability) -> Terms {
     Terms {
         dir: dir.to_owned(),
         sync,

@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use immuta::{Error, Log, Namespace, Options, RecordNo, Run, Scratch, Storage, Sync};
+use immuta::{Durability, Error, Log, Namespace, Options, RecordNo, Run, Scratch, Storage};
 
 use crate::sim::{Image, SimDisk, directory};
 
@@ -27,7 +27,7 @@ pub const RECORDS: [&[u8]; 6] = [b"first\n", b"", b"third", &[0; 40], b"the fift
 
 fn options(disk: &SimDisk) -> Options {
     Options::new(dir())
-        .sync(Sync::Never)
+        .sync(Durability::Never)
         .disk(Arc::new(disk.clone()))
 }
 
