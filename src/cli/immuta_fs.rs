@@ -138,7 +138,7 @@ impl From<clap::Error> for UsageError {
 impl UsageError {
     /// Prints the help or the version, if that is what it is, and ends the program. Otherwise says, in one line, what is
     /// wrong.
-    pub fn print_or_say(self) -> String {
+    pub fn exit_or_describe(self) -> String {
         match self {
             UsageError::Arguments(e) if !e.use_stderr() => e.exit(),
             UsageError::Arguments(e) => usage_error(&e),

@@ -4,12 +4,12 @@ use std::os::fd::RawFd;
 
 use nix::unistd::close;
 
-/// Closes every open file but standard input, output and error, and the one that is passed. To be called before this program
-/// has opened anything.
+/// Closes every open file but standard input, output and error, and the `passed` one. Call it before this program opens
+/// anything.
 pub fn close_all_but(passed: Option<RawFd>) {
     for fd in open_files() {
         if fd > 2 && Some(fd) != passed {
-            // It may be the one of the listing, which is closed by now.
+            // One of them is the descriptor of the listing itself, which is closed by now: that is no error.
             let _ = close(fd);
         }
     }

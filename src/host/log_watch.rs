@@ -1,5 +1,4 @@
-//! Learns from the kernel that another process has written to a log, made one, or changed who may use it: with
-//! `--read-only`, and for `immuta tail -f`.
+//! Watches a directory of logs that another process writes: for `immuta-fs --read-only` and `immuta tail -f`.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,34 +10,34 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-/// Changes in a directory of logs. What happens between its start and its use is not lost.
+/// A watch on a directory of logs. Changes are kept from its start on, until they are asked for.
 pub struct Watch(Inotify);
 
-/// What has changed since the last look.
+/// What has changed since the last call of [`Watch::changes`].
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// More than the kernel could remember: any log may have.
+    /// Any log may have changed: there were more changes than the kernel keeps, or the directory is gone.
     pub any: bool,
-    /// The logs whose file has changed, or has come or gone, by name.
+    /// The names of the logs whose file has changed, appeared or disappeared.
     pub logs: BTreeSet<String>,
-    /// Those of them whose file has come or gone.
+    /// The names of the logs whose file has appeared or disappeared.
     pub names: BTreeSet<String>,
-    /// The files that keep rights, and have changed.
+    /// The names of the changed files that keep rights.
     pub rights: BTreeSet<String>,
 }
 
 impl Changes {
-    /// Whether a log may have changed.
+    /// Whether the log of this name may have changed.
     pub fn of(&self, log: &str) -> bool {
         self.any || self.logs.contains(log)
     }
 }
 
 impl Watch {
-    /// Begins to watch a directory.
+    /// Starts to watch a directory.
     ///
     /// # Errors
-    /// When it is not there, or the user has as many watches as the system allows.
+    /// When it does not exist, or the user has as many watches as the system allows.
     pub fn start(logs_dir: &Path) -> io::Result<Watch> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC)?;
         let changes = AddWatchFlags::IN_MODIFY
@@ -53,7 +52,7 @@ impl Watch {
     /// What has changed since the last call. Blocks until something has.
     ///
     /// # Errors
-    /// When the system fails to tell.
+    /// When the events cannot be read.
     pub fn changes(&self) -> io::Result<Changes> {
         let events = loop {
             match self.0.read_events() {
@@ -61,7 +60,7 @@ impl Watch {
                 result => break result?,
             }
         };
-        // Of a thousand appends since the last look, one look shows all.
+        // However many appends there were since the last call, one change stands for all.
         let mut changes = Changes::default();
         for event in events {
             // IN_IGNORED: the directory itself has gone.
@@ -82,15 +81,15 @@ impl Watch {
         Ok(changes)
     }
 
-    /// Waits until something has changed, so long at most. Returns whether it has.
+    /// Waits until something has changed, for `limit` at most. Returns whether it has.
     ///
     /// # Errors
-    /// When the system fails to tell.
-    pub fn comes_within(&self, limit: Option<Duration>) -> io::Result<bool> {
+    /// When the system does not let this thread wait.
+    pub fn wait_for_changes(&self, limit: Option<Duration>) -> io::Result<bool> {
         let Some(limit) = limit else {
             return Ok(true);
         };
-        // Rounded up: what is due then is due when this returns.
+        // Rounded up: what is due at `limit` is due when this returns.
         let limit = limit + Duration::from_millis(1);
         let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], timeout) {

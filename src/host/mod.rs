@@ -1,5 +1,9 @@
-//! What the system tells: the mounts that this process sees (`mount_table`), changes in a directory of logs
-//! (`log_watch`), the kernel's device for FUSE (`device`), the open files of this process (`descriptors`).
+//! What the system knows.
+//!
+//! - `mount_table`: the mounts that this process sees.
+//! - `log_watch`: changes in a directory of logs, by inotify.
+//! - `device`: the kernel's device for FUSE.
+//! - `descriptors`: the open files of this process.
 
 mod descriptors;
 mod device;

@@ -1,11 +1,11 @@
-//! The mounts that this process sees, as the kernel lists them.
+//! The kernel's list of the mounts that this process sees.
 
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// What `/proc/mounts` calls a mount of ours, so that it is known from others'.
+/// The type that `/proc/mounts` shows for mounts of immuta-fs.
 pub const FS_TYPE: &str = "fuse.immuta-fs";
 
 const MOUNTINFO: &str = "/proc/self/mountinfo";
@@ -13,19 +13,19 @@ const MOUNTINFO: &str = "/proc/self/mountinfo";
 /// One line of `/proc/self/mountinfo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountInfo {
-    /// Its device number, `0:52`: no two mounts that are there at one time have the same.
+    /// Its device number, such as `0:52`: at any one time, each mount has its own.
     pub device: String,
     /// Where it is mounted.
     pub mountpoint: PathBuf,
-    /// The type of the file system: [`FS_TYPE`] for one of ours.
+    /// The type of the file system: [`FS_TYPE`] for immuta-fs.
     pub fs_type: String,
-    /// What is mounted; of one of ours, mostly, the directory of its logs.
+    /// What is mounted. For immuta-fs that is the directory of the logs, unless fusermount3 could not pass it on.
     pub source: PathBuf,
-    /// The user whose mount it is, of a FUSE mount.
+    /// The user that has made the mount; only FUSE mounts have one.
     pub user: Option<u32>,
 }
 
-/// All mounts. Those that are on top at their mount points come last.
+/// All mounts. Where several are at one mount point, the one on top comes last.
 pub fn mounts() -> Vec<MountInfo> {
     mounts_in(Path::new(MOUNTINFO))
 }
@@ -39,7 +39,7 @@ pub fn mountpoint_of(logs_dir: &Path) -> Option<PathBuf> {
     Some(mount.mountpoint)
 }
 
-/// As [`mounts`], of another list than this process's own; none where there is no list.
+/// As [`mounts`], from another file than this process's own list; none where the file does not exist.
 pub fn mounts_in(list: &Path) -> Vec<MountInfo> {
     let text = fs::read(list).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use immuta_fs::fuse::LateRepliesAreNoErrors;
+use immuta_fs::fuse::LateReplyFilter;
 use log::{Level, Log, Metadata, Record};
 use nix::errno::Errno;
 
@@ -24,7 +24,7 @@ impl Log for &Levels {
 #[test]
 fn only_a_reply_for_which_nobody_waits_is_no_error() {
     let levels = Levels::default();
-    let logger = LateRepliesAreNoErrors(&levels);
+    let logger = LateReplyFilter(&levels);
     let fails = |target: &str, errno: Errno| {
         let error = std::io::Error::from(errno);
         logger.log(

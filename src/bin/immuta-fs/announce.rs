@@ -1,4 +1,4 @@
-//! Who is told that the mount answers: the terminal, whoever has started a daemon, the service manager.
+//! Announces that the mount answers: to the terminal, to the program that has started a daemon, to the service manager.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -11,24 +11,24 @@ use immuta_fs::cli::{message, one_line};
 use crate::service_manager::ServiceManager;
 use crate::{background, logging};
 
-/// So many namespaces that cannot be opened are named, with the reason; of the others the number is told.
+/// How many namespaces that cannot be opened are named, with the reason. Of the others only the number is told.
 const MOST_NAMED: usize = 10;
 
 /// What is mounted where.
 pub(crate) struct Mounted<'a> {
-    /// The mount point; or the descriptor of a mount whose place cannot be seen.
+    /// The mount point; or `/dev/fd/N`, for a passed mount whose mount point cannot be seen.
     pub(crate) place: &'a Path,
     pub(crate) logs_dir: &'a Path,
-    /// This program has mounted it, and unmounts it.
+    /// Whether this program has mounted it, and unmounts it.
     pub(crate) is_ours: bool,
     /// The namespaces that cannot be opened, and why.
     pub(crate) unopened: &'a [(Namespace, Arc<Error>)],
 }
 
-/// Tells all.
+/// Announces the mount.
 ///
 /// # Errors
-/// When whoever has started this daemon does not wait for its mount any more.
+/// When the program that has started this daemon does not wait for its mount any more.
 pub(crate) fn announce(
     cli: &Cli,
     manager: &ServiceManager,
@@ -45,28 +45,28 @@ pub(crate) fn announce(
         "Logs in '{logs_dir}' mounted on '{place}'{unopened}"
     ));
     if logging::is_elsewhere() {
-        tell_unopened(mounted);
+        report_unopened(mounted);
     }
     if cli.detached.is_none() {
         print(&line);
         return Ok(());
     }
     if cli.log_file.is_none() {
-        logging::miss_syslog();
+        logging::warn_without_syslog();
     }
     log::info!("mounted '{place}', logs in '{logs_dir}'");
     background::announce(&line)
 }
 
-/// The namespaces whose log was checked, and cannot be opened.
+/// The namespaces whose log was checked and cannot be opened, and why.
 pub(crate) fn unopened(storage: &Storage) -> Vec<(Namespace, Arc<Error>)> {
     let mut failed = storage.failed();
     failed.retain(|(_, why)| !matches!(**why, Error::BeingChecked { .. }));
     failed
 }
 
-/// Says on standard error which namespaces cannot be opened: the log of messages, which says it too, is elsewhere.
-fn tell_unopened(mounted: &Mounted<'_>) {
+/// Says on standard error which namespaces cannot be opened, where messages go elsewhere.
+fn report_unopened(mounted: &Mounted<'_>) {
     for (namespace, why) in mounted.unopened.iter().take(MOST_NAMED) {
         let line = format!("cannot open namespace '{namespace}': {why}");
         eprintln!("immuta-fs: {}", message(&line));
@@ -76,9 +76,9 @@ fn tell_unopened(mounted: &Mounted<'_>) {
     }
 }
 
-/// The line for people.
+/// The line that announces the mount to people.
 fn announcement(mounted: &Mounted<'_>, in_terminal: bool) -> String {
-    // The line is one line, whatever the names are.
+    // One line, whatever characters the names hold.
     let (place, logs_dir) = (
         mounted.place.to_string_lossy(),
         mounted.logs_dir.to_string_lossy(),
@@ -102,7 +102,7 @@ fn announcement(mounted: &Mounted<'_>, in_terminal: bool) -> String {
     format!("immuta-fs: mounted '{place}', logs in '{logs_dir}' ({stop} {unmount} '{place}')\n")
 }
 
-/// Prints the line. Whoever started the program may not read what it says: that is no reason to end.
+/// Prints the line. Nobody may be reading it: that is no reason to end.
 pub(crate) fn print(line: &str) {
     let mut stdout = io::stdout();
     let _ = stdout

@@ -1,9 +1,9 @@
-//! In the background: the program starts itself again, away from the terminal, and waits until that one says that its
-//! mount answers.
+//! `--daemon`: the program starts itself again as a daemon, away from the terminal, and waits until the daemon says that
+//! its mount answers.
 //!
-//! It is executed anew, not forked: so it begins with one thread and with nothing that was set up for a process which
-//! has gone. Its standard output is a pipe to who started it, where the line goes that announces the mount; its standard
-//! error stays that of the caller until then, so that whatever keeps it from beginning is said there.
+//! The daemon is executed anew, not forked: so it begins with one thread, and with nothing that was set up for another
+//! process. Its standard output is a pipe to the program that started it, for the line that announces the mount. Until
+//! then it keeps the caller's standard error, so that errors at the start are shown there.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -19,27 +19,27 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
 use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
-/// Its name in `ps`, whatever link it was called by.
+/// The daemon's name in `ps`, whatever link the program was called by.
 const PROGRAM: &str = "immuta-fs";
 
 /// Why there is no daemon.
 pub(crate) enum NoDaemon {
-    /// It has said itself why, and this is its exit status.
-    Said(u8),
-    /// What it did not come to say.
-    Why(String),
+    /// It has reported the error itself, and ended with this exit status.
+    Reported(u8),
+    /// The error, which is still to be reported.
+    Unreported(String),
 }
 
 impl From<io::Error> for NoDaemon {
     fn from(e: io::Error) -> Self {
-        NoDaemon::Why(format!("cannot start in the background: {e}"))
+        NoDaemon::Unreported(format!("cannot start in the background: {e}"))
     }
 }
 
 /// Starts the daemon with a command line of this program, and returns the line that announces its mount.
 ///
 /// # Errors
-/// When it has ended instead.
+/// When the daemon has ended instead.
 pub(crate) fn start(arguments: &[OsString]) -> Result<String, NoDaemon> {
     let mut detached = OsString::from("--detached=");
     detached.push(std::env::current_dir().unwrap_or_else(|_| "/".into()));
@@ -52,7 +52,7 @@ pub(crate) fn start(arguments: &[OsString]) -> Result<String, NoDaemon> {
         .stdin(Stdio::null())
         .stdout(theirs);
     let mut daemon = command.spawn()?;
-    // With it goes this process's end for writing: the pipe ends when the daemon does.
+    // This closes the write end in this process: the pipe then ends when the daemon does.
     drop(command);
     let mut line = String::new();
     BufReader::new(announcement).read_line(&mut line)?;
@@ -64,22 +64,22 @@ pub(crate) fn start(arguments: &[OsString]) -> Result<String, NoDaemon> {
 
 fn how_it_ended(status: ExitStatus) -> NoDaemon {
     if let Some(code) = status.code().filter(|&code| code != 0) {
-        return NoDaemon::Said(u8::try_from(code).unwrap_or(u8::MAX));
+        return NoDaemon::Reported(u8::try_from(code).unwrap_or(u8::MAX));
     }
-    NoDaemon::Why(match status.signal().map(Signal::try_from) {
+    NoDaemon::Unreported(match status.signal().map(Signal::try_from) {
         Some(Ok(signal)) => format!("the daemon was ended by {signal} before its mount answered"),
         _ => "the daemon ended before its mount answered".to_owned(),
     })
 }
 
-/// As the daemon, first of all: leaves the terminal and its signals, and lets go of every open file that the caller
-/// happened to have (a lock, the end of a pipe that somebody reads to its end), but for the one it passes.
+/// The daemon's first step: leaves the terminal and its signals, and closes every open file that it has inherited (a lock,
+/// the end of a pipe whose reader waits for its end), except the `passed` one.
 ///
 /// # Errors
 /// When the mount namespace to serve in cannot be entered.
 pub(crate) fn leave(passed: Option<RawFd>, mount_namespace: Option<&Path>) -> Result<(), String> {
-    // It fails only for the leader of a group of processes, and whoever was just started is none; but for one that was
-    // called by hand, which leads its own, there is nothing to leave.
+    // This fails only for the leader of a process group. A daemon that was started by this program is none, and one that
+    // was started by hand has no session of a caller to leave.
     if let Err(e) = setsid() {
         log::debug!("this is no session of its own: {e}");
     }
@@ -93,11 +93,11 @@ pub(crate) fn leave(passed: Option<RawFd>, mount_namespace: Option<&Path>) -> Re
     Ok(())
 }
 
-/// As the daemon, when its mount answers: keeps no directory busy, gives the caller's standard error back, and
-/// announces the mount to who waits for it.
+/// The daemon's step when its mount answers: leaves the working directory, so that it keeps no directory busy, lets go of
+/// the caller's standard error, and announces the mount to the program that started it.
 ///
 /// # Errors
-/// When nobody does any more.
+/// When that program does not wait any more.
 pub(crate) fn announce(line: &str) -> io::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     chdir("/")?;

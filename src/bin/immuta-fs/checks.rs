@@ -1,5 +1,5 @@
-//! The checks of logs that were not closed in order: what is said of them, what waits until the mount answers, and what a
-//! signal ends.
+//! The checks of logs that were not closed in order: reports their progress, postpones long ones until the mount answers,
+//! and ends them when a signal comes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +13,13 @@ use immuta_fs::fuse::Kernel;
 use crate::open_logs::cannot_start_thread;
 use crate::service_manager::ServiceManager;
 
-/// A log that needs more than this to be read, in bytes, is checked when the mount answers. Reading it takes a fraction
-/// of a second.
+/// A check that has to read more than this, in bytes, is postponed until the mount answers. Reading this much takes a
+/// fraction of a second.
 const CHECKED_AT_ONCE_BYTES: u64 = 32 << 20;
-/// How often a check that goes on is told.
-const TELL_EVERY: Duration = Duration::from_secs(3);
-/// What the service manager is asked for each time: more than until it is asked again.
-const LONGER: Duration = Duration::from_secs(30);
+/// How often the progress of a check is reported.
+const REPORT_EVERY: Duration = Duration::from_secs(3);
+/// How much more time the service manager is asked for with each report.
+const MORE_TIME: Duration = Duration::from_secs(30);
 
 /// Watches the opening of logs.
 #[derive(Debug)]
@@ -27,9 +27,9 @@ pub(crate) struct Checks {
     is_stopped: AtomicBool,
     /// The mount answers.
     is_served: AtomicBool,
-    /// A log was left for later.
+    /// At least one check was postponed.
     has_postponed: AtomicBool,
-    told: Mutex<Instant>,
+    last_report: Mutex<Instant>,
     manager: Arc<ServiceManager>,
 }
 
@@ -39,28 +39,31 @@ impl Checks {
             is_stopped: AtomicBool::new(false),
             is_served: AtomicBool::new(false),
             has_postponed: AtomicBool::new(false),
-            told: Mutex::new(Instant::now()),
+            last_report: Mutex::new(Instant::now()),
             manager,
         }
     }
 
-    /// The mount answers: from now on checks take as long as they take. Returns whether any is left to be made.
-    pub(crate) fn serve(&self) -> bool {
+    /// The mount answers: from now on no check is postponed. Returns whether any was.
+    fn mount_answers(&self) -> bool {
         self.is_served.store(true, Ordering::Relaxed);
         self.has_postponed.load(Ordering::Relaxed)
     }
 
-    /// Ends the check that goes on, and all others.
+    /// Ends the running check, and all that would come.
     pub(crate) fn stop(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
     }
 
-    fn tell(&self, namespace: &Namespace, read: u64, of: u64) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.elapsed() < TELL_EVERY {
+    fn report(&self, namespace: &Namespace, read: u64, of: u64) {
+        let mut last_report = self
+            .last_report
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if last_report.elapsed() < REPORT_EVERY {
             return;
         }
-        *told = Instant::now();
+        *last_report = Instant::now();
         let status = format!(
             "Checking namespace '{namespace}', which was not closed in order: {} of {} MiB read",
             read >> 20,
@@ -68,7 +71,7 @@ impl Checks {
         );
         log::info!("{status}");
         if !self.is_served.load(Ordering::Relaxed) {
-            self.manager.still_starting(&status, LONGER);
+            self.manager.still_starting(&status, MORE_TIME);
         }
     }
 }
@@ -78,7 +81,7 @@ impl Opening for Checks {
         if self.is_stopped.load(Ordering::Relaxed) {
             return Next::Stop;
         }
-        self.tell(namespace, read, of);
+        self.report(namespace, read, of);
         if read > CHECKED_AT_ONCE_BYTES && !self.is_served.load(Ordering::Relaxed) {
             log::info!(
                 "namespace '{namespace}' was not closed in order, or its index is missing: it is checked when the others are \
@@ -91,7 +94,7 @@ impl Opening for Checks {
     }
 }
 
-/// Checks, while the mount answers, the logs that take long. Nothing: there are none.
+/// Starts the postponed checks, while the mount answers. Returns their thread; `None` when there are none.
 ///
 /// # Errors
 /// When there can be no more threads.
@@ -99,7 +102,7 @@ pub(crate) fn check_the_rest(
     fs: &Arc<Fs<Kernel>>,
     checks: &Checks,
 ) -> Result<Option<JoinHandle<()>>, String> {
-    if !checks.serve() {
+    if !checks.mount_answers() {
         return Ok(None);
     }
     let fs = fs.clone();

@@ -20,7 +20,7 @@ use crate::service_manager::ServiceManager;
 use crate::session::{RunningSession, broke_off};
 use crate::signals::Signals;
 
-/// How long files that are still open may keep a daemon that was told to end.
+/// How long a daemon that was told to end waits for files that are still open.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// A mount that is served, and all that serves it.
@@ -36,7 +36,7 @@ pub(crate) struct Served {
     pub(crate) manager: Arc<ServiceManager>,
 }
 
-/// Where a mount is, if that can be seen. Dropped, it is unmounted: without this program every call there would fail with
+/// The mount point, if it can be seen. Dropping this unmounts it: without this program every call there would fail with
 /// ENOTCONN until somebody unmounts it.
 pub(crate) struct UnmountedWhenDropped(pub(crate) Option<MountPoint>);
 
@@ -50,24 +50,24 @@ impl Drop for UnmountedWhenDropped {
     }
 }
 
-/// What brings the end of a mount about.
+/// Why a mount ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// A signal, or the end of the program that waits for the mount.
+    /// A signal has come, or the program that waited for the mount is gone.
     Asked,
-    /// The end of the session with the kernel.
+    /// The session with the kernel has ended.
     SessionEnded,
 }
 
-/// How a mount ends.
+/// How a mount ends, and what is left of it.
 enum End {
-    /// Somebody has asked for it. The session goes on until the mount has gone.
+    /// It was asked for. The session goes on until the mount is gone.
     Asked(RunningSession),
     /// Somebody has unmounted it.
     Unmounted,
-    /// The kernel has ended the session, and not the mount.
+    /// The kernel has ended the session, and the mount is still there, dead.
     CutOff,
-    /// The session has ended by itself, and the mount is there.
+    /// The session has failed, and the mount is still there.
     Broken(io::Error),
 }
 
@@ -77,7 +77,7 @@ impl Served {
         self.mountpoint.0.as_ref().is_some_and(MountPoint::is_ours)
     }
 
-    /// Waits until the mount answers.
+    /// Makes sure that the mount answers.
     ///
     /// # Errors
     /// When it does not, or its session has ended.
@@ -111,13 +111,13 @@ impl Served {
                 Err(e) => return Err(e.into()),
             }
             let came = |i: usize| fds[i].revents().is_some_and(|r| !r.is_empty());
-            if came(0) && signals.say_end()? {
+            if came(0) && signals.ask_for_end()? {
                 return Ok(Cause::Asked);
             }
             if came(1) {
                 return Ok(Cause::SessionEnded);
             }
-            // `umount -l`: the name is gone, and nobody could end the reads that wait. Open files go on.
+            // After `umount -l`, open files still work, but nobody could find the mount to end the reads that wait.
             if let Some(mountpoint) = &self.mountpoint.0
                 && came(2)
                 && !closed
@@ -133,10 +133,11 @@ impl Served {
         }
     }
 
-    /// Ends it. `checker` is the thread that still checks logs.
+    /// Ends the mount: ends the reads that wait, unmounts, and closes the logs. `checker` is the thread of the postponed
+    /// checks.
     ///
     /// # Errors
-    /// When the session has not ended as it should, the mount stays, or the logs cannot be synced.
+    /// When the session has failed, the mount stays, or the logs cannot be synced.
     pub(crate) fn end(
         mut self,
         cause: Cause,
@@ -153,20 +154,20 @@ impl Served {
         self.fs.close();
         drop(self.nudger);
         let unmounted = match (&end, &mountpoint) {
-            // What is there now, under the same number, may be the next daemon's.
+            // A mount that is there now, even with the same device number, may be another daemon's.
             (End::Unmounted, _) | (_, None) => Ok(()),
             (End::Asked(_) | End::CutOff | End::Broken(_), Some(mountpoint)) => {
                 mountpoint.unmount()
             }
         };
-        // A mount of somebody else's stays until that one unmounts it: without this program it is dead.
+        // A passed mount stays until the program that made it unmounts it: there is nothing to wait for.
         let grace = if is_ours { GRACE } else { Duration::ZERO };
         let in_time = match &end {
             End::Asked(session) => session.ends_within(grace),
             End::Unmounted | End::CutOff | End::Broken(_) => true,
         };
         self.fs.end_spools();
-        // It stops at its next look at the disk.
+        // It stops before it reads on.
         if let Some(checker) = checker {
             let _ = checker.join();
         }
@@ -188,7 +189,7 @@ fn how_it_ended(session: io::Result<()>, mountpoint: Option<&MountPoint>) -> End
     }
 }
 
-/// Says what is wrong with an end. A session that has not ended `in_time` ends with the program.
+/// Reports what was wrong with an end. A session that has not ended `in_time` ends with the program.
 fn verdict(end: End, in_time: bool, place: &Path) -> Result<(), String> {
     match end {
         End::CutOff => Err(format!(

@@ -1,4 +1,4 @@
-//! With `--read-only`: shows what another process writes to the logs.
+//! `--read-only`: keeps the file system up to date with what another process writes to the logs.
 
 use std::io;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use immuta_fs::host::Watch;
 /// Keeps `fs` up to date, on a thread that lives as long as the program.
 ///
 /// # Errors
-/// When there can be no more threads.
+/// When no thread can be started.
 pub(crate) fn follow_logs(watch: Watch, fs: Arc<Fs<Kernel>>) -> io::Result<()> {
     let run = move || {
         fs.forget_gone(None);
         fs.refresh(None);
         loop {
-            let changes = match watch.comes_within(fs.looks_again_in()) {
+            let changes = match watch.wait_for_changes(fs.looks_again_in()) {
                 Ok(false) => {
                     fs.look_for_new();
                     continue;

@@ -1,4 +1,4 @@
-//! Where messages go: to standard error, as lines or as the journal takes them; to a file; or to syslog.
+//! Sends messages to standard error (as lines, or in the form that the journal takes), to a file, or to syslog.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -14,17 +14,17 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use nix::syslog::{Facility, LogFlags, Severity, openlog, syslog};
 
 use crate::messages::Bounded;
-use immuta_fs::fuse::LateRepliesAreNoErrors;
+use immuta_fs::fuse::LateReplyFilter;
 
-/// Who may read a log file that is made here, less what the umask takes.
+/// The mode of a log file that is made here, before the umask.
 const LOG_FILE_MODE: u32 = 0o640;
-/// Where a syslog listens, and systemd's journal.
+/// The socket of syslog, or of systemd's journal in its place.
 const SYSLOG: &str = "/dev/log";
 
-/// Messages do not go to standard error.
+/// Whether messages go elsewhere than to standard error.
 static LOG_IS_ELSEWHERE: AtomicBool = AtomicBool::new(false);
 
-/// Where messages go.
+/// Where messages are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sink<'a> {
     Stderr,
@@ -32,8 +32,8 @@ pub(crate) enum Sink<'a> {
     Syslog,
 }
 
-/// Has messages of this level, or of what RUST_LOG says, go to `sink` from now on. Whatever is written to standard
-/// error behind the back of the log (a panic) goes there too.
+/// From now on, sends messages of this level, or as RUST_LOG says, to `sink`. If that is not standard error, panics are
+/// sent there too.
 ///
 /// # Errors
 /// When the file cannot be opened, with the way out.
@@ -78,7 +78,7 @@ pub(crate) fn begin(sink: Sink<'_>, level: LevelFilter) -> Result<(), String> {
 }
 
 fn bounded(logger: impl Log + 'static) -> Box<dyn Log> {
-    Box::new(LateRepliesAreNoErrors(Bounded::new(logger, Instant::now)))
+    Box::new(LateReplyFilter(Bounded::new(logger, Instant::now)))
 }
 
 fn open(path: &Path) -> std::io::Result<File> {
@@ -86,7 +86,7 @@ fn open(path: &Path) -> std::io::Result<File> {
         .append(true)
         .create(true)
         .mode(LOG_FILE_MODE)
-        // A terminal would become the daemon's own, and its Ctrl-C with it.
+        // If the path is a terminal, it must not become the daemon's controlling terminal.
         .custom_flags(libc::O_NOCTTY)
         .open(path)
 }
@@ -96,8 +96,8 @@ pub(crate) fn is_elsewhere() -> bool {
     LOG_IS_ELSEWHERE.load(Ordering::Relaxed)
 }
 
-/// Says on standard error that nobody hears what is said to syslog, if that is so.
-pub(crate) fn miss_syslog() {
+/// Warns on standard error if messages go to syslog, and there is none.
+pub(crate) fn warn_without_syslog() {
     if !Path::new(SYSLOG).exists() {
         eprintln!(
             "immuta-fs: there is no syslog here ('{SYSLOG}'): messages of the daemon are lost (give --log-file)"
@@ -105,8 +105,8 @@ pub(crate) fn miss_syslog() {
     }
 }
 
-/// The program ends with this error: it is said on standard error, and in the log if that is elsewhere.
-pub(crate) fn last_words(error: &dyn Display) {
+/// Reports the error that the program ends with: on standard error, and to the log if that goes elsewhere.
+pub(crate) fn report_fatal(error: &dyn Display) {
     let error = error.to_string();
     let error = message(&error);
     if is_journal() {
@@ -119,8 +119,8 @@ pub(crate) fn last_words(error: &dyn Display) {
     }
 }
 
-/// Whether standard error goes to systemd's journal, which has the time, the name and the process of each line already,
-/// and takes its severity from the line's beginning.
+/// Whether standard error goes to systemd's journal. It adds time, name and process to each line itself, and takes the
+/// severity from the beginning of the line.
 fn is_journal() -> bool {
     let journal = std::env::var("JOURNAL_STREAM").unwrap_or_default();
     let Some((device, inode)) = journal.split_once(':') else {
@@ -139,7 +139,7 @@ fn severity(level: Level) -> Severity {
     }
 }
 
-/// syslog(3), for what passes the filter.
+/// Sends messages that pass the filter to syslog(3).
 struct Syslog(Logger);
 
 impl Log for Syslog {
@@ -150,7 +150,7 @@ impl Log for Syslog {
     fn log(&self, record: &Record<'_>) {
         if self.0.matches(record) {
             let text = record.args().to_string();
-            // It fails for a message with a NUL in it, and has nowhere to say so.
+            // It fails only for a message with a NUL, and the error could be reported nowhere.
             let _ = syslog(severity(record.level()), text.as_str());
         }
     }

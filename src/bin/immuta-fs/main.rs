@@ -1,4 +1,4 @@
-//! `immuta-fs`: mounts a directory of logs. The library documentation, [`immuta`], shows the tree.
+//! `immuta-fs`: mounts a directory of logs. The documentation of the library, [`immuta`], shows the tree.
 
 mod announce;
 mod background;
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         .first()
         .is_some_and(|program| is_called_by_mount(program))
     {
-        return mount_for_another(&arguments);
+        return mount_for_mount8(&arguments);
     }
     if let Some(status) = run_if_asked(&arguments) {
         return status;
@@ -55,25 +55,25 @@ fn main() -> ExitCode {
     match Cli::read(&arguments) {
         Ok(cli) if cli.daemon && cli.detached.is_none() => begin_daemon(&arguments, true, STATUSES),
         Ok(cli) => serve(&cli),
-        Err(e) => misunderstood(e, STATUSES),
+        Err(e) => report_usage_error(e, STATUSES),
     }
 }
 
-/// mount(8) calls: what it wants is a command line of this program in its own words.
-fn mount_for_another(arguments: &[OsString]) -> ExitCode {
+/// mount(8) has called this program: translates its command line to one of immuta-fs.
+fn mount_for_mount8(arguments: &[OsString]) -> ExitCode {
     let wanted = match MountCall::read(arguments) {
         Ok(wanted) => wanted,
-        Err(e) => return misunderstood(e.into(), STATUSES_FOR_MOUNT),
+        Err(e) => return report_usage_error(e.into(), STATUSES_FOR_MOUNT),
     };
     match Cli::read(&wanted.arguments) {
         Ok(_) if wanted.fake => ExitCode::SUCCESS,
         Ok(_) => begin_daemon(&wanted.arguments, wanted.verbose, STATUSES_FOR_MOUNT),
-        Err(e) => misunderstood(e, STATUSES_FOR_MOUNT),
+        Err(e) => report_usage_error(e, STATUSES_FOR_MOUNT),
     }
 }
 
-fn misunderstood(error: UsageError, statuses: Statuses) -> ExitCode {
-    logging::last_words(&error.print_or_say());
+fn report_usage_error(error: UsageError, statuses: Statuses) -> ExitCode {
+    logging::report_fatal(&error.exit_or_describe());
     ExitCode::from(statuses.usage)
 }
 
@@ -85,10 +85,13 @@ fn begin_daemon(arguments: &[OsString], announce: bool, statuses: Statuses) -> E
             }
             ExitCode::SUCCESS
         }
-        Err(NoDaemon::Said(status)) if status == STATUSES.failed => ExitCode::from(statuses.failed),
-        Err(NoDaemon::Said(status)) => ExitCode::from(status),
-        Err(NoDaemon::Why(why)) => {
-            logging::last_words(&why);
+        // The daemon has the statuses of immuta-fs, the caller may expect those of mount(8).
+        Err(NoDaemon::Reported(status)) if status == STATUSES.failed => {
+            ExitCode::from(statuses.failed)
+        }
+        Err(NoDaemon::Reported(status)) => ExitCode::from(status),
+        Err(NoDaemon::Unreported(why)) => {
+            logging::report_fatal(&why);
             ExitCode::from(statuses.failed)
         }
     }
@@ -101,7 +104,7 @@ fn serve(cli: &Cli) -> ExitCode {
         (None, Some(_)) => Sink::Syslog,
         (None, None) => Sink::Stderr,
     };
-    // First of all: no descriptor of this program's own can have the number of one that was passed.
+    // Before anything is opened: no descriptor of this program's own can have the number of the passed one.
     let passed = passed::number(&cli.mountpoint());
     let begun = match &cli.detached {
         Some(_) => background::leave(passed, cli.mount_namespace.as_deref()),
@@ -109,7 +112,7 @@ fn serve(cli: &Cli) -> ExitCode {
     };
     let device = passed.map(passed::take).transpose();
     if let Err(e) = begun.and_then(|()| logging::begin(sink, cli.log_level)) {
-        logging::last_words(&e);
+        logging::report_fatal(&e);
         return ExitCode::from(STATUSES.failed);
     }
     let served = device
@@ -118,7 +121,7 @@ fn serve(cli: &Cli) -> ExitCode {
     let status = match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            logging::last_words(&e);
+            logging::report_fatal(&e);
             ExitCode::from(STATUSES.failed)
         }
     };

@@ -1,5 +1,6 @@
-//! What a caller of the mount can do to the log of the program: nothing. Names that hold control characters forge no
-//! lines, and a message that a caller can provoke as often as he likes is written ten times in ten seconds.
+//! Keeps callers of the mount from flooding or forging the daemon's messages. Control characters in names are escaped, so
+//! that each message is one line; and a message that a caller can provoke as often as they like is written at most ten
+//! times in ten seconds.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,16 +10,16 @@ use std::time::{Duration, Instant};
 use immuta_fs::cli::message;
 use log::{Level, Log, Metadata, Record};
 
-/// How often a warning or an error of one kind, about one thing, is written in [`PERIOD`].
+/// How often a warning or an error of one kind, about one thing, is written in one [`PERIOD`].
 const MOST: u64 = 10;
 const PERIOD: Duration = Duration::from_secs(10);
-/// More kinds than this are not told apart.
+/// How many kinds are told apart. Further ones count as one kind.
 const MOST_KINDS: usize = 10_000;
 
-/// Where a message comes from, and the first thing that it quotes: the namespace, nearly always.
+/// The source line that a message comes from, and the first thing that it quotes: nearly always the namespace.
 type Kind = (Option<String>, Option<u32>, String);
 
-/// Messages of one kind, since the first of them in a period.
+/// Messages of one kind in the current period, which the first of them began.
 struct Seen {
     since: Instant,
     written: u64,
@@ -29,15 +30,15 @@ struct Seen {
 #[derive(Default)]
 pub(crate) struct Limiter {
     seen: HashMap<Kind, Seen>,
-    /// Some kind may have left messages out, and no period ends before this.
+    /// When the first of the current periods ends; `None` when there are none.
     ends: Option<Instant>,
 }
 
-/// What is to be done with a message.
+/// What to do with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Write,
-    /// Write it, and say that more like it will be left out.
+    /// Write it, and say that further ones will be left out.
     WriteAsTheLast,
     LeaveOut,
 }
@@ -73,8 +74,8 @@ impl Limiter {
         }
     }
 
-    /// Forgets the kinds whose period has ended, or all. Returns how many messages of them were left out, by what they
-    /// quote.
+    /// Forgets the kinds whose period has ended by `now`; all kinds when `now` is `None`. Returns what they quote, and how
+    /// many of their messages were left out.
     pub(crate) fn ended(&mut self, now: Option<Instant>) -> Vec<(String, u64)> {
         if self
             .ends
@@ -96,7 +97,7 @@ impl Limiter {
     }
 }
 
-/// A log that passes messages on as single lines, and not too many.
+/// A logger that passes messages on as single lines, and not too many of one kind.
 pub(crate) struct Bounded<L> {
     log: L,
     now: fn() -> Instant,
@@ -161,7 +162,7 @@ impl<L: Log> Log for Bounded<L> {
         let text = message(&text);
         let now = (self.now)();
         self.tell_ended(Some(now));
-        // What a caller provokes is a warning or an error; what is less tells of the life of the daemon.
+        // Callers can only provoke warnings and errors. Messages of lower levels are about the daemon's own life.
         if record.level() > Level::Warn {
             return self.write(record, text);
         }
@@ -184,7 +185,7 @@ impl<L: Log> Log for Bounded<L> {
         }
     }
 
-    /// Nothing comes any more: says what was left out.
+    /// At the end: says what was left out.
     fn flush(&self) {
         self.tell_ended(None);
         self.log.flush();

@@ -1,4 +1,4 @@
-//! The directory of logs, opened for a mount: what is there, who holds it, and what to do when it cannot be opened.
+//! Opens the directory of logs for a mount, and says what to do when it cannot be opened.
 
 use std::error::Error;
 use std::fs::DirBuilder;
@@ -20,22 +20,22 @@ use crate::signals::Signals;
 
 /// The namespace that is made when there is none.
 const DEFAULT_NAMESPACE: &str = "default";
-/// How long a daemon that is not mounted any more may take to let go of its logs.
+/// How long to wait for a daemon that is not mounted any more, and still syncs its logs.
 const PREDECESSOR_ENDS: Duration = Duration::from_secs(5);
 const LOOKS_AGAIN: Duration = Duration::from_millis(10);
 
-/// Opens the logs on a thread of their own, as that may take long, and a signal ends it at any time. Nothing: it was
-/// told to end.
+/// Opens the logs on a thread of their own, because that may take long, and a signal is to end it at any time. Returns
+/// `None` when a signal has ended it.
 ///
 /// # Errors
 /// Why not, with the way out.
-pub(crate) fn open_unless_told_to_end(
+pub(crate) fn open_unless_interrupted(
     cli: &Cli,
     logs_dir: &Path,
     checks: &Arc<Checks>,
     signals: &Signals,
 ) -> Result<Option<Arc<Storage>>, Box<dyn Error>> {
-    // The write end is closed when the thread has ended.
+    // The thread closes the write end when it is done.
     let (ended, lives) = nix::unistd::pipe()?;
     std::thread::scope(|scope| {
         let opening = std::thread::Builder::new()
@@ -59,7 +59,7 @@ pub(crate) fn open_unless_told_to_end(
             if fds[1].revents().is_some_and(|r| !r.is_empty()) {
                 break;
             }
-            if signals.say_end()? {
+            if signals.ask_for_end()? {
                 is_told_to_end = true;
                 checks.stop();
                 break;
@@ -85,9 +85,9 @@ fn open_storage(
     logs_dir: &Path,
     checks: Arc<Checks>,
 ) -> Result<Storage, Box<dyn Error>> {
-    // `append` takes what the kernel sends in one piece, however short lines are kept.
+    // `append` takes what the kernel sends in one message, even where --max-record is shorter.
     let max_record_bytes = cli.max_record.as_u64().max(MAX_WRITE_BYTES.into());
-    // A daemon leaves the directory in which a relative path means something.
+    // A daemon leaves the working directory that a relative path starts from.
     let directory = match cli.detached {
         Some(_) => std::path::absolute(logs_dir)?,
         None => logs_dir.to_owned(),
@@ -111,7 +111,7 @@ fn open_storage(
     Ok(storage)
 }
 
-/// A daemon whose mount was just unmounted still syncs, and holds its logs: then this waits a little for its end.
+/// Opens the logs. If a daemon whose mount was just unmounted still holds them, this waits a little for its end.
 fn open_when_free(options: Options, logs_dir: &Path) -> immuta::Result<Storage> {
     let start = Instant::now();
     loop {
@@ -128,9 +128,8 @@ fn open_when_free(options: Options, logs_dir: &Path) -> immuta::Result<Storage> 
     }
 }
 
-/// Makes a directory of logs that is missing, for this user alone: who may read which log is for the mount to
-/// say, and on the disk there is no such difference. What fails fails again, with a message, when the logs are
-/// opened.
+/// Makes a missing directory of logs, for this user alone: the mount decides which user may read which log, and files on
+/// the disk cannot. An error here comes again, with a message, when the logs are opened.
 fn make_private(logs_dir: &Path) {
     let make = || {
         let logs_dir = std::path::absolute(logs_dir)?;
@@ -144,7 +143,7 @@ fn make_private(logs_dir: &Path) {
     }
 }
 
-/// Says so when the rights that the mount keeps can be gone round on the disk.
+/// Warns if other users can get at the logs on the disk, past the rights that the mount keeps.
 pub(crate) fn warn_of_open_directory(logs_dir: &Path) {
     const SEARCH_BY_OTHERS: u32 = 0o011;
     let mode = std::fs::metadata(logs_dir).map_or(0, |logs_dir| logs_dir.mode());
@@ -156,7 +155,7 @@ pub(crate) fn warn_of_open_directory(logs_dir: &Path) {
     }
 }
 
-/// What the system said about the directory, with the way out.
+/// Why the directory cannot be opened, with the way out.
 fn cannot_keep_logs(logs_dir: &Path, error: immuta::Error) -> Box<dyn Error> {
     let error = match error {
         immuta::Error::Io { source, .. } if source.raw_os_error() == Some(libc::EAGAIN) => {
@@ -183,7 +182,7 @@ fn cannot_keep_logs(logs_dir: &Path, error: immuta::Error) -> Box<dyn Error> {
     format!("cannot keep logs in '{logs}': {error} (give a directory that you may write to)").into()
 }
 
-/// Says what keeps a thread from starting, with the way out.
+/// The message that a thread cannot be started, with the way out.
 pub(crate) fn cannot_start_thread(error: std::io::Error) -> String {
     format!(
         "cannot start a thread: {error} (raise the limit of threads: TasksMax= of the service, or ulimit -u; or the limit \

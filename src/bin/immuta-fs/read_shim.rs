@@ -1,5 +1,5 @@
-//! `read`, which the linker wraps in this program (build.rs): the one call between the kernel and fuser where interrupts of
-//! reads can be taken out ([`interrupt`]).
+//! `read`, which the linker wraps in this program (build.rs). It is the one call between the kernel and fuser, and so the
+//! place where [`interrupt`] can take interrupts of waiting reads out.
 
 use std::ffi::c_void;
 
@@ -10,7 +10,7 @@ unsafe extern "C" {
     fn __real_read(fd: libc::c_int, buf: *mut c_void, count: libc::size_t) -> libc::ssize_t;
 }
 
-/// What every `read` of the program calls. On any descriptor but the session's it is `read`.
+/// Every `read` of the program calls this. On any descriptor but the session's it is just `read`.
 ///
 /// # Safety
 /// As for read(2): `buf` is valid for writes of `count` bytes.

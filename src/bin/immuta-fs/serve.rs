@@ -1,4 +1,4 @@
-//! The life of a mount: opened, mounted, served, and ended by a signal or by an unmount.
+//! The life of a mount: opens the logs, mounts, serves until a signal or an unmount ends it.
 
 use std::error::Error;
 use std::os::fd::OwnedFd;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use immuta::Storage;
 use immuta_fs::cli::Cli;
 use immuta_fs::fs::Fs;
-use immuta_fs::fuse::{self, How, Kernel, MountPoint, Nudger, Session, Users};
+use immuta_fs::fuse::{self, Kernel, MountParameters, MountPoint, Nudger, Session, Users};
 use immuta_fs::host::Watch;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -16,25 +16,24 @@ use crate::announce::{Mounted, announce, unopened};
 use crate::checks::{Checks, check_the_rest};
 use crate::ending::{Cause, Served, UnmountedWhenDropped};
 use crate::follow_logs::follow_logs;
-use crate::open_logs::{cannot_start_thread, open_unless_told_to_end, warn_of_open_directory};
+use crate::open_logs::{cannot_start_thread, open_unless_interrupted, warn_of_open_directory};
 use crate::service_manager::ServiceManager;
 use crate::session::RunningSession;
 use crate::settings::{max_block, settings, users};
 use crate::signals::Signals;
 
-/// At least so many threads serve: all but two of them may wait for a disk.
+/// The least number of threads that answer calls. All but two of them may wait for a disk.
 const MIN_THREADS: usize = 6;
 
-/// Serves until the mount ends: one that it makes, or one that was passed as an open `/dev/fuse`.
+/// Serves a mount until it ends: a mount that this program makes, or one that was `passed` as an open `/dev/fuse`.
 ///
 /// # Errors
-/// When it cannot begin; the error says what, why, and the way out.
+/// When the mount cannot be made, or did not end in order. The error says what, why, and the way out.
 pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Error>> {
-    // Before the first thread: every one of them inherits the mask, and the signals come to the descriptor
-    // only.
+    // Before the first thread: threads inherit the mask, so that signals come to the descriptor alone.
     let signals = Signals::take(cli.detached.is_some())?;
     raise_open_files();
-    // What is in a daemon's environment is for whoever has started it.
+    // The environment of a daemon is that of the program that has started it: NOTIFY_SOCKET in it is for that one.
     let manager = match cli.detached {
         Some(_) => ServiceManager::none(),
         None => ServiceManager::of_environment(),
@@ -44,7 +43,7 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
         Some(device) => Target::Passed(device),
         None => Target::Path(fuse::prepare(&cli.mountpoint(), &logs_dir)?),
     };
-    // Before the logs are opened: what is written between the two is not missed.
+    // Before the logs are opened, so that no change is missed.
     let watch = match cli.read_only {
         true => Some(Watch::start(&logs_dir).map_err(|e| cannot_watch(&logs_dir, &e))?),
         false => None,
@@ -55,12 +54,12 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
     }
     let manager = Arc::new(manager);
     let checks = Arc::new(Checks::new(manager.clone()));
-    let Some(storage) = open_unless_told_to_end(cli, &logs_dir, &checks, &signals)? else {
+    let Some(storage) = open_unless_interrupted(cli, &logs_dir, &checks, &signals)? else {
         return Ok(());
     };
     let fs = file_system(cli, &storage).map_err(cannot_start_thread)?;
     let (session, mountpoint) = mount(cli, target, &logs_dir, &fs)?;
-    // From here on a mount is there: whatever fails takes it away again.
+    // From here on a mount is there: any error unmounts it.
     let mountpoint = UnmountedWhenDropped(mountpoint);
     let nudger = match &mountpoint.0 {
         Some(mountpoint) => Some(nudge(&fs, mountpoint).map_err(cannot_start_thread)?),
@@ -104,7 +103,7 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
     served.end(cause, checker)
 }
 
-/// The tree of files over the logs.
+/// Makes the file system that shows the logs.
 fn file_system(cli: &Cli, storage: &Arc<Storage>) -> std::io::Result<Arc<Fs<Kernel>>> {
     let fs = Fs::new(storage.clone(), settings(cli))?;
     if let Some(limit) = max_block(cli) {
@@ -113,11 +112,11 @@ fn file_system(cli: &Cli, storage: &Arc<Storage>) -> std::io::Result<Arc<Fs<Kern
     Ok(fs)
 }
 
-/// Has watchers of the mount told that its files have grown.
+/// Has inotify watchers told when files of the mount grow.
 fn nudge(fs: &Arc<Fs<Kernel>>, mountpoint: &MountPoint) -> std::io::Result<Nudger> {
     let theirs = fs.clone();
     let nudger = Nudger::start(mountpoint, move |ids| theirs.set_nudging_threads(ids))?;
-    fs.set_nudge(nudger.pending());
+    fs.set_nudge(nudger.queue());
     Ok(nudger)
 }
 
@@ -128,15 +127,15 @@ fn cannot_watch(logs_dir: &Path, error: &std::io::Error) -> String {
     )
 }
 
-/// What is to be served.
+/// What to serve.
 enum Target {
     /// An empty directory, to be mounted on.
     Path(PathBuf),
-    /// A mount that somebody else has made.
+    /// A mount that another program has made.
     Passed(OwnedFd),
 }
 
-/// Mounts, if that is not done. Returns where, if that is known.
+/// Mounts, or takes over the passed mount. Returns the mount point, where it can be seen.
 fn mount(
     cli: &Cli,
     target: Target,
@@ -146,7 +145,7 @@ fn mount(
     let n_threads =
         std::thread::available_parallelism().map_or(MIN_THREADS, |n| n.get().max(MIN_THREADS));
     fs.serve_with(n_threads);
-    let how = How {
+    let how = MountParameters {
         users: users(cli),
         kernel: &cli.kernel,
         n_threads,
@@ -154,7 +153,7 @@ fn mount(
     let served = fs.clone();
     Ok(match target {
         Target::Path(path) => {
-            // Whoever reads /proc/mounts is in another directory.
+            // /proc/mounts is read in other working directories: the path has to be absolute.
             let source = std::fs::canonicalize(logs_dir)?;
             let (session, mountpoint) = fuse::mount_at(&path, &source, served, &how)?;
             (session, Some(mountpoint))
@@ -163,8 +162,8 @@ fn mount(
     })
 }
 
-/// Files of logs, and records that are written to `append-file`, hold descriptors, and the default limit of 1024 is soon
-/// reached.
+/// Raises the limit of open files as far as it goes. Logs, and records that are written to `append-file`, hold descriptors:
+/// the default limit of 1024 is soon reached.
 fn raise_open_files() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));

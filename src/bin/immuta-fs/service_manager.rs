@@ -1,4 +1,4 @@
-//! What a service manager is told: the protocol of sd_notify(3), for a unit of `Type=notify`.
+//! Reports to the service manager, for units of `Type=notify`: the protocol of sd_notify(3).
 
 use std::ffi::OsStr;
 use std::io;
@@ -7,17 +7,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// Who wants to be told: nobody, unless a service manager has started this program.
+/// The socket of the service manager; none if no service manager has started this program.
 #[derive(Debug)]
 pub(crate) struct ServiceManager(Option<UnixDatagram>);
 
 impl ServiceManager {
-    /// Nobody.
+    /// Reports to nobody.
     pub(crate) fn none() -> Self {
         ServiceManager(None)
     }
 
-    /// Who has set NOTIFY_SOCKET.
+    /// The service manager that has set NOTIFY_SOCKET, if there is one.
     pub(crate) fn of_environment() -> Self {
         let socket = std::env::var_os("NOTIFY_SOCKET").and_then(|socket| match connect(&socket) {
             Ok(socket) => Some(socket),
@@ -32,7 +32,7 @@ impl ServiceManager {
         ServiceManager(socket)
     }
 
-    /// Whether anybody wants to be told.
+    /// Whether there is a service manager.
     pub(crate) fn is_there(&self) -> bool {
         self.0.is_some()
     }
@@ -42,7 +42,7 @@ impl ServiceManager {
         self.tell(&format!("READY=1\n{}", status_line(status)));
     }
 
-    /// The mount is on its way out.
+    /// The mount is ending.
     pub(crate) fn stopping(&self) {
         self.tell(&format!(
             "STOPPING=1\n{}",
@@ -50,12 +50,12 @@ impl ServiceManager {
         ));
     }
 
-    /// What it is doing, for `systemctl status`.
+    /// What the daemon is doing, for `systemctl status`.
     pub(crate) fn status(&self, status: &str) {
         self.tell(&status_line(status));
     }
 
-    /// It is still beginning: what it is doing, and that it takes so much longer.
+    /// The daemon is still starting: what it is doing, and how much longer that may take.
     pub(crate) fn still_starting(&self, status: &str, longer: Duration) {
         let microseconds = longer.as_micros();
         self.tell(&format!(
@@ -73,12 +73,12 @@ impl ServiceManager {
     }
 }
 
-/// A line break would begin another message.
+/// The status as one line: a line break would begin the next variable.
 fn status_line(status: &str) -> String {
     format!("STATUS={}\n", status.replace(char::is_control, " "))
 }
 
-/// A path, or behind an '@' a name that is in no directory.
+/// Connects to a socket by its path, or by its abstract name behind an '@'.
 fn connect(name: &OsStr) -> io::Result<UnixDatagram> {
     let address = match name.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,

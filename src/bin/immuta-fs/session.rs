@@ -1,4 +1,4 @@
-//! The session with the kernel on a thread of its own, and how it ended.
+//! Runs the session with the kernel on a thread of its own, and tells how it ended.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,7 +14,7 @@ use crate::open_logs::cannot_start_thread;
 /// A session that has begun.
 pub(crate) struct RunningSession {
     thread: JoinHandle<io::Result<()>>,
-    /// Its other end is closed when the session has ended, for whatever reason.
+    /// Readable when the session has ended, for whatever reason: then the other end is closed.
     ended: OwnedFd,
 }
 
@@ -41,13 +41,13 @@ impl RunningSession {
         wait_readable(&self.ended, timeout)
     }
 
-    /// How it went: waits for its end.
+    /// Waits for the end of the session, and returns how it went.
     ///
     /// # Errors
-    /// When it broke off.
+    /// When it has failed.
     pub(crate) fn outcome(self) -> io::Result<()> {
         match self.thread.join() {
-            // What a thread gets, instead of ENODEV, that was about to take a request when the mount ended.
+            // A thread that was about to read a request when the mount ended gets this instead of ENODEV.
             Ok(Err(e)) if e.raw_os_error() == Some(libc::ECONNABORTED) => Ok(()),
             Ok(result) => result,
             Err(_) => Err(io::Error::other("its thread has panicked")),
@@ -62,7 +62,7 @@ impl AsFd for RunningSession {
     }
 }
 
-/// Says why a session broke off.
+/// The message that a session has failed.
 pub(crate) fn broke_off(error: io::Error) -> String {
     match error.raw_os_error() {
         // The session starts its threads when it begins.

@@ -1,4 +1,4 @@
-//! The command line as settings of the file system, and what the kernel adds to them.
+//! The settings of the file system: from the command line, and from limits of the kernel.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use immuta_fs::cli::Cli;
 use immuta_fs::fs::Settings;
 use immuta_fs::fuse::{RequestTimeout, Users};
 
-/// Memory for what waits: lines and frames for their end, writes for the disk.
+/// Memory for lines and frames that wait for their end, and for writes that wait for the disk, in bytes.
 const DEFAULT_OPEN_BYTES: u64 = 1 << 30;
-/// A user's half of it is to hold the largest write that the kernel sends, and a line that it is put behind.
+/// One user may take half of it. The half has to hold the largest write that the kernel sends, and a line before it.
 const LEAST_OPEN_BYTES: u64 = 4 << 20;
 
 /// The settings of the file system.
@@ -27,7 +27,7 @@ pub(crate) fn settings(cli: &Cli) -> Settings {
     }
 }
 
-/// Who may use the mount at all.
+/// The users that the mount lets in.
 pub(crate) fn users(cli: &Cli) -> Users {
     match (cli.allow_other, cli.allow_root) {
         (true, _) => Users::All,
@@ -36,7 +36,7 @@ pub(crate) fn users(cli: &Cli) -> Users {
     }
 }
 
-/// How long a read may wait: as long as the user says, and well within what the kernel allows.
+/// How long a read may wait: as --max-block says, and at most half of the kernel's limit for requests.
 pub(crate) fn max_block(cli: &Cli) -> Option<Duration> {
     let kernels = RequestTimeout::of_kernel();
     if let Some(kernels) = &kernels {
@@ -60,8 +60,8 @@ pub(crate) fn max_block(cli: &Cli) -> Option<Duration> {
     shorter.map(RequestTimeout::max_block).or(cli.max_block)
 }
 
-/// A write to the mount of this size or more may have been split by the kernel, which sends as many pages as
-/// its limit allows, less one when the buffer does not begin on a page.
+/// Writes of at least this many bytes may have been split by the kernel. It sends as many pages in one message as its limit
+/// allows, one less if the buffer does not begin on a page.
 fn split_write_bytes() -> usize {
     const PAGE_BYTES: usize = 4096;
     const DEFAULT_MAX_PAGES: usize = 256;

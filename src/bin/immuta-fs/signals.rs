@@ -1,8 +1,8 @@
-//! Signals: which of them end the daemon in an orderly way, and which it only notes.
+//! Signals: which of them end the daemon in order, and which ones it only logs.
 //!
-//! All of them are blocked in every thread and come to one descriptor, so that no signal can end the program in the
-//! middle of an append. A signal that a fault raises (SIGSEGV, SIGABRT) keeps its meaning, and so do those that stop
-//! and continue a program. fusermount3, the only program that the daemon starts, inherits the mask: it ends by itself.
+//! They are blocked in every thread and read from one descriptor, so that no signal can end the program in the middle of
+//! an append. Signals of faults (SIGSEGV, SIGABRT) keep their meaning, and so do those that stop and continue a program.
+//! fusermount3, which the daemon starts, inherits the mask: it ends by itself.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -10,7 +10,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// What keeps its meaning: faults, job control, what is ignored by default, and SIGPIPE, which Rust ignores.
+/// Signals that keep their meaning: of faults, of job control, those that are ignored by default, and SIGPIPE, which Rust
+/// ignores.
 const LEFT_ALONE: [Signal; 15] = [
     Signal::SIGSEGV,
     Signal::SIGBUS,
@@ -29,7 +30,7 @@ const LEFT_ALONE: [Signal; 15] = [
     Signal::SIGPIPE,
 ];
 
-/// The signals of this process, blocked and to be read.
+/// The signals of this process: blocked, and read from a descriptor.
 pub(crate) struct Signals {
     descriptor: SignalFd,
     /// A daemon in the background has no terminal that could hang up.
@@ -37,10 +38,10 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Takes them for this thread and for those that it starts from now on.
+    /// Blocks the signals in this thread, and in those that it starts from now on.
     ///
     /// # Errors
-    /// When there can be no more descriptors.
+    /// When no descriptor can be opened.
     pub(crate) fn take(is_detached: bool) -> Result<Signals, Errno> {
         let mut signals = SigSet::all();
         for signal in LEFT_ALONE {
@@ -55,11 +56,11 @@ impl Signals {
         })
     }
 
-    /// Reads the signals that have come. Returns whether the daemon is to end.
+    /// Reads and logs the signals that have come. Returns whether one of them asks for the end.
     ///
     /// # Errors
     /// When the descriptor cannot be read.
-    pub(crate) fn say_end(&self) -> Result<bool, Errno> {
+    pub(crate) fn ask_for_end(&self) -> Result<bool, Errno> {
         while let Some(info) = self.descriptor.read_signal()? {
             let signal = Signal::try_from(info.ssi_signo as i32);
             let name = signal.map_or_else(
@@ -68,7 +69,8 @@ impl Signals {
             );
             match signal {
                 Ok(Signal::SIGHUP) if self.is_detached => {
-                    // No terminal has gone: it is how daemons are told to look at their settings again.
+                    // A daemon has no terminal that could hang up. SIGHUP is how daemons are told to read their settings
+                    // again.
                     log::info!("{name}: there is nothing to read again");
                 }
                 Ok(
@@ -81,7 +83,7 @@ impl Signals {
                     log::info!("{name}: ending");
                     return Ok(true);
                 }
-                // Whoever made the write that went beyond the limit has been told: EFBIG.
+                // The write that went beyond the limit has failed with EFBIG: that tells its caller.
                 Ok(Signal::SIGXFSZ) => {}
                 _ => log::info!("{name}: ignored (SIGTERM ends this program)"),
             }

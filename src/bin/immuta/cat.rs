@@ -8,7 +8,7 @@ use crate::Failure;
 use crate::open::{Assume, Place, Which};
 use crate::render::{Form, Printer};
 
-/// Print a log as text: each record, and a newline unless it ends in one
+/// Fingerprint a log as text: each record, and a newline unless it ends in one
 ///
 /// Works beside a running immuta-fs. `immuta tail` prints the last records, `immuta export` other forms.
 #[derive(Args)]

@@ -15,7 +15,7 @@ enum Program {
     ImmutaFs,
 }
 
-/// Print the completions of a shell, for immuta or for immuta-fs
+/// Fingerprint the completions of a shell, for immuta or for immuta-fs
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         source <(immuta completions bash)                      in ~/.bashrc\n  \

@@ -10,12 +10,12 @@ use immuta::Error;
 pub(crate) enum Failure {
     Engine(Error),
     Output(io::Error),
-    /// In its own words.
+    /// A message of its own.
     Other(String),
-    /// In its own words; the command line asks for what cannot be.
+    /// A message of its own: the command line is wrong.
     Usage(String),
-    /// It has been told already.
-    Said,
+    /// It has been reported already.
+    Reported,
 }
 
 impl From<Error> for Failure {
@@ -36,7 +36,7 @@ impl fmt::Display for Failure {
             Failure::Engine(e) => e.fmt(f),
             Failure::Output(e) => write!(f, "cannot write to standard output: {e}"),
             Failure::Other(what) | Failure::Usage(what) => f.write_str(what),
-            Failure::Said => Ok(()),
+            Failure::Reported => Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@ use immuta::{Durability, Format, Log, Namespace, Storage};
 
 use crate::Failure;
 use crate::open::{Assume, cannot_write, follow, format_parser, log_of, progress_bar, to_read};
-use crate::source::{FromFile, FromLog, Input, Print, STDIN, Source};
+use crate::source::{Fingerprint, FromFile, FromLog, Input, STDIN, Source};
 
 /// Copy a log, or the records of a file, into a log of any format
 ///
@@ -62,7 +62,7 @@ impl Import {
             )));
         }
         let done = into.state().count;
-        go_on(&mut *source, &into, done)?;
+        resume(&mut *source, &into, done)?;
         let bar = match source.total() {
             Some(total) => progress_bar(name.as_str(), total),
             None => indicatif::ProgressBar::hidden(),
@@ -91,7 +91,7 @@ impl Import {
         let source = &*self.source;
         let input = match self.input {
             Some(input) => Some(input),
-            None => told_by_name(source)?,
+            None => input_by_name(source)?,
         };
         let Some(input) = input else {
             let (dir, theirs, name) = log_names(source, self.namespace.as_deref())?;
@@ -120,7 +120,7 @@ impl Import {
 }
 
 /// `None`: it is a log.
-fn told_by_name(source: &Path) -> Result<Option<Input>, Failure> {
+fn input_by_name(source: &Path) -> Result<Option<Input>, Failure> {
     if source == Path::new(STDIN) {
         return Err(Failure::Usage(
             "standard input does not tell what it is: say --input frames, jsonl or lines \
@@ -176,12 +176,12 @@ fn same_place(one: &Path, other: &Path) -> bool {
 
 /// Steps over the `done` records that are there, which have to be the beginning of what is imported: as many
 /// records at the most, and the last of them the same.
-fn go_on(source: &mut dyn Source, into: &Log, done: u64) -> Result<(), Failure> {
+fn resume(source: &mut dyn Source, into: &Log, done: u64) -> Result<(), Failure> {
     let Some(last) = done.checked_sub(1) else {
         return Ok(());
     };
     let name = into.namespace();
-    let here = Print::of(into, last)?;
+    let here = Fingerprint::of(into, last)?;
     match source.skip(done)? {
         Err(theirs) => Err(Failure::Other(format!(
             "cannot go on importing to '{name}': it has {done} records, and the source has {theirs}"

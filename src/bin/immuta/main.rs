@@ -103,7 +103,7 @@ fn main() -> ExitCode {
         // The help and the version are no errors.
         Err(e) if !e.use_stderr() => e.exit(),
         Err(e) => {
-            say(&usage(&e));
+            report(&usage(&e));
             return ExitCode::from(USAGE_ERROR);
         }
     };
@@ -111,9 +111,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads has had enough.
         Err(Failure::Output(e)) if e.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(Failure::Said) => ExitCode::FAILURE,
+        Err(Failure::Reported) => ExitCode::FAILURE,
         Err(e) => {
-            say(&e);
+            report(&e);
             match e {
                 Failure::Usage(_) => ExitCode::from(USAGE_ERROR),
                 _ => ExitCode::FAILURE,
@@ -123,7 +123,7 @@ fn main() -> ExitCode {
 }
 
 /// Says on standard error what is wrong, in one line, whatever the names in it are.
-fn say(what: &dyn Display) {
+fn report(what: &dyn Display) {
     eprintln!("immuta: {}", message(&what.to_string()));
 }
 

@@ -206,7 +206,7 @@ pub(crate) fn not_found(dir: &Path, error: Error) -> Failure {
 pub(crate) fn no_logs(dir: &Path) -> Result<(), Failure> {
     let why = format!("no logs in '{}'", dir.display());
     if dir.join(LOCK_FILE).exists() {
-        crate::say(&why);
+        crate::report(&why);
         return Ok(());
     }
     Err(Failure::Other(format!(

@@ -57,7 +57,7 @@ fn repair(options: &Options, dir: &Path, name: &str, dry_run: bool) -> Result<()
         e => not_found(dir, e),
     })?;
     if repair.recovery.clean {
-        return look_for_damage(options, name);
+        return report_damage(options, name);
     }
     let mut out = io::stdout().lock();
     let (recovery, bytes) = (&repair.recovery, repair.bytes);
@@ -110,13 +110,13 @@ fn repair(options: &Options, dir: &Path, name: &str, dry_run: bool) -> Result<()
         )?;
     }
     match &repair.opening {
-        Some(opening) => say_opening(&mut out, name, opening, recovery),
+        Some(opening) => report_opening(&mut out, name, opening, recovery),
         None => Ok(()),
     }
 }
 
 /// Says of a log that can be opened which of its records cannot be read. No repair brings their bytes back.
-fn look_for_damage(options: &Options, name: &str) -> Result<(), Failure> {
+fn report_damage(options: &Options, name: &str) -> Result<(), Failure> {
     let storage = Storage::open(options.clone().only([name]).read_only(true))?;
     let log = log_of(&storage, name)?;
     let report = read_through(&log)?;
@@ -140,11 +140,11 @@ fn look_for_damage(options: &Options, name: &str) -> Result<(), Failure> {
     };
     writeln!(out, "{one_or_more}, {fate}; all others are readable")?;
     out.flush()?;
-    Err(Failure::Said)
+    Err(Failure::Reported)
 }
 
 /// What opening a log, without repairing it, would do.
-fn say_opening(
+fn report_opening(
     out: &mut dyn io::Write,
     name: &str,
     opening: &Result<Recovery, String>,

@@ -66,12 +66,12 @@ impl Stat {
         out.flush()?;
         let failed = storage.failed();
         for (_, why) in &failed {
-            crate::say(why);
+            crate::report(why);
         }
         if failed.is_empty() {
             Ok(())
         } else {
-            Err(Failure::Said)
+            Err(Failure::Reported)
         }
     }
 }

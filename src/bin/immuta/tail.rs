@@ -22,7 +22,7 @@ use crate::render::{Form, Printer};
 /// How many records are shown when nobody says.
 const DEFAULT_RECORDS: u64 = 10;
 
-/// Print the last records of a log; with -f, each new one as it comes
+/// Fingerprint the last records of a log; with -f, each new one as it comes
 ///
 /// Ten records, unless -n says otherwise. Works beside a running immuta-fs, and beside a Go program that writes the log: no lock, no mount. A
 /// damaged record is told on standard error and stepped over; the exit status is then 1. With -f, a log that is removed and made again, or
@@ -107,7 +107,7 @@ impl Tail {
         let Some(watch) = watch else {
             Shown::new(&log, self.format, &mut place).all_there_is()?;
             return match place.damaged {
-                true => Err(Failure::Said),
+                true => Err(Failure::Reported),
                 false => Ok(()),
             };
         };
@@ -199,14 +199,14 @@ impl Following {
                     true => "is there again",
                     false => "was replaced",
                 };
-                crate::say(&format!(
+                crate::report(&format!(
                     "'{name}' {how}: following the new one from its beginning"
                 ));
                 return Ok(Some(log));
             }
             if !had_gone {
                 had_gone = true;
-                crate::say(&format!(
+                crate::report(&format!(
                     "'{name}' was removed: waiting until it is made again"
                 ));
             }
@@ -214,7 +214,7 @@ impl Following {
                 && said != why.to_string()
             {
                 said = why.to_string();
-                crate::say(&said);
+                crate::report(&said);
             }
             if !self.wait()? {
                 return Ok(None);
@@ -294,7 +294,7 @@ impl<'a> Shown<'a> {
             match self.printer.print(&mut place.next, end, |_| ()) {
                 Err(Failure::Engine(e @ Error::Damaged { .. })) => {
                     self.printer.flush()?;
-                    crate::say(&e);
+                    crate::report(&e);
                     place.damaged = true;
                     place.next += 1;
                 }

@@ -66,7 +66,7 @@ fn verify(options: Options, names: &[String], json: bool) -> Result<(), Failure>
                 writeln!(out, "{{\"namespace\":\"{name}\",\"error\":{why}}}")?;
             } else {
                 out.flush()?;
-                crate::say(why);
+                crate::report(why);
             }
             continue;
         }
@@ -82,7 +82,11 @@ fn verify(options: Options, names: &[String], json: bool) -> Result<(), Failure>
         }
     }
     out.flush()?;
-    if sound { Ok(()) } else { Err(Failure::Said) }
+    if sound {
+        Ok(())
+    } else {
+        Err(Failure::Reported)
+    }
 }
 
 /// Reads every byte of a log.

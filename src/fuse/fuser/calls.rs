@@ -1,4 +1,5 @@
-//! fuser's calls to the file system's, and back. Nothing is decided here: convert, call, reply.
+//! The kernel's calls, as fuser brings them. Nothing is decided here: each call converts its parameters, calls the file
+//! system, and has the answer converted.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -21,7 +22,7 @@ use super::reply::{
 use super::request::{access, asked, caller, permissions, utf8};
 use crate::fs::{Fs, Opened, ReadMode, SetAttr, WriteMode};
 
-/// The largest write in one message: what the kernel sends at most with its default page limit.
+/// The largest write in one message, in bytes: as much as the kernel sends with its default page limit.
 pub const MAX_WRITE_BYTES: u32 = 1 << 20;
 
 /// The file system behind a FUSE session.
@@ -36,7 +37,7 @@ impl Filesystem for FuseFs {
         {
             log::debug!("the kernel truncates in a call of its own");
         }
-        // Only asynchronous reads (io_uring, aio) count: a few that wait must not hold up the others.
+        // Only asynchronous reads (io_uring, aio) count against this limit: a few that wait must not hold up the others.
         let _previous = config.set_max_background(u16::MAX);
         config.set_max_write(MAX_WRITE_BYTES).map_err(|max| {
             std::io::Error::other(format!(
@@ -151,7 +152,7 @@ impl Filesystem for FuseFs {
     ) {
         let mode = ReadMode {
             nonblock: flags.0 & libc::O_NONBLOCK != 0,
-            // A read that a program has called has an owner; the page cache reads on nobody's behalf.
+            // A read that a program has called has an owner; a read for the page cache has none.
             for_page_cache: lock_owner.is_none(),
         };
         self.0
@@ -328,7 +329,7 @@ impl Filesystem for FuseFs {
         );
     }
 
-    // What would change what is written, or make anything but a namespace: refused at once, to root too.
+    // Calls that would change what is written, or make anything but a namespace. They are refused at once, to root too.
 
     fn create(
         &self,
@@ -402,7 +403,7 @@ impl Filesystem for FuseFs {
         reply.error(to_fuser(self.0.refusal()));
     }
 
-    // What the tree does not have. Answered without the warning that fuser's defaults print.
+    // Calls that the tree has no answer to. fuser's defaults would print a warning for each.
 
     fn ioctl(
         &self,
@@ -431,8 +432,8 @@ impl Filesystem for FuseFs {
         _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        // The program is to read and write itself, as it does on every error here. After ENOSYS the kernel
-        // would do it, up to the size of the moment: `cat follow > ../other/append-lines` would not wait.
+        // On every error, the program reads and writes itself. After ENOSYS the kernel would copy instead, and only up to the
+        // file's size at that moment: `cat follow > ../other/append-lines` would not wait.
         reply.error(fuser::Errno::EINVAL);
     }
 }

@@ -24,7 +24,7 @@ static SESSION_FD: AtomicI32 = AtomicI32::new(-1);
 static ON_INTERRUPT: OnceLock<Box<dyn Fn(u64) + Send + Sync>> = OnceLock::new();
 
 /// From now on, calls `on_interrupt` with the number of each request that is interrupted on this session, on
-/// the thread that reads the interrupt. To be called once, before the session's loop starts.
+/// the thread that reads the interrupt. Call it once, before the session's loop starts.
 pub(super) fn watch(session: BorrowedFd<'_>, on_interrupt: impl Fn(u64) + Send + Sync + 'static) {
     if ON_INTERRUPT.set(Box::new(on_interrupt)).is_ok() {
         SESSION_FD.store(session.as_raw_fd(), Ordering::Release);
@@ -36,7 +36,7 @@ pub(super) fn unwatch() {
     SESSION_FD.store(-1, Ordering::Release);
 }
 
-/// The request that an interrupt message is about; `None` for any other message.
+/// The number of the request that an interrupt message names; `None` for any other message.
 fn interrupted_request(message: &[u8]) -> Option<u64> {
     let opcode = message.get(OPCODE_AT..OPCODE_AT + 4)?;
     if u32::from_ne_bytes(opcode.try_into().ok()?) != FUSE_INTERRUPT {
@@ -46,12 +46,12 @@ fn interrupted_request(message: &[u8]) -> Option<u64> {
     Some(u64::from_ne_bytes(target.try_into().ok()?))
 }
 
-/// Whether this is the descriptor of the session that is watched.
+/// Whether `fd` is the descriptor of the session that is watched.
 pub fn is_session(fd: RawFd) -> bool {
     fd == SESSION_FD.load(Ordering::Acquire)
 }
 
-/// Takes an interrupt: `false` for any other message, which is for fuser.
+/// Handles a message if it is an interrupt. Returns `false` for any other message: that is for fuser.
 pub fn take(message: &[u8]) -> bool {
     match (interrupted_request(message), ON_INTERRUPT.get()) {
         (Some(request), Some(on_interrupt)) => {

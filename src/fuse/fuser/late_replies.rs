@@ -1,13 +1,14 @@
-//! Replies that come too late, in the log of the program.
+//! Lowers the level of fuser's error messages about replies that come too late.
 
 use log::{Level, Log, Metadata, Record};
 use nix::errno::Errno;
 
-/// A reply for which nobody waits any more, ENOENT to the kernel, is no error: `close` does not wait until the
-/// kernel has let go of a file, and a mount may end before that is answered.
-pub struct LateRepliesAreNoErrors<L>(pub L);
+/// A logger that passes messages on to another one. fuser logs an error when the kernel refuses a reply with ENOENT:
+/// the request is gone. That is no error: `close` does not wait until the file is released, and a mount may end before
+/// the release is answered.
+pub struct LateReplyFilter<L>(pub L);
 
-impl<L: Log> Log for LateRepliesAreNoErrors<L> {
+impl<L: Log> Log for LateReplyFilter<L> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         self.0.enabled(metadata)
     }
@@ -15,8 +16,8 @@ impl<L: Log> Log for LateRepliesAreNoErrors<L> {
     fn log(&self, record: &Record<'_>) {
         const SENDER: &str = "fuser::reply";
         let is_late = || {
-            let nobody_waits = std::io::Error::from(Errno::ENOENT).to_string();
-            record.args().to_string().ends_with(&nobody_waits)
+            let no_request = std::io::Error::from(Errno::ENOENT).to_string();
+            record.args().to_string().ends_with(&no_request)
         };
         if record.target() == SENDER && is_late() {
             let late = Record::builder()

@@ -1,6 +1,11 @@
-//! The session with the kernel, by the crate fuser, which is named here alone: the calls (`calls`) and what they say
-//! (`request`), the answers (`reply`), a mount that answers (`session`), interrupts of reads that wait (`interrupt`), and
-//! answers that come too late (`late_replies`).
+//! The session with the kernel, through the crate fuser.
+//!
+//! - `calls`: the kernel's calls.
+//! - `request`: converts their parameters.
+//! - `reply`: converts their answers.
+//! - `session`: mounts, and answers calls until the mount ends.
+//! - `interrupt`: takes the interrupts of waiting reads out of the kernel's messages.
+//! - `late_replies`: quiets fuser's messages about replies that come too late.
 
 mod calls;
 pub mod interrupt;
@@ -10,6 +15,6 @@ mod request;
 mod session;
 
 pub use calls::MAX_WRITE_BYTES;
-pub use late_replies::LateRepliesAreNoErrors;
+pub use late_replies::LateReplyFilter;
 pub use reply::Kernel;
-pub use session::{How, Session, Users, mount_at, serve_passed};
+pub use session::{MountParameters, Session, Users, mount_at, serve_passed};

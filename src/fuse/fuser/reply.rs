@@ -1,4 +1,4 @@
-//! The file system's answers in fuser's types.
+//! Converts the file system's answers to fuser's types.
 
 use crate::fs::errno::Errno;
 use crate::fs::{
@@ -11,7 +11,7 @@ use fuser::{
     ReplyWrite, ReplyXattr,
 };
 
-/// Unit of `st_blksize`: what `cat` and its like then read at a time.
+/// `st_blksize`: programs such as `cat` read this many bytes at a time.
 const PREFERRED_READ_BYTES: u32 = 128 << 10;
 
 /// The kernel as the file system's transport.
@@ -82,7 +82,7 @@ pub struct KernelPoll(pub(super) PollNotifier);
 
 impl PollWaker for KernelPoll {
     fn wake(self) {
-        // The poller may have closed the file meanwhile: nobody is left to be told.
+        // The poller may have closed the file meanwhile.
         if let Err(e) = self.0.notify() {
             log::debug!("a poller was not woken: {e}");
         }
@@ -152,8 +152,8 @@ pub(super) fn reply_open(reply: ReplyOpen, flags: OpenFlags, result: Result<Open
             how.set(FopenFlags::FOPEN_NOFLUSH, !opened.needs_flush);
             reply.opened(FileHandle(opened.fh), how);
         }
-        // The kernel opens a file for itself when a program asks for its attributes (FS_IOC_GETFLAGS). No open(2) comes
-        // without any flag (there is O_LARGEFILE), and the program gets this error: there are none.
+        // FS_IOC_GETFLAGS: for this ioctl the kernel opens the file itself, without any flag. No open(2) of a program comes
+        // without a flag, as the kernel adds O_LARGEFILE. ENOTTY tells the program that files here have no such attributes.
         Err(errno) if flags.0 == 0 && errno == Errno::EACCES => {
             reply.error(fuser::Errno::ENOTTY);
         }

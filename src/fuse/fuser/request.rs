@@ -1,4 +1,4 @@
-//! What a request says, in the file system's types.
+//! Converts the parameters of fuser's requests to the file system's types.
 
 use std::ffi::OsStr;
 
@@ -6,6 +6,7 @@ use crate::fs::errno::Errno;
 use crate::fs::{Access, Asked, Caller};
 use fuser::{INodeNo, OpenAccMode, OpenFlags, Request};
 
+/// The thread and the user that make the call.
 pub(super) fn caller(req: &Request) -> Caller {
     Caller {
         thread: req.pid(),
@@ -14,7 +15,7 @@ pub(super) fn caller(req: &Request) -> Caller {
     }
 }
 
-/// A question about a node.
+/// The request as a question about a node.
 pub(super) fn asked(req: &Request, ino: INodeNo) -> Asked {
     Asked {
         unique: req.unique().0,
@@ -23,7 +24,7 @@ pub(super) fn asked(req: &Request, ino: INodeNo) -> Asked {
     }
 }
 
-/// How a file is opened.
+/// What the flags of `open` ask for.
 pub(super) fn access(flags: OpenFlags) -> Access {
     let truncates = flags.0 & libc::O_TRUNC != 0;
     let only_adds = flags.0 & libc::O_APPEND != 0 && !truncates;
@@ -43,7 +44,7 @@ pub(super) fn permissions(mode: u32) -> u16 {
     (mode & PERMISSIONS) as u16
 }
 
-/// A name as the tree knows it. No name in it is anything but UTF-8.
+/// A name as UTF-8: the tree has no other names.
 pub(super) fn utf8(name: &OsStr) -> Result<&str, Errno> {
     name.to_str().ok_or(Errno::EINVAL)
 }

@@ -1,4 +1,4 @@
-//! A mount that this program answers: made here, or passed.
+//! The session with the kernel: mounts, or takes over a mount that was passed, and answers its calls.
 
 use std::fs::File;
 use std::io;
@@ -28,10 +28,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Answers the kernel until the mount ends.
+    /// Answers the kernel's calls until the mount ends.
     ///
     /// # Errors
-    /// When the session breaks off.
+    /// When the connection to the kernel fails.
     pub fn run(self) -> io::Result<()> {
         let fs = self.fs;
         interrupt::watch(self.session.as_fd(), move |unique| fs.interrupt(unique));
@@ -41,14 +41,14 @@ impl Session {
     }
 }
 
-/// Who may use the mount at all.
+/// Which users the kernel lets into the mount at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Users {
-    /// The user who mounts it.
+    /// Only the user who mounts it.
     Owner,
-    /// That user and root.
+    /// The user who mounts it, and root.
     RootAndOwner,
-    /// All, as far as owner, group and mode of each file allow.
+    /// All users, as far as owner, group and mode of each file allow.
     All,
 }
 
@@ -62,17 +62,17 @@ impl From<Users> for SessionACL {
     }
 }
 
-/// How to mount.
-pub struct How<'a> {
-    /// Who may use the mount at all.
+/// What a mount is made with.
+pub struct MountParameters<'a> {
+    /// The users that are let in.
     pub users: Users,
     /// Options of the mount for the kernel.
     pub kernel: &'a KernelOptions,
-    /// How many threads serve.
+    /// How many threads answer calls.
     pub n_threads: usize,
 }
 
-impl How<'_> {
+impl MountParameters<'_> {
     fn config(&self) -> Config {
         let mut config = Config::default();
         config.n_threads = Some(self.n_threads);
@@ -89,7 +89,7 @@ pub fn mount_at(
     path: &Path,
     source: &Path,
     fs: Arc<Fs<Kernel>>,
-    how: &How<'_>,
+    parameters: &MountParameters<'_>,
 ) -> Result<(Session, MountPoint), MountError> {
     let device = File::options()
         .read(true)
@@ -101,10 +101,10 @@ pub fn mount_at(
                 format!("cannot open '{DEV_FUSE}': {e} ({})", way_out(&e)),
             )
         })?;
-    let mut config = how.config();
-    let acl = how.users.into();
-    let lets_others_in = how.users != Users::Owner;
-    let session = if mount_directly(path, source, &device, lets_others_in, how.kernel)? {
+    let mut config = parameters.config();
+    let acl = parameters.users.into();
+    let lets_others_in = parameters.users != Users::Owner;
+    let session = if mount_directly(path, source, &device, lets_others_in, parameters.kernel)? {
         fuser::Session::from_fd(FuseFs(fs.clone()), OwnedFd::from(device), acl, config)
     } else {
         // fusermount3 opens a device of its own.
@@ -120,22 +120,22 @@ pub fn mount_at(
             MountOption::NoSuid,
             MountOption::NoAtime,
         ];
-        if how.kernel.noexec {
+        if parameters.kernel.noexec {
             config.mount_options.push(MountOption::NoExec);
         }
-        let contexts = how.kernel.contexts.iter().cloned();
+        let contexts = parameters.kernel.contexts.iter().cloned();
         config
             .mount_options
             .extend(contexts.map(MountOption::CUSTOM));
         fuser::Session::new(FuseFs(fs.clone()), path, &config)
     };
     let session = session.map_err(|e| match e.to_string().trim() {
-        // What fuser makes of fusermount3's refusal.
+        // fuser returns this error when fusermount3 refuses.
         _ if e.kind() == io::ErrorKind::PermissionDenied && lets_others_in => cannot(
             path,
             "letting others in is for root alone (put 'user_allow_other' into /etc/fuse.conf)",
         ),
-        "" => cannot(path, "fusermount3 has failed, and said nothing"),
+        "" => cannot(path, "fusermount3 failed without a message"),
         why => cannot(path, why),
     })?;
     let ours = mounts()
@@ -150,20 +150,20 @@ pub fn mount_at(
     ))
 }
 
-/// Serves a mount that somebody else has made with `device`, and will unmount. Returns where it is, if that can be seen
-/// from here.
+/// Takes over a mount that another program has made with `device`, and will unmount. Returns the mount point too, where
+/// the kernel lets this program see it.
 ///
 /// # Errors
 /// When nothing is mounted with it.
 pub fn serve_passed(
     device: OwnedFd,
     fs: Arc<Fs<Kernel>>,
-    how: &How<'_>,
+    parameters: &MountParameters<'_>,
 ) -> Result<(Session, Option<MountPoint>), MountError> {
     let number = device.as_raw_fd();
-    // Who is let in was settled when it was mounted, and the kernel sees to it.
+    // The program that mounted it has decided which users are let in, and the kernel enforces that.
     let acl = SessionACL::All;
-    let mut config = how.config();
+    let mut config = parameters.config();
     config.acl = acl;
     let session =
         fuser::Session::from_fd(FuseFs(fs.clone()), device, acl, config).map_err(|e| {
@@ -182,7 +182,7 @@ pub fn serve_passed(
     Ok((Session { session, fs }, mountpoint))
 }
 
-/// The source as an option of fusermount3, where a comma would begin another one.
+/// The source as an option of fusermount3, where a comma would begin the next option.
 fn fs_name(source: &Path) -> String {
     match source.to_str() {
         Some(name) if !name.contains([',', '\\']) => name.to_owned(),

@@ -12,8 +12,8 @@ use super::error::{MountError, cannot};
 use super::kernel_options::KernelOptions;
 use crate::host::FS_TYPE;
 
-/// Mounts with mount(2), which names the type of the mount as fstab does. `false`: that is for root only, and
-/// fusermount3 has to do it.
+/// Mounts with mount(2), so that the type of the mount is the one that fstab names. Returns `false` where only root may
+/// do that: then fusermount3 has to mount.
 pub(in crate::fuse) fn mount_directly(
     path: &Path,
     source: &Path,
@@ -31,7 +31,7 @@ pub(in crate::fuse) fn mount_directly(
         nix::unistd::getuid(),
         nix::unistd::getgid(),
     );
-    // The kernel knows no mount for its owner and root: it lets all in, and the session turns others back.
+    // The kernel has no mount for its owner and root alone: it lets all users in, and the session refuses the others.
     if lets_others_in {
         data.push_str(",allow_other");
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-/// Why nothing could be mounted: what, why, the way out.
+/// Why nothing could be mounted: the mount point, the cause, the way out.
 #[derive(Debug)]
 pub struct MountError(pub(in crate::fuse) String);
 
@@ -15,7 +15,7 @@ impl fmt::Display for MountError {
 
 impl std::error::Error for MountError {}
 
-/// Nothing could be mounted at `mountpoint`.
+/// The error that nothing can be mounted at `mountpoint`.
 pub(in crate::fuse) fn cannot(mountpoint: &Path, why: impl fmt::Display) -> MountError {
     MountError(format!("cannot mount on '{}': {why}", mountpoint.display()))
 }

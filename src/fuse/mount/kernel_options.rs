@@ -1,9 +1,9 @@
-//! The options of a mount that are for the kernel.
+//! Mount options for the kernel.
 
-/// What the kernel is told about a mount, beside what it always is.
+/// Options that the kernel gets beside those that every mount has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelOptions {
-    /// Nothing can be executed.
+    /// No file can be executed.
     pub noexec: bool,
     /// `context=...` and the like, as they were given.
     pub contexts: Vec<String>,

@@ -1,6 +1,12 @@
-//! The mount point, and what else a mount needs of the system: what is there, and unmounting (`point`), mount(2) (`direct`),
-//! a mount that was passed (`passed`), options for the kernel (`kernel_options`), its limit of time (`request_timeout`),
-//! inotify events (`nudge`, and `nudge_process`, which raises them), and why nothing could be mounted (`error`).
+//! The mount point, and what else a mount needs of the system.
+//!
+//! - `point`: what is at the mount point, what has to be cleared away there, unmounting.
+//! - `direct`: mount(2).
+//! - `passed`: a mount that another program has made, passed as an open `/dev/fuse`.
+//! - `kernel_options`: mount options for the kernel.
+//! - `request_timeout`: how long the kernel waits for an answer.
+//! - `nudge`: raises inotify events, through another process: `nudge_process`.
+//! - `error`: why nothing could be mounted.
 
 mod direct;
 mod error;
@@ -15,7 +21,7 @@ pub(super) use direct::mount_directly;
 pub use error::MountError;
 pub(super) use error::cannot;
 pub use kernel_options::KernelOptions;
-pub use nudge::{Nudger, Pending};
+pub use nudge::{NudgeQueue, Nudger};
 pub use nudge_process::run_if_asked;
 pub(super) use point::{FUSERMOUNT_IS_MISSING, fusermount};
 pub use point::{MountPoint, prepare};

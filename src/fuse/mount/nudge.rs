@@ -1,14 +1,14 @@
-//! Tells inotify watchers that a file has grown.
+//! Has inotify watchers told that a file has grown.
 //!
-//! inotify reports what goes through the mount to the same inode, and nothing goes through `log` or `follow` when
-//! somebody writes to `append`. None of the notifications that a file system can send raises an event for that. But a change
-//! of times does, by path, on our own mount (see [`super::nudge_process`]): IN_MODIFY. That call is a request that this
-//! program has to answer. So it is another process that makes it: it may wait for a lock that a writer
-//! holds, and when this program is killed the kernel can end the mount, and with it the wait. A thread of this
-//! program would keep `/dev/fuse` open until its own call is answered, which then nobody does.
+//! The kernel raises inotify events for calls on an inode. A write to `append` is no call on `log` or `follow`, so their
+//! watchers learn nothing, and no notification that a file system can send to the kernel raises an event. But a change of
+//! a file's times does: IN_MODIFY. Changing times is a call on our own mount, which this program has to answer. So another
+//! process makes that call (see [`super::nudge_process`]): it may wait for a lock that a writer holds, and when this
+//! program is killed, the kernel can end the mount, and the wait with it. A thread of this program would keep `/dev/fuse`
+//! open until its own call is answered, which then never happens.
 //!
-//! One event stands for all records that came before it. A file is told of at once, and then every [`PAUSE`] at most;
-//! where there may be a watcher of the directory only, [`DIRECTORY_PAUSE`] later.
+//! One event stands for all records that came before it. The first event for a file is raised at once, the next ones at
+//! most every [`PAUSE`]. Where only the directory may be watched, the event comes [`DIRECTORY_PAUSE`] later.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io::{self, Read, Write};
@@ -26,25 +26,26 @@ use crate::fs::{Grown, Nudge};
 use super::nudge_process;
 use super::point::MountPoint;
 
-/// A round tells of as many files as [`nudge_process::THREADS`], and the next one begins this much later. So a busy file is told
-/// of 25 times a second, which no writer notices; 100 times cost one that appends without a pause 6 to 9 %.
+/// Events are raised in rounds, for up to [`nudge_process::THREADS`] files each; this long after a round the next one begins.
+/// So a busy file has 25 events a second, which no writer notices. 100 a second cost a writer that appends without a
+/// pause 6 to 9 %.
 const PAUSE: Duration = Duration::from_millis(40);
-/// So much later than the first record a watcher of a directory is told: one call a second costs nothing.
+/// How long after the first record the watcher of a directory is told: one call a second costs nothing.
 const DIRECTORY_PAUSE: Duration = Duration::from_secs(1);
-/// When the process has ended, or none could be started, the next one is started so much later.
+/// The least time from one start of the process to the next.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
-/// So long it may take to start.
+/// How long the process may take to start.
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// The thread that has events raised, and the process that does it. Both end when this is dropped.
+/// The thread that sends orders to the process, and the process. Both end when this is dropped.
 pub struct Nudger {
-    pending: Arc<Pending>,
+    queue: Arc<NudgeQueue>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// The files that are to be told of.
+/// The files that have grown and whose event is still to be raised.
 #[derive(Default)]
-pub struct Pending {
+pub struct NudgeQueue {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -53,11 +54,11 @@ pub struct Pending {
 struct State {
     closed: bool,
     soon: VecDeque<Grown>,
-    /// When it is their turn, and who they are.
+    /// Files with a watcher of their directory only, and when their turn comes.
     later: Option<(Instant, Vec<Grown>)>,
-    /// The paths of those that are in line.
+    /// The paths of the files in `soon`.
     paths: BTreeSet<String>,
-    /// What the process has been told and not answered, by number.
+    /// Orders that the process has not answered, by number.
     told: HashMap<u64, Grown>,
     process: Option<Process>,
 }
@@ -67,7 +68,7 @@ struct Process {
     orders: UnixStream,
 }
 
-impl Pending {
+impl NudgeQueue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,7 +85,7 @@ impl Pending {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Waits so long, or until the end.
+    /// Waits for `time`, or until the end.
     fn pause<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
         let waited = self
             .changed
@@ -93,7 +94,7 @@ impl Pending {
     }
 }
 
-impl Nudge for Pending {
+impl Nudge for NudgeQueue {
     fn grew(&self, file: Grown) {
         let mut state = self.lock();
         if file.is_for_directory {
@@ -101,7 +102,7 @@ impl Nudge for Pending {
             let (_, later) = state.later.get_or_insert_with(|| (due, Vec::new()));
             later.push(file);
             if later.len() > 1 {
-                return; // The thread knows when.
+                return; // The thread already waits until they are due.
             }
         } else {
             state.push(file);
@@ -111,17 +112,17 @@ impl Nudge for Pending {
 }
 
 impl State {
-    /// Puts a file in line, once.
+    /// Puts a file into the queue, once.
     fn push(&mut self, file: Grown) {
         if self.paths.insert(file.path.clone()) {
             self.soon.push_back(file);
         } else {
-            // The event that is to come stands for this, too.
+            // The event that is still to come stands for this growth, too.
             file.begin();
         }
     }
 
-    /// Takes out the files whose turn it is.
+    /// Takes the files of the next round out of the queue.
     fn round(&mut self) -> Vec<Grown> {
         if let Some((due, _)) = self.later
             && due <= Instant::now()
@@ -137,7 +138,7 @@ impl State {
             let Some(file) = self.soon.pop_front() else {
                 break;
             };
-            // The event before waits for a writer who has the file: it may come too early for this one.
+            // The last order for this file is not done: its event may come too early for this growth.
             match self.told.values().any(|told| told.path == file.path) {
                 true => self.soon.push_back(file),
                 false => {
@@ -149,7 +150,7 @@ impl State {
         round
     }
 
-    /// Its descriptors are closed. What it was told and has not done is for the next one.
+    /// The process has closed its descriptors. Orders that it has not done are for the next process.
     fn process_has_ended(&mut self) {
         let told = std::mem::take(&mut self.told);
         told.into_values().for_each(|file| self.push(file));
@@ -157,15 +158,15 @@ impl State {
             log::warn!(
                 "the process that tells inotify watchers of appends has ended: another one is started when it is needed"
             );
-            // So this does not take long, and there is nothing to do about an error.
+            // It ends by itself, so this does not take long. Nothing can be done about an error.
             let _ = process.child.wait();
         }
     }
 
-    /// Has the process end, whatever it waits for.
+    /// Ends the process, whatever it waits for.
     fn end_process(&mut self) {
         if let Some(mut process) = self.process.take() {
-            // It has ended by itself, or it gets the signal: either way there is nothing to do about an error.
+            // An error means that it has ended by itself.
             let _ = process.child.kill();
         }
         self.told.clear();
@@ -173,7 +174,8 @@ impl State {
 }
 
 impl Nudger {
-    /// Starts its threads for a mount. `on_threads` is told which threads raise the events, before they do.
+    /// Starts the threads for a mount. `on_threads` is called with the ids of the threads that will raise events, before
+    /// they do.
     ///
     /// # Errors
     /// When there can be no more threads.
@@ -181,65 +183,65 @@ impl Nudger {
         mountpoint: &MountPoint,
         on_threads: impl Fn(Vec<u32>) + Send + 'static,
     ) -> io::Result<Nudger> {
-        let pending = Arc::new(Pending::default());
+        let queue = Arc::new(NudgeQueue::default());
         let (started, processes) = mpsc::channel();
-        let theirs = pending.clone();
+        let theirs = queue.clone();
         thread::Builder::new()
             .name("nudged".into())
             .spawn(move || listen(&theirs, &processes))?;
-        let (theirs, mountpoint) = (pending.clone(), mountpoint.clone());
+        let (theirs, mountpoint) = (queue.clone(), mountpoint.clone());
         let thread = thread::Builder::new().name("nudge".into()).spawn(move || {
             run(&theirs, || {
                 let (process, answers) = start_process(&mountpoint, &on_threads)?;
-                // It listens as long as this thread lives.
+                // The receiver lives as long as this thread.
                 let _ = started.send(answers);
                 Ok(process)
             });
         })?;
         Ok(Nudger {
-            pending,
+            queue,
             thread: Some(thread),
         })
     }
 
-    /// Where files that have grown are put in line.
-    pub fn pending(&self) -> Arc<Pending> {
-        self.pending.clone()
+    /// The queue for files that have grown.
+    pub fn queue(&self) -> Arc<NudgeQueue> {
+        self.queue.clone()
     }
 }
 
 impl Drop for Nudger {
     fn drop(&mut self) {
-        let mut state = self.pending.lock();
+        let mut state = self.queue.lock();
         state.closed = true;
         state.end_process();
         drop(state);
-        self.pending.changed.notify_one();
+        self.queue.changed.notify_one();
         if let Some(thread) = self.thread.take() {
-            // It cannot have panicked with anything worth more than the message that it has printed.
+            // If it has panicked, the message has been printed already.
             let _ = thread.join();
         }
     }
 }
 
-fn run(pending: &Pending, start: impl Fn() -> io::Result<Process>) {
+fn run(queue: &NudgeQueue, start: impl Fn() -> io::Result<Process>) {
     let (mut number, mut last_start) = (0, None::<Instant>);
-    let mut state = pending.lock();
+    let mut state = queue.lock();
     while !state.closed {
         let round = state.round();
         if round.is_empty() {
-            state = pending.wait(state);
+            state = queue.wait(state);
             continue;
         }
         if state.process.is_none() {
-            // The last one may have ended because of what it was told.
+            // The last process may have ended because of an order: it is not started again at once.
             if let Some(last) = last_start {
-                state = pending.pause(state, RESTART_PAUSE.saturating_sub(last.elapsed()));
+                state = queue.pause(state, RESTART_PAUSE.saturating_sub(last.elapsed()));
             }
             drop(state);
             let started = start();
             last_start = Some(Instant::now());
-            state = pending.lock();
+            state = queue.lock();
             let Ok(process) = started.inspect_err(|e| {
                 log::warn!("inotify watchers are not told of appends: {e}");
             }) else {
@@ -256,17 +258,17 @@ fn run(pending: &Pending, start: impl Fn() -> io::Result<Process>) {
             file.begin();
             let order = nudge_process::order(number, &file.path);
             state.told.insert(number, file);
-            // It is small, and few are on their way: this never waits.
+            // Orders are small and few, so that the socket has room: this never waits.
             let process = state.process.as_mut();
             if process.is_none_or(|process| process.orders.write_all(&order).is_err()) {
                 state.process_has_ended();
             }
         }
-        state = pending.pause(state, PAUSE);
+        state = queue.pause(state, PAUSE);
     }
 }
 
-/// Starts the process. Returns it, and where its answers come.
+/// Starts the process. Returns it, and the socket that its answers come from.
 fn start_process(
     mountpoint: &MountPoint,
     on_threads: &dyn Fn(Vec<u32>),
@@ -285,7 +287,7 @@ fn start_process(
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let mut child = command.spawn()?;
-    // With it goes this process's end of what the other one holds.
+    // This closes this process's copy of the other end: the socket then ends with the process.
     drop(command);
     match hear_threads(&mut orders) {
         Ok(threads) => {
@@ -293,7 +295,7 @@ fn start_process(
             Ok((Process { child, orders }, answers))
         }
         Err(e) => {
-            // It waits for nothing yet, and so ends at once.
+            // It waits for no file yet, and so ends at once.
             child.kill()?;
             child.wait()?;
             Err(e)
@@ -309,15 +311,15 @@ fn hear_threads(orders: &mut UnixStream) -> io::Result<Vec<u32>> {
     Ok(nudge_process::threads(&threads))
 }
 
-/// Notes what each process has done, until it ends.
-fn listen(pending: &Pending, processes: &Receiver<UnixStream>) {
+/// Takes the answers of each process, until it ends.
+fn listen(queue: &NudgeQueue, processes: &Receiver<UnixStream>) {
     for mut answers in processes {
         let mut number = [0; 8];
         while answers.read_exact(&mut number).is_ok() {
-            pending.lock().told.remove(&u64::from_le_bytes(number));
-            pending.changed.notify_one();
+            queue.lock().told.remove(&u64::from_le_bytes(number));
+            queue.changed.notify_one();
         }
-        pending.lock().process_has_ended();
-        pending.changed.notify_one();
+        queue.lock().process_has_ended();
+        queue.changed.notify_one();
     }
 }

@@ -1,9 +1,9 @@
-//! The process that raises inotify events: it changes the times of files of the mount, as it is told to.
+//! The process that raises inotify events: it changes the times of files of the mount, on the daemon's orders.
 //!
-//! Each of its threads may wait as long as somebody else has the file: a write to `log` that waits for a disk holds the
-//! file's lock. It ends when nobody has orders for it any more, and it has no `/dev/fuse`: when the program that
-//! serves the mount is killed, the kernel ends the mount, and with it whatever this process waits for. It holds no
-//! descriptor on the mount, which would keep it busy.
+//! A thread of it may wait for a file as long as a writer has it locked: a write to `log` that waits for a disk holds the
+//! file's lock. The process ends when the daemon closes the socket that orders come from. It does not hold `/dev/fuse`: when
+//! the daemon is killed, the kernel ends the mount, and all waits in it. It holds no descriptor on the mount, which would
+//! keep the mount busy.
 
 use std::ffi::OsString;
 use std::fs::symlink_metadata;
@@ -24,12 +24,12 @@ use nix::sys::time::TimeSpec;
 
 use crate::host::close_all_but;
 
-/// The first argument of this program as that process; then the mount point and its device follow.
+/// The first argument of immuta-fs when it is started as this process. The mount point and its device number follow.
 pub(super) const ARGUMENT: &str = "--raise-events";
-/// So many files can be waited for at the same time.
+/// How many files can be waited for at the same time.
 pub(super) const THREADS: usize = 32;
 
-/// An order, with a number for the answer.
+/// An order to raise an event for the file `path`; the answer to it will be `number`.
 pub(super) fn order(number: u64, path: &str) -> Vec<u8> {
     let length = path.len() as u32;
     [
@@ -40,7 +40,7 @@ pub(super) fn order(number: u64, path: &str) -> Vec<u8> {
     .concat()
 }
 
-/// The ids of the threads, which are the first answer.
+/// The ids of the process's threads, which it sends first.
 pub(super) fn threads(answer: &[u8]) -> Vec<u32> {
     let ids = answer
         .chunks_exact(4)
@@ -48,7 +48,7 @@ pub(super) fn threads(answer: &[u8]) -> Vec<u32> {
     ids.map(u32::from_le_bytes).collect()
 }
 
-/// Does the work of that process, if it is what the command line asks for.
+/// Does the work of this process, if the command line asks for it.
 pub fn run_if_asked(arguments: &[OsString]) -> Option<ExitCode> {
     match arguments {
         [_, argument, mountpoint, device] if argument == ARGUMENT => {
@@ -58,7 +58,7 @@ pub fn run_if_asked(arguments: &[OsString]) -> Option<ExitCode> {
             };
             Some(match serve(mount) {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(_) => ExitCode::FAILURE, // Nobody listens.
+                Err(_) => ExitCode::FAILURE, // It has nowhere to report to.
             })
         }
         _ => None,
@@ -72,9 +72,9 @@ struct Mount {
 }
 
 fn serve(mount: Mount) -> io::Result<()> {
-    // A terminal and a service manager send them to both, and this one ends with the other.
+    // A terminal or a service manager sends its signals to both processes: this one ends when the daemon does.
     SigSet::all().thread_block()?;
-    // What the other program's caller had open is not this one's.
+    // Files that the daemon has inherited are not for this process.
     close_all_but(None);
     let orders = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut answers = orders.try_clone()?;
@@ -91,14 +91,14 @@ fn serve(mount: Mount) -> io::Result<()> {
                 .unwrap_or_else(PoisonError::into_inner)
                 .extend(id.to_le_bytes());
             are_all_here.wait();
-            // It ends with the orders.
+            // The orders end when the daemon does.
             while let Ok((number, path)) = next(&orders) {
                 mount.raise(&path);
                 if answers.write_all(&number).is_err() {
                     break;
                 }
             }
-            // Another thread may wait for a file for as long as somebody has it.
+            // Without waiting for the other threads: they may wait for a locked file.
             std::process::exit(0);
         })?);
     }
@@ -110,7 +110,7 @@ fn serve(mount: Mount) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the next order: its number, as it came, and its path.
+/// Reads the next order: its number, as it came, and its path.
 fn next(orders: &Mutex<UnixStream>) -> io::Result<([u8; 8], PathBuf)> {
     let mut orders = orders.lock().unwrap_or_else(PoisonError::into_inner);
     let (mut number, mut length) = ([0; 8], [0; 4]);
@@ -122,8 +122,8 @@ fn next(orders: &Mutex<UnixStream>) -> io::Result<([u8; 8], PathBuf)> {
 }
 
 impl Mount {
-    /// Raises IN_MODIFY on a file. There is nobody to tell of a failure: the file may be gone, or another's, and the mount
-    /// may have ended.
+    /// Raises IN_MODIFY on a file. Failures are ignored: the file may be gone, or belong to another user, and the mount may
+    /// have ended.
     fn raise(&self, file: &Path) {
         if self.is_there() {
             let (atime, mtime) = (TimeSpec::UTIME_OMIT, TimeSpec::UTIME_NOW);
@@ -138,7 +138,7 @@ impl Mount {
         }
     }
 
-    /// Whether it can be seen: it may be unmounted, or another one hide it.
+    /// Whether the mount is at its path: it may have been unmounted, or be hidden by another mount.
     fn is_there(&self) -> bool {
         let root = symlink_metadata(&self.path).map(|root| root.dev());
         root.is_ok_and(|device| format!("{}:{}", major(device), minor(device)) == self.device)

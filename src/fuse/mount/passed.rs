@@ -1,6 +1,6 @@
-//! A mount that somebody else has made: who runs a container opens `/dev/fuse`, mounts with that descriptor, and passes
-//! it to this program, which needs no rights then. Its number is given as the mount point `/dev/fd/N`, as programs with
-//! libfuse take it.
+//! A mount that another program has made. The runtime of a container, say, opens `/dev/fuse`, mounts with that
+//! descriptor, and passes it to this program, which then needs no rights. The mount point is given as `/dev/fd/N`, as
+//! programs with libfuse take it.
 
 use std::fs;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -12,21 +12,21 @@ use nix::sys::stat::makedev;
 
 use super::error::MountError;
 
-/// What the kernel's list of devices has for `/dev/fuse`, whatever a container calls it.
+/// The device number of `/dev/fuse`, under whatever name a container has it.
 const FUSE_MAJOR: u64 = 10;
 const FUSE_MINOR: u64 = 229;
-/// Standard input, output and error are no gifts.
+/// Standard input, output and error (0 to 2) are never passed for this.
 const FIRST_PASSED: RawFd = 3;
 
 /// The number in `/dev/fd/N`; `None` for the path of a directory.
 pub fn number(mountpoint: &Path) -> Option<RawFd> {
     let digits = mountpoint.to_str()?.strip_prefix("/dev/fd/")?;
     let number: RawFd = digits.parse().ok()?;
-    // The number's one spelling: `/dev/fd/+5` is a path.
+    // Only the plain spelling of a number counts: `/dev/fd/+5` is a path.
     (number.to_string() == digits).then_some(number)
 }
 
-/// Takes the descriptor that was passed. To be called once for each number, before this program has opened anything.
+/// Takes the descriptor that was passed. Call it once for each number, before this program opens anything.
 ///
 /// # Errors
 /// When it is not open, or not `/dev/fuse`.
@@ -47,8 +47,8 @@ pub fn take(number: RawFd) -> Result<OwnedFd, MountError> {
     Ok(device)
 }
 
-/// The device number of the mount that is served through a descriptor, as `/proc/self/mountinfo` has it. `None` on a
-/// kernel that does not tell.
+/// The device number of the mount that is served through a descriptor, as `/proc/self/mountinfo` has it. `None` on
+/// kernels whose `/proc/self/fdinfo` does not tell.
 pub(in crate::fuse) fn device_number(number: RawFd) -> Option<String> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).ok()?;
     let connection = info

@@ -17,7 +17,7 @@ const FUSERMOUNT: &str = "fusermount3";
 pub(in crate::fuse) const FUSERMOUNT_IS_MISSING: &str =
     "fusermount3 is missing (install the package fuse3)";
 
-/// A mount of ours, to be unmounted or watched.
+/// A mount that this program serves.
 #[derive(Clone, Debug)]
 pub struct MountPoint {
     path: PathBuf,
@@ -58,16 +58,16 @@ impl MountPoint {
             .any(|m| m.device == self.device && m.mountpoint == self.path)
     }
 
-    /// Whether it is there and answers no more. Not only by its device number: the kernel gives that to the next mount.
+    /// Whether it is there and answers no more. The device number alone does not tell: the kernel gives it to the next
+    /// mount.
     pub fn is_dead(&self) -> bool {
         self.is_mounted() && statvfs(&self.path) == Err(Errno::ENOTCONN)
     }
 
-    /// Takes it out of the tree of names, if this program has put it there. Files that are still open go on until the
-    /// program ends.
+    /// Unmounts it, if this program has mounted it. Files that are still open work until the program ends.
     ///
     /// # Errors
-    /// When it stays, with the way out.
+    /// When it stays mounted, with the way out.
     pub fn unmount(&self) -> Result<(), MountError> {
         if !self.is_ours || !self.is_mounted() {
             return Ok(());
@@ -81,14 +81,14 @@ impl MountPoint {
     }
 }
 
-/// Makes sure that something can be mounted at `mountpoint`: an empty directory. What a daemon of ours that
-/// was killed has left there is cleared away. Returns its absolute path.
+/// Makes sure that `mountpoint` is an empty directory, and returns its absolute path. If an immuta-fs that was killed has
+/// left a dead mount there, that is unmounted.
 ///
 /// # Errors
-/// When there is anything else, with the way out.
+/// When nothing can be mounted there, with the way out.
 pub fn prepare(mountpoint: &Path, logs_dir: &Path) -> Result<PathBuf, MountError> {
     let absolute = std::path::absolute(mountpoint).map_err(|e| cannot(mountpoint, e))?;
-    // Not stat(2): the kernel answers that from its cache for a while after the daemon has gone.
+    // statvfs(2): the kernel answers stat(2) from its cache for a while after the daemon has gone.
     if statvfs(&absolute) == Err(Errno::ENOTCONN) {
         take_over(&absolute)?;
     }
@@ -128,8 +128,7 @@ pub fn prepare(mountpoint: &Path, logs_dir: &Path) -> Result<PathBuf, MountError
     Ok(path)
 }
 
-/// The real path of a directory, or of the nearest one above it that is there: what is missing will be made
-/// there.
+/// The real path of a directory, or of its nearest parent that exists: missing directories will be made in that one.
 fn existing_part(directory: &Path) -> Option<PathBuf> {
     let absolute = std::path::absolute(directory).ok()?;
     absolute
@@ -137,7 +136,7 @@ fn existing_part(directory: &Path) -> Option<PathBuf> {
         .find_map(|path| fs::canonicalize(path).ok())
 }
 
-/// Clears away a mount whose daemon is gone. Only one of ours: another program's is not ours to take.
+/// Unmounts a dead mount of immuta-fs. Dead mounts of other programs are left to their users.
 fn take_over(path: &Path) -> Result<(), MountError> {
     let dead = mounts().into_iter().rfind(|m| m.mountpoint == path);
     if dead.is_none_or(|m| m.fs_type != FS_TYPE) {
@@ -160,7 +159,7 @@ fn take_over(path: &Path) -> Result<(), MountError> {
 fn detach(path: &Path) -> io::Result<()> {
     match umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
         Ok(()) => Ok(()),
-        // Users unmount through the set-uid helper.
+        // Not root: fusermount3, which is set-uid root, unmounts for users.
         Err(Errno::EPERM) => {
             let fusermount = fusermount().ok_or_else(|| io::Error::other(FUSERMOUNT_IS_MISSING))?;
             let output = Command::new(fusermount)
@@ -180,7 +179,7 @@ fn detach(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The program that mounts and unmounts for users: in PATH, or where distributions put it.
+/// The path of fusermount3, which mounts and unmounts for users: in PATH, or where distributions put it.
 pub(in crate::fuse) fn fusermount() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

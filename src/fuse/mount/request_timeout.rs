@@ -1,13 +1,14 @@
-//! How long the kernel lets a request go unanswered. After that it ends the whole mount, as if its daemon were dead: so
-//! a read that waits for a record has to be answered before.
+//! How long the kernel waits for the answer to a request. After that it ends the whole mount, as if the daemon were
+//! dead. So a read that waits for a record has to be answered in time.
 
 use std::time::Duration;
 
-/// Their numbers are seconds; 0 is no limit. The first is for who asks for none itself, the second is for all.
+/// Two settings, in seconds; 0 is no limit. The first one is for mounts that ask for no limit themselves, the second one
+/// for all mounts.
 const DEFAULT_TIMEOUT: &str = "fs.fuse.default_request_timeout";
 const MAX_TIMEOUT: &str = "fs.fuse.max_request_timeout";
 
-/// A limit that the kernel has.
+/// A limit that the kernel sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestTimeout {
     /// The name of the setting.
@@ -17,7 +18,7 @@ pub struct RequestTimeout {
 }
 
 impl RequestTimeout {
-    /// The limit for a mount that is made now. `None`: there is none.
+    /// The limit for a mount that is made now; `None` without a limit.
     pub fn of_kernel() -> Option<RequestTimeout> {
         [DEFAULT_TIMEOUT, MAX_TIMEOUT]
             .into_iter()
@@ -30,7 +31,7 @@ impl RequestTimeout {
             .min_by_key(|limit| limit.timeout)
     }
 
-    /// How long a read may wait.
+    /// How long a read may wait: half of the limit.
     pub fn max_block(self) -> Duration {
         self.timeout / 2
     }

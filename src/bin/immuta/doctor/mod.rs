@@ -148,6 +148,10 @@ impl Doctor {
                 say(finding)?;
             }
         }
-        if failed { Err(Failure::Said) } else { Ok(()) }
+        if failed {
+            Err(Failure::Reported)
+        } else {
+            Ok(())
+        }
     }
 }

@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use immuta::{Log, MAX_RUN_BYTES};
 use serde::Deserialize;
 
-use super::{Print, Source};
+use super::{Fingerprint, Source};
 use crate::Failure;
 
 /// The name of standard input.
@@ -238,14 +238,14 @@ impl FromFile {
 }
 
 impl Source for FromFile {
-    fn skip(&mut self, count: u64) -> Result<Result<Print, u64>, Failure> {
-        let mut last = Print {
+    fn skip(&mut self, count: u64) -> Result<Result<Fingerprint, u64>, Failure> {
+        let mut last = Fingerprint {
             size: 0,
             checksum: 0,
         };
         while self.records < count {
             last = match self.next()? {
-                Next::Record => Print {
+                Next::Record => Fingerprint {
                     size: self.bytes.len() as u64,
                     checksum: crc32c::crc32c(&self.bytes),
                 },
@@ -257,7 +257,7 @@ impl Source for FromFile {
                     let checksum = checksum(&mut frame).map_err(|e| self.wrong(cut_off(e)))?;
                     self.records += 1;
                     self.position += 8 + size;
-                    Print { size, checksum }
+                    Fingerprint { size, checksum }
                 }
                 Next::End => return Ok(Err(self.records)),
             };

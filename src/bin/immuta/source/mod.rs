@@ -13,18 +13,18 @@ pub(crate) use file::{FromFile, Input, STDIN};
 
 /// What tells whether two records are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Print {
+pub(crate) struct Fingerprint {
     size: u64,
     /// CRC-32C.
     checksum: u32,
 }
 
-impl Print {
+impl Fingerprint {
     /// Of a record that is as it was written.
-    pub(crate) fn of(log: &Log, n: u64) -> Result<Print, Failure> {
+    pub(crate) fn of(log: &Log, n: u64) -> Result<Fingerprint, Failure> {
         let entry = log.entry(RecordNo(n))?;
         log.verify_record(&entry)?;
-        Ok(Print {
+        Ok(Fingerprint {
             size: entry.size,
             checksum: entry.checksum,
         })
@@ -35,7 +35,7 @@ impl Print {
 pub(crate) trait Source {
     /// Steps over the first `count` records, at least one; called first or not at all. Returns what the last
     /// of them is; `Err(n)` if there are only `n`.
-    fn skip(&mut self, count: u64) -> Result<Result<Print, u64>, Failure>;
+    fn skip(&mut self, count: u64) -> Result<Result<Fingerprint, u64>, Failure>;
 
     /// Appends the next records, one at the least. Returns how many; 0 at the end.
     fn append_to(&mut self, log: &Log) -> Result<u64, Failure>;
@@ -70,12 +70,12 @@ impl FromLog {
 }
 
 impl Source for FromLog {
-    fn skip(&mut self, count: u64) -> Result<Result<Print, u64>, Failure> {
+    fn skip(&mut self, count: u64) -> Result<Result<Fingerprint, u64>, Failure> {
         if count > self.count {
             return Ok(Err(self.count));
         }
         self.next = count;
-        Print::of(&self.log, count - 1).map(Ok)
+        Fingerprint::of(&self.log, count - 1).map(Ok)
     }
 
     fn append_to(&mut self, into: &Log) -> Result<u64, Failure> {
