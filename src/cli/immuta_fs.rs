@@ -13,7 +13,7 @@ use super::usage;
 use crate::fuse::KernelOptions;
 use immuta::{Durability, Format};
 
-/// A reader that is answered more often does nothing but ask again.
+/// With a shorter limit, waiting readers would be busy asking again.
 const MIN_MAX_BLOCK: Duration = Duration::from_millis(1);
 
 /// Append-only logs as files: mounts a directory of logs.
@@ -25,45 +25,44 @@ const MIN_MAX_BLOCK: Duration = Duration::from_millis(1);
     name = "immuta-fs",
     version,
     override_usage = "immuta-fs [OPTIONS] [LOGS_DIR] MOUNTPOINT",
-    after_help = "Arguments:\n  [LOGS_DIR]  where the logs are kept, made when it is missing (default: /var/lib/immuta for root,\n              \
+    after_help = "Arguments:\n  [LOGS_DIR]  the directory that holds the logs, made if it is missing (default: /var/lib/immuta for root,\n              \
         $XDG_DATA_HOME/immuta or ~/.local/share/immuta for a user)\n  MOUNTPOINT  the empty directory to mount them on; or \
-        /dev/fd/N: what has opened /dev/fuse as\n              descriptor N, and mounted it, passes it to this program\n\n\
+        /dev/fd/N, if another program has opened\n              /dev/fuse, mounted with it, and passes it as descriptor N\n\n\
         In /etc/fstab, with a link /sbin/mount.fuse.immuta-fs to this program:\n  \
         /var/lib/immuta /mnt/log fuse.immuta-fs allow_other,nofail,_netdev 0 0\n\n\
         Example:\n  immuta-fs --daemon /mnt/log\n  echo hello >> /mnt/log/default/log\n  tail -f /mnt/log/default/follow"
 )]
 pub struct Cli {
-    // Which is which depends on how many there are, so the help above says it.
+    // Their number decides which is which, so the help above explains them.
     #[arg(num_args = 1..=2, required = true, value_name = "MOUNTPOINT", hide = true, value_hint = ValueHint::DirPath)]
     paths: Vec<PathBuf>,
 
     /// When a record is on the disk: `always` (before the write returns), an interval such as `1s` or `200ms`
-    /// (a power cut costs at most so much), or `never` (when the kernel sees fit)
+    /// (a power cut costs at most the records of one interval), or `never` (when the kernel sees fit)
     #[arg(long, value_name = "WHEN", default_value = "1s", value_parser = parse_sync)]
     pub sync: Durability,
 
-    /// Longest record that `append-lines`, `append-frames` and `log` take, such as `64MiB`: a longer one is
+    /// Longest record that `append-lines`, `append-frames` and `log` take, such as `64MiB`. Longer ones are
     /// refused (EMSGSIZE)
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
     pub max_record: ByteSize,
 
-    /// Most memory for lines and frames that wait for their end, and for writes that wait for the disk, in the whole mount;
-    /// one user has half of it at most. What would take more is refused (ENOBUFS). By default 1GiB, or four of the longest records if that is more;
-    /// never less than 4MiB
+    /// Most memory for lines and frames that wait for their end, and for writes that wait for the disk, in the whole mount.
+    /// One user may take half of it. A write that would take more is refused (ENOBUFS). Default: 1GiB, or four of the
+    /// longest records if that is more; never less than 4MiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub max_open_bytes: Option<ByteSize>,
 
-    /// Format of new logs: `count8`, `count16` (what Go programs with immuta v0.0.3 and later read and
+    /// Format of new logs: `count8`, `count16` (the one that Go programs with immuta v0.0.3 and later read and
     /// write), or `bare`. A log keeps the format it has
     #[arg(long, value_name = "FORMAT", default_value = "count8")]
     pub format: Format,
 
-    /// Format of a log whose bytes do not tell it: it is not mounted else, and the message names this option
+    /// Format to assume for a log whose format cannot be detected. Such a log is otherwise refused
     #[arg(long, value_name = "FORMAT")]
     pub assume_format: Option<Format>,
 
-    /// Take no lock and write nothing: show, live, the logs that another program writes, a Go program
-    /// included
+    /// Take no lock and write nothing: show, live, the logs that another program writes, such as a Go program
     #[arg(long)]
     pub read_only: bool,
 
@@ -71,18 +70,18 @@ pub struct Cli {
     #[arg(long, conflicts_with = "allow_root")]
     pub allow_other: bool,
 
-    /// Let root use the mount too, and nobody else
+    /// Let root use the mount too, and no other user
     #[arg(long)]
     pub allow_root: bool,
 
-    /// How long a read may wait for a record, such as `30s`, before it is answered with EINTR, after which most
-    /// programs read again. Without it a read waits for ever; but where the kernel has a limit for requests
-    /// (fs.fuse.default_request_timeout, fs.fuse.max_request_timeout) it waits half of that
+    /// How long a read may wait for a record, such as `30s`, before it ends with EINTR. Most programs then read
+    /// again. Default: for ever; or half of the kernel's limit for requests, if there is one
+    /// (fs.fuse.default_request_timeout, fs.fuse.max_request_timeout)
     #[arg(long, value_name = "DURATION", value_parser = parse_max_block)]
     pub max_block: Option<Duration>,
 
-    /// Options as mount(8) takes them, separated by commas: those above by their names (`sync=200ms,max_record=1MiB`), ro,
-    /// noexec, and what mount(8) itself heeds. Implies --daemon
+    /// Mount options, separated by commas: the options above by their names (`sync=200ms,max_record=1MiB`), ro, noexec,
+    /// and those of mount(8) itself. Implies --daemon
     #[arg(short = 'o', value_name = "OPTIONS")]
     options: Vec<String>,
 
@@ -94,21 +93,21 @@ pub struct Cli {
     #[arg(long, conflicts_with = "daemon")]
     foreground: bool,
 
-    /// Where messages go: they are appended to this file, which is opened once (rotate it by copying and truncating).
-    /// Without it: to standard error; with --daemon to syslog
+    /// File to append messages to. It is opened once (rotate it by copying and truncating). Default: standard error;
+    /// with --daemon, syslog
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub log_file: Option<PathBuf>,
 
-    /// What is told there: off, error, warn, info, debug or trace. RUST_LOG says it in more detail
+    /// Least important messages that are logged: off, error, warn, info, debug or trace. RUST_LOG selects in more detail
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = parse_level)]
     pub log_level: log::LevelFilter,
 
-    /// This is the program that `--daemon` has started, from this working directory (which tells what a relative path in
-    /// its command line meant)
+    /// This process is the daemon that `--daemon` has started, from this working directory (which relative paths in the
+    /// command line start from)
     #[arg(long, value_name = "DIRECTORY", hide = true)]
     pub detached: Option<PathBuf>,
 
-    /// Take no offence at options of `-o` that nobody knows (mount -s)
+    /// Ignore unknown options of `-o` (mount -s)
     #[arg(long, hide = true)]
     sloppy: bool,
 
@@ -116,14 +115,14 @@ pub struct Cli {
     #[arg(long, value_name = "PATH", hide = true)]
     pub mount_namespace: Option<PathBuf>,
 
-    /// What `-o` has for the kernel.
+    /// The options of `-o` that are for the kernel.
     #[arg(skip)]
     pub kernel: KernelOptions,
 }
 
-/// Why a command line is none.
+/// What is wrong with a command line.
 pub enum UsageError {
-    /// What clap says; or that the help or the version was asked for.
+    /// An error of clap; or a request for the help or the version.
     Arguments(clap::Error),
     /// What is wrong with `-o`.
     Options(String),
@@ -136,7 +135,7 @@ impl From<clap::Error> for UsageError {
 }
 
 impl UsageError {
-    /// Prints the help or the version, if that is what it is, and ends the program. Otherwise says, in one line, what is
+    /// Prints the help or the version and ends the program, if that was asked for. Otherwise returns, in one line, what is
     /// wrong.
     pub fn exit_or_describe(self) -> String {
         match self {
@@ -159,11 +158,10 @@ fn usage_error(error: &clap::Error) -> String {
 }
 
 impl Cli {
-    /// Reads a command line, and the options of mounts in it. Where `--sync always -o sync=1s` contradicts itself, the
-    /// long option counts.
+    /// Reads a command line, and the mount options in it. Of `--sync always -o sync=1s` the long option counts.
     ///
     /// # Errors
-    /// What is wrong with it; or what is no error, but ends the program: the help, the version.
+    /// What is wrong with it; or a request for the help or the version.
     pub fn read(arguments: &[OsString]) -> Result<Cli, UsageError> {
         let mut cli = Cli::try_parse_from(arguments)?;
         if !cli.options.is_empty() {
@@ -186,7 +184,7 @@ impl Cli {
         Ok(cli)
     }
 
-    /// Where the logs are to be mounted.
+    /// Where to mount the logs.
     pub fn mountpoint(&self) -> PathBuf {
         self.paths.last().cloned().unwrap_or_default()
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// A message for people, in one line and without the numbers that Rust adds to the words of the system.
+/// A message as one line, without the error numbers that Rust adds to messages of the system.
 pub fn message(text: &str) -> String {
     without_error_numbers(&one_line(text))
 }
@@ -27,8 +27,8 @@ fn without_error_numbers(text: &str) -> String {
     left
 }
 
-/// A text as one line: control characters in it, a line break or an escape sequence in a name, say, are written as
-/// Rust writes them (`\n`, `\u{1b}`), and so are the characters that change the direction or the line of a text.
+/// A text as one line: control characters, such as a line break or an escape sequence in a name, are escaped as in Rust
+/// (`\n`, `\u{1b}`), and so are characters that end a line or change the direction of a text.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     let is_unsafe = |c: char| {
         c.is_control()
@@ -39,9 +39,10 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     }
     let mut line = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        match is_unsafe(c) {
-            true => line.extend(c.escape_default()),
-            false => line.push(c),
+        if is_unsafe(c) {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
         }
     }
     Cow::Owned(line)

@@ -1,6 +1,10 @@
-//! What both programs share of command lines and messages: the command line of `immuta-fs` (of which `immuta` writes
-//! completions and manual pages), the options of mounts in it (`mount_options`), how mount(8) calls (`mount_helper`),
-//! what is wrong with a command line (`usage`), and texts as single lines (`message`).
+//! Command lines and messages, for both programs.
+//!
+//! - `immuta_fs`: the command line of `immuta-fs`. `immuta` makes completions and manual pages of it.
+//! - `mount_options`: the options behind `-o`.
+//! - `mount_helper`: the command line that mount(8) calls `immuta-fs` with.
+//! - `usage`: what is wrong with a command line.
+//! - `message`: messages as single lines.
 
 mod immuta_fs;
 mod message;

@@ -1,4 +1,4 @@
-//! Called by mount(8), as `/sbin/mount.fuse.immuta-fs`:
+//! The command line that mount(8) calls `immuta-fs` with, under the name `/sbin/mount.fuse.immuta-fs`:
 //! `mount.fuse.immuta-fs SOURCE MOUNTPOINT [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]`.
 
 use std::ffi::{OsStr, OsString};
@@ -6,28 +6,28 @@ use std::path::Path;
 
 use clap::Parser;
 
-/// What the names of mount(8)'s helpers begin with.
+/// The prefix of the names of mount(8)'s helpers.
 const NAME_PREFIX: &str = "mount.";
 
-/// How mount(8) calls.
+/// The command line of a mount(8) helper.
 #[derive(Debug, Parser)]
 #[command(
     name = "mount.fuse.immuta-fs",
     version,
-    about = "Mounts a directory of logs for mount(8); immuta-fs --help tells of the options"
+    about = "Mounts a directory of logs for mount(8); immuta-fs --help lists the options"
 )]
 struct Call {
     /// The directory of the logs
     source: OsString,
     /// Where to mount them
     mountpoint: OsString,
-    /// Take no offence at unknown options
+    /// Ignore unknown options
     #[arg(short = 's')]
     sloppy: bool,
     /// Do everything but mount
     #[arg(short = 'f')]
     fake: bool,
-    /// Write no /etc/mtab: nobody does
+    /// Write no /etc/mtab: this never does
     #[arg(short = 'n')]
     _no_mtab: bool,
     /// Say what is mounted
@@ -39,22 +39,22 @@ struct Call {
     /// Mount options
     #[arg(short = 'o')]
     options: Vec<OsString>,
-    /// The type of file system, which mount(8) has found this program by
+    /// The type of file system: mount(8) has found this program by it
     #[arg(short = 't')]
     _fs_type: Option<OsString>,
 }
 
-/// What mount(8) wants done.
+/// A call of mount(8), for `immuta-fs`.
 pub struct MountCall {
-    /// The same as a command line of `immuta-fs`.
+    /// The command line of `immuta-fs` that does what mount(8) asks for.
     pub arguments: Vec<OsString>,
-    /// Nothing is to be mounted.
+    /// Only check the command line, and mount nothing.
     pub fake: bool,
-    /// The mount is to be announced.
+    /// Announce the mount.
     pub verbose: bool,
 }
 
-/// Whether mount(8) calls the program of this name.
+/// Whether mount(8) has called this program, by the name that it was called by.
 pub fn is_called_by_mount(program: &OsStr) -> bool {
     let name = Path::new(program).file_name().unwrap_or_default();
     name.as_encoded_bytes().starts_with(NAME_PREFIX.as_bytes())

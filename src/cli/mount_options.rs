@@ -1,13 +1,13 @@
 //! Options as mount(8) and /etc/fstab give them: `-o sync=200ms,allow_other,nofail`.
 //!
-//! They are of four kinds: ours, which have the names of the long options; the few that the kernel is told; those
-//! that are for mount(8) alone, or change nothing here; and any other one, which is unknown.
+//! There are four kinds: options of immuta-fs, which have the names of its long options; a few that are passed to the
+//! kernel; options for mount(8) alone, or without effect here; and unknown ones.
 
 use clap::Command;
 
 use crate::fuse::KernelOptions;
 
-/// Those of ours that have no place in /etc/fstab: what starts the program, and what is asked of it.
+/// Options of immuta-fs that are no mount options: how the program starts, and what it prints.
 const NOT_OPTIONS_OF_A_MOUNT: &[&str] = &[
     "daemon",
     "foreground",
@@ -18,14 +18,14 @@ const NOT_OPTIONS_OF_A_MOUNT: &[&str] = &[
     "version",
 ];
 
-/// For mount(8) and systemd alone.
+/// Options for mount(8) and systemd alone.
 const FOR_OTHERS: &[&str] = &[
     "auto", "noauto", "nofail", "_netdev", "user", "nouser", "users", "nousers", "owner",
     "noowner", "group", "nogroup", "comment", "helper", "uhelper",
 ];
 
-/// They change nothing here: always so (`nodev`, `nosuid`, `noatime`, `default_permissions`), or about what no log has
-/// (devices, programs that change their user, times of access, locks).
+/// Options without effect: always in force here (`nodev`, `nosuid`, `noatime`, `default_permissions`), or about something
+/// that no log has (devices, set-uid programs, times of access, locks).
 const WITHOUT_EFFECT: &[&str] = &[
     "defaults",
     "default_permissions",
@@ -55,22 +55,22 @@ const WITHOUT_EFFECT: &[&str] = &[
     "loud",
 ];
 
-/// What SELinux is told about the files of the mount.
+/// SELinux contexts of the files of the mount.
 const SECURITY_CONTEXTS: &[&str] = &["context", "fscontext", "defcontext", "rootcontext"];
 
-/// What lists of options say.
+/// Mount options, sorted by whom they are for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct MountOptions {
-    /// Ours, as arguments: `--sync=200ms`.
+    /// Options of immuta-fs, as arguments: `--sync=200ms`.
     pub(super) arguments: Vec<String>,
     pub(super) kernel: KernelOptions,
 }
 
-/// Reads lists of options; of two that contradict each other, the later one counts. `program` knows ours. Of what
-/// nobody knows, `sloppy` makes nothing.
+/// Reads lists of options. Of two that contradict each other, the later one counts. `program` defines the options of
+/// immuta-fs. With `sloppy`, unknown options are ignored.
 ///
 /// # Errors
-/// What is wrong with the first that is.
+/// What is wrong with the first wrong option.
 pub(super) fn read(
     lists: &[String],
     program: &Command,
@@ -133,7 +133,7 @@ fn is_for_others(name: &str) -> bool {
     FOR_OTHERS.contains(&name) || name.starts_with("x-") || name.starts_with("X-")
 }
 
-/// Cuts a list at its commas, but for those in double quotes and behind a backslash.
+/// Cuts a list at its commas, except those in double quotes and behind a backslash.
 fn split(list: &str) -> Vec<String> {
     let mut options = Vec::new();
     let mut option = String::new();
@@ -141,7 +141,7 @@ fn split(list: &str) -> Vec<String> {
     for c in list.chars() {
         if escaped {
             escaped = false;
-            // In front of anything but a comma and itself it is a character as any other.
+            // A backslash escapes only a comma or a backslash.
             if !matches!(c, ',' | '\\') {
                 option.push('\\');
             }

@@ -2,7 +2,7 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// What is wrong with a command line, in one line, with the command whose `--help` tells how it is done right.
+/// What is wrong with a command line, in one line. It ends with the `command` whose `--help` tells more.
 pub fn usage_error(error: &clap::Error, command: &str) -> String {
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();

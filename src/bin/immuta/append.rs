@@ -10,7 +10,7 @@ use crate::Failure;
 use crate::open::{Assume, cannot_write, follow, format_parser, log_of};
 use crate::source::{FromFile, Input, STDIN, Source};
 
-/// Append a record for each TEXT; without any, standard input as one record
+/// Append each TEXT as a record; without TEXT, standard input as one record
 ///
 /// A directory has one writer: while it is mounted, append through the mount.
 #[derive(Args)]
@@ -19,17 +19,17 @@ use crate::source::{FromFile, Input, STDIN, Source};
         immuta append ./logs reports < report.pdf\n  \
         immuta append ./logs app --input lines < app.log")]
 pub(crate) struct Append {
-    /// The directory that holds the logs; it is made if it is not there
+    /// The directory that holds the logs; made if missing
     #[arg(value_hint = ValueHint::DirPath)]
     dir: PathBuf,
-    /// The log to append to; it is created if it is not there
+    /// The log to append to; created if missing
     namespace: String,
-    /// The records, each stored without a newline
+    /// The records, stored without a newline
     text: Vec<String>,
-    /// Standard input is as many records as there are in it, of this form
+    /// Split standard input into records of this form
     #[arg(long, value_enum, value_name = "FORM", conflicts_with = "text")]
     input: Option<Input>,
-    /// The format of the log if it has to be created
+    /// The format of the log, if it has to be created
     #[arg(long, value_name = "FORMAT", default_value_t, value_parser = format_parser())]
     format: Format,
     #[command(flatten)]

@@ -8,9 +8,9 @@ use crate::Failure;
 use crate::open::{Assume, Place, Which};
 use crate::render::{Form, Printer};
 
-/// Fingerprint a log as text: each record, and a newline unless it ends in one
+/// Print a log as text: each record, and a newline unless the record ends in one
 ///
-/// Works beside a running immuta-fs. `immuta tail` prints the last records, `immuta export` other forms.
+/// Works beside a running immuta-fs. `immuta tail` prints the last records, `immuta export` writes other forms.
 #[derive(Args)]
 #[command(
     override_usage = "immuta cat [OPTIONS] [DIR] NAMESPACE",
@@ -20,7 +20,7 @@ use crate::render::{Form, Printer};
 pub(crate) struct Cat {
     #[command(flatten)]
     which: Which,
-    /// Start at this record instead of the first, which is 0
+    /// Start at this record; the first one is 0
     #[arg(long, value_name = "N", default_value_t = 0)]
     from: u64,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `immuta completions`: made of the definitions that read the command lines.
+//! `immuta completions`: generated from the definitions that parse the command lines.
 
 use std::io::{self, Write};
 
@@ -15,7 +15,7 @@ enum Program {
     ImmutaFs,
 }
 
-/// Fingerprint the completions of a shell, for immuta or for immuta-fs
+/// Print shell completions for immuta or immuta-fs
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         source <(immuta completions bash)                      in ~/.bashrc\n  \
@@ -23,13 +23,13 @@ enum Program {
         immuta completions fish immuta-fs > ~/.config/fish/completions/immuta-fs.fish")]
 pub(crate) struct Completions {
     shell: Shell,
-    /// The program that is to be completed
+    /// The program to complete
     #[arg(value_enum, default_value = "immuta")]
     program: Program,
 }
 
 impl Completions {
-    /// `immuta` is the definition of this program.
+    /// `immuta` is this program's definition.
     pub(crate) fn run(&self, immuta: &Command) -> Result<(), Failure> {
         let mut program = match self.program {
             Program::Immuta => visible(immuta),
@@ -42,8 +42,8 @@ impl Completions {
     }
 }
 
-/// The command without what is hidden, which completions would offer. Hidden arguments that have no name of
-/// their own stay: they are where files are completed.
+/// The command without hidden options and commands, which completions would offer. Hidden positional arguments stay, so
+/// that file names are completed there.
 fn visible(command: &Command) -> Command {
     let arguments = command
         .get_arguments()

@@ -1,4 +1,4 @@
-//! `immuta export`: a whole log, or a part of it, for another program.
+//! `immuta export`.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, IsTerminal, Write};
@@ -15,15 +15,15 @@ use crate::on_signal::on_signal;
 use crate::open::{Assume, Place, Which, progress_bar};
 use crate::render::{Form, Printer};
 
-/// The name of standard output.
+/// The name that stands for standard output.
 const STDOUT: &str = "-";
-/// As for any file that is made: the umask takes away what it does.
+/// The mode of new files, before the umask.
 const FILE_MODE: u32 = 0o666;
 
 /// Write a log, or a part of it, in a form that other programs read
 ///
-/// `immuta import` reads the forms frames and jsonl back, byte for byte; jsonl keeps the times, too. A file gets
-/// its name when it is whole and on the disk. Works beside a running immuta-fs.
+/// `immuta import` reads the forms frames and jsonl back, byte for byte; jsonl keeps the times, too. An output file gets
+/// its name when it is complete and on the disk. Works beside a running immuta-fs.
 #[derive(Args)]
 #[command(
     override_usage = "immuta export [OPTIONS] [DIR] NAMESPACE",
@@ -37,16 +37,16 @@ pub(crate) struct Export {
     /// The form of the records
     #[arg(long, value_enum, value_name = "FORM", default_value = "lines")]
     format: Form,
-    /// The first record to export; the first one there is is 0
+    /// The first record to export; the first one of the log is 0
     #[arg(long, value_name = "N", default_value_t = 0)]
     from: u64,
-    /// The last record to export; else the last one that is there when the export begins
+    /// The last record to export; by default the last one of the log when the export begins
     #[arg(long, value_name = "N")]
     to: Option<u64>,
-    /// The file to write; - or none is standard output
+    /// The file to write; - is standard output, the default
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     output: Option<PathBuf>,
-    /// Replace the file if it is there already
+    /// Replace the file if it exists
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -75,7 +75,7 @@ impl Export {
             Some(path) if path != Path::new(STDOUT) => self.to_file(&log, &dir, end, path),
             _ => {
                 let stdout = io::stdout();
-                // A bar between the lines would spoil both.
+                // On a terminal, a progress bar would mix with the records.
                 let bar = !stdout.is_terminal();
                 self.write(&log, end, stdout.lock(), bar)?.flush()?;
                 Ok(())
@@ -83,11 +83,11 @@ impl Export {
         }
     }
 
-    /// Writes the records, and returns what they were written to.
+    /// Writes the records to `out`, and returns it.
     fn write<W: Write>(&self, log: &Log, end: u64, out: W, show_bar: bool) -> Result<W, Failure> {
         let mut printer = Printer::new(log, self.format, out);
         if end > 0 {
-            // Only for the bar: whether a record can be read, reading it says.
+            // Only for the bar: printing reports the records that cannot be read.
             let place = |n| log.entry(RecordNo(n)).map_or(0, |entry| entry.index.0);
             let begin = place(self.from);
             let bar = match show_bar {
@@ -121,7 +121,7 @@ impl Export {
                 dir.display()
             )));
         }
-        // Locked while the file is made: a signal then finds none, or its name.
+        // Locked while the file is made, so that a signal finds either no file or its name.
         let partial: Arc<Mutex<Option<PathBuf>>> = Arc::default();
         let to_remove = partial.clone();
         let remove = move || {
@@ -147,13 +147,14 @@ impl Export {
             e => e,
         })?;
         file.as_file().sync_all().map_err(|e| cannot(&e))?;
-        self.name(file, &path)?;
+        self.persist(file, &path)?;
         File::open(dir)
             .and_then(|dir| dir.sync_all())
             .map_err(|e| cannot(&e))
     }
 
-    fn name(&self, file: NamedTempFile, path: &Path) -> Result<(), Failure> {
+    /// Gives the complete file its name.
+    fn persist(&self, file: NamedTempFile, path: &Path) -> Result<(), Failure> {
         let named = if self.force {
             file.persist(path)
         } else {
@@ -161,7 +162,7 @@ impl Export {
         };
         match named {
             Ok(_) => Ok(()),
-            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(there(path)),
+            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(exists(path)),
             Err(e) => Err(Failure::Other(format!(
                 "cannot write '{}': {}",
                 path.display(),
@@ -170,11 +171,14 @@ impl Export {
         }
     }
 
-    /// The file to write, which may be.
+    /// The path to write to.
+    ///
+    /// # Errors
+    /// When there is a file that is not to be replaced.
     fn target(&self, path: &Path, logs_dir: &Path) -> Result<PathBuf, Failure> {
         let target = match path.symlink_metadata() {
-            Err(_) => path.to_owned(), // Not there, or the attempt will say why.
-            Ok(_) if !self.force => return Err(there(path)),
+            Err(_) => path.to_owned(), // It does not exist; or writing will report the error.
+            Ok(_) if !self.force => return Err(exists(path)),
             Ok(_) => match path.canonicalize() {
                 Ok(target) if target.is_file() => target,
                 Ok(_) => {
@@ -213,7 +217,7 @@ fn dir_of(path: &Path) -> &Path {
     }
 }
 
-fn there(path: &Path) -> Failure {
+fn exists(path: &Path) -> Failure {
     Failure::Other(format!(
         "'{}' is there already (name another file, or say --force to replace it)",
         path.display()

@@ -1,4 +1,4 @@
-//! `immuta import`: from another log or a file, record by record, and never a record twice.
+//! `immuta import`: copies the records of a log or a file. Run again, it goes on where it stopped.
 
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,8 @@ use crate::source::{Fingerprint, FromFile, FromLog, Input, STDIN, Source};
 
 /// Copy a log, or the records of a file, into a log of any format
 ///
-/// Started again after it was stopped, it goes on where it was: what is there has to be the beginning of what
-/// is imported. Records of a log, and of jsonl, keep their times; those of frames and lines get the time of the
+/// If an import was stopped, run it again: it goes on where it was. The existing records have to be the beginning of
+/// what is imported. Records of a log, and of jsonl, keep their times; those of frames and lines get the time of the
 /// import.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
@@ -23,13 +23,13 @@ pub(crate) struct Import {
     /// A file NAME.log, NAME.frames or NAME.jsonl, or a directory of logs; - is standard input
     #[arg(value_hint = ValueHint::AnyPath)]
     source: PathBuf,
-    /// The directory to import into; not mounted
+    /// The directory to import into; it must not be mounted
     #[arg(value_hint = ValueHint::DirPath)]
     dir: PathBuf,
-    /// The log; for a file, the name that its copy gets, if that is not its own
+    /// The log in a directory of logs; for a file, the name of the copy, by default that of the file
     namespace: Option<String>,
-    /// How the records lie in the source, which is then no log; it need not be said where its name ends in
-    /// .frames or .jsonl
+    /// The form of the records in a file or on standard input; not needed where the file's name ends in .frames or
+    /// .jsonl
     #[arg(long, value_enum, value_name = "FORM")]
     input: Option<Input>,
     /// The format of the copy
@@ -42,7 +42,7 @@ pub(crate) struct Import {
 impl Import {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let (mut source, name) = self.open()?;
-        // The copy is as large as its largest record needs it, and that is on a disk already.
+        // No limit: the source's records fit on a disk, and so they fit into the copy.
         let options = Assume {
             assume_format: None,
         }
@@ -119,7 +119,7 @@ impl Import {
     }
 }
 
-/// `None`: it is a log.
+/// The form of a file, by its name; `None` for a log.
 fn input_by_name(source: &Path) -> Result<Option<Input>, Failure> {
     if source == Path::new(STDIN) {
         return Err(Failure::Usage(
@@ -145,7 +145,7 @@ fn input_by_name(source: &Path) -> Result<Option<Input>, Failure> {
     }
 }
 
-/// Directory and namespace of a log to import, and the name of the copy.
+/// The directory and the namespace of a log to import, and the name of the copy.
 fn log_names(
     source: &Path,
     namespace: Option<&str>,
@@ -174,8 +174,8 @@ fn same_place(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-/// Steps over the `done` records that are there, which have to be the beginning of what is imported: as many
-/// records at the most, and the last of them the same.
+/// Skips the first `done` records of the source, which the log has already. The source has to have that many, and the
+/// last of them has to be the same in both.
 fn resume(source: &mut dyn Source, into: &Log, done: u64) -> Result<(), Failure> {
     let Some(last) = done.checked_sub(1) else {
         return Ok(());

@@ -1,8 +1,7 @@
-//! `immuta`: the logs of a directory from the command line, without a mount; and what one wants to know of a
-//! machine and its mounts.
+//! `immuta`: works on the logs of a directory without a mount, and looks after machines and mounts.
 //!
-//! Each command has a file; `open` opens the logs that it names, `source` has the records that it imports, `render` shows
-//! records, `failure` says what went wrong, `on_signal` tidies up when a signal comes.
+//! Each command has a file. `open` opens the logs that a command names, `source` reads the records that it imports, `render`
+//! writes records, `failure` is why a command failed, `on_signal` tidies up when a signal comes.
 
 mod append;
 mod cat;
@@ -31,13 +30,13 @@ use immuta_fs::cli::{message, usage_error};
 
 use failure::Failure;
 
-/// Exit status for a command line that is not understood.
+/// Exit status for a wrong command line.
 const USAGE_ERROR: u8 = 2;
 
-/// Looks into append-only logs, and writes to them, without a mount; and looks after the mounts of immuta-fs.
+/// Reads and writes append-only logs without a mount, and looks after the mounts of immuta-fs.
 ///
-/// DIR is the directory that holds the logs, as immuta-fs or the Go library keeps them: NAMESPACE.log. For
-/// immuta-fs that is /var/lib/immuta unless it was told otherwise.
+/// DIR is the directory that holds the logs of immuta-fs or of the Go library: files named NAMESPACE.log. By default
+/// immuta-fs keeps them in /var/lib/immuta.
 #[derive(Parser)]
 #[command(
     name = "immuta",
@@ -48,7 +47,7 @@ const USAGE_ERROR: u8 = 2;
         immuta tail -f /var/lib/immuta orders       the last ten, then each new one\n  \
         immuta doctor                               what keeps immuta-fs from working here\n\n\
         Exit status:\n  \
-        0; 1 if it failed; 2 if it was not called right: immuta COMMAND --help tells how"
+        0; 1 if the command failed; 2 if the command line is wrong (immuta COMMAND --help tells how)"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -109,7 +108,7 @@ fn main() -> ExitCode {
     };
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads has had enough.
+        // The reader has closed the pipe: it has had enough.
         Err(Failure::Output(e)) if e.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Reported) => ExitCode::FAILURE,
         Err(e) => {
@@ -122,12 +121,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says on standard error what is wrong, in one line, whatever the names in it are.
+/// Reports on standard error what is wrong, in one line, whatever characters the names in it hold.
 fn report(what: &dyn Display) {
     eprintln!("immuta: {}", message(&what.to_string()));
 }
 
-/// What is wrong with the command line, and which help tells how it is done right.
+/// What is wrong with the command line, and which `--help` tells more.
 fn usage(error: &clap::Error) -> String {
     if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
         || error.kind() == clap::error::ErrorKind::MissingSubcommand

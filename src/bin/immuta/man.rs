@@ -1,4 +1,4 @@
-//! `immuta man`: made of the definitions that read the command lines.
+//! `immuta man`: generated from the definitions that parse the command lines.
 
 use std::fs;
 use std::io::{self, Write};
@@ -16,13 +16,13 @@ use crate::Failure;
         immuta man | man -l -\n  \
         immuta man /usr/local/share/man/man1")]
 pub(crate) struct Man {
-    /// The directory to write them into; it is made if it is not there
+    /// The directory to write them to; made if missing
     #[arg(value_hint = ValueHint::DirPath)]
     dir: Option<PathBuf>,
 }
 
 impl Man {
-    /// `immuta` is the definition of this program.
+    /// `immuta` is this program's definition.
     pub(crate) fn run(&self, immuta: Command) -> Result<(), Failure> {
         let mut programs = [
             immuta.disable_help_subcommand(true),
@@ -55,22 +55,22 @@ impl Man {
     }
 }
 
-/// The name of a page: `immuta-tail`.
+/// The name of a page, such as `immuta-tail`.
 fn title(command: &Command) -> &str {
     let name = command.get_display_name();
     name.unwrap_or_else(|| command.get_name())
 }
 
-/// `Examples`, `Exit status`; anything longer is a sentence.
+/// Whether a line is a heading, such as `Examples` or `Exit status`. Anything longer is a sentence.
 fn is_title(text: &str) -> bool {
     text.split(' ').count() <= 2
 }
 
-/// Writes the manual page of one command. What its help says behind the options, under headings such as
-/// `Examples:`, are sections of it, line by line as it is.
+/// Writes the manual page of one command. Its help has headings behind the options, such as `Examples:`; each becomes a
+/// section, with its lines as they are.
 fn page(command: &Command, out: &mut dyn Write) -> io::Result<()> {
     let man = clap_mangen::Man::new(command.clone());
-    // By hand: an empty date, as any other empty word, would be left out, and the others move up.
+    // Written by hand: clap_mangen would leave an empty date out, and the next words would move up.
     let (title, version) = (title(command), env!("CARGO_PKG_VERSION"));
     writeln!(
         out,

@@ -1,4 +1,4 @@
-//! A signal that ends the program finds it tidied up.
+//! Tidies up before a signal ends the program.
 
 use std::fs;
 use std::io;
@@ -6,13 +6,13 @@ use std::thread;
 
 use nix::sys::signal::{SigSet, Signal, raise};
 
-/// Has `tidy_up` called when SIGINT, SIGTERM or SIGHUP comes, which then ends the program as ever. A signal
-/// that whoever started it has it ignore stays ignored.
+/// Calls `tidy_up` when SIGINT, SIGTERM or SIGHUP comes, and then has the signal end the program. Signals that the
+/// program was started to ignore (nohup) stay ignored.
 ///
-/// To be called before there is a second thread: the signals are blocked in this one and those that it starts.
+/// Call it before a second thread is started: it blocks the signals in this thread, and in those that it starts.
 ///
 /// # Errors
-/// When there can be no thread that waits for them.
+/// When the thread that waits for signals cannot be started.
 pub(crate) fn on_signal(tidy_up: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let ignored = ignored_signals();
     let mut signals = SigSet::empty();
@@ -33,7 +33,7 @@ pub(crate) fn on_signal(tidy_up: impl FnOnce() + Send + 'static) -> io::Result<(
     Ok(())
 }
 
-/// One bit a signal, the lowest for signal 1, see proc(5).
+/// The ignored signals, as bits: the lowest bit is signal 1, see proc(5).
 fn ignored_signals() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("SigIgn:"));

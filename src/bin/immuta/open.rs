@@ -1,4 +1,4 @@
-//! Opening the logs that a command line names.
+//! Opens the logs that a command line names.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ use immuta_fs::host::{FS_TYPE, mountpoint_of, mounts};
 
 use crate::Failure;
 
-/// Of more logs than this the number is told, where they are listed.
+/// How many logs a list of them names. Of the others only the number is told.
 const MOST_LISTED: usize = 10;
 
-/// One log, of the commands that read one, or mend it.
+/// The arguments that name one log.
 #[derive(Args)]
 pub(crate) struct Which {
-    /// The directory that holds the logs, or where they are mounted. Left away, the log is in the one that immuta-fs
-    /// takes: /var/lib/immuta for root, $XDG_DATA_HOME/immuta or ~/.local/share/immuta for a user
+    /// The directory that holds the logs, or its mount point. By default the one that immuta-fs takes: /var/lib/immuta for
+    /// root, $XDG_DATA_HOME/immuta or ~/.local/share/immuta for a user
     #[arg(value_hint = ValueHint::DirPath)]
     dir: Option<PathBuf>,
     /// The log
@@ -36,7 +36,7 @@ impl Which {
     /// The log that the command line names.
     ///
     /// # Errors
-    /// When it names none, or its directory is none.
+    /// When it names no log, or the directory cannot be read.
     pub(crate) fn place(&self) -> Result<Place, Failure> {
         let (dir, namespace) = match (self.dir.as_deref(), &self.namespace) {
             (dir, Some(namespace)) => (dir, namespace.clone()),
@@ -62,8 +62,8 @@ impl Which {
     }
 }
 
-/// The directory, and the logs in it, of the commands that look at all: the first word is a log, too, where it is no
-/// directory.
+/// The directory and the named logs, for commands that work on all logs by default. The first word may be a log, too, if
+/// it is no directory.
 pub(crate) fn all_or_some(
     first: Option<&Path>,
     names: &[String],
@@ -77,15 +77,15 @@ pub(crate) fn all_or_some(
     Ok((to_read(dir)?, named))
 }
 
-/// Whether a word stands for a directory, there or not: no name of a log has a slash.
+/// Whether a word stands for a directory, existing or not: names of logs have no slash.
 fn is_directory(word: &Path) -> bool {
     word.as_os_str().as_encoded_bytes().contains(&b'/') || word.is_dir()
 }
 
-/// The directory of logs to read, the default one if none is given.
+/// The directory of logs to read; the default one if none is given.
 ///
 /// # Errors
-/// When it is none that can be read.
+/// When it cannot be read.
 pub(crate) fn to_read(dir: Option<&Path>) -> Result<PathBuf, Failure> {
     let dir = match dir {
         Some(dir) => dir.to_owned(),
@@ -109,18 +109,18 @@ pub(crate) fn to_read(dir: Option<&Path>) -> Result<PathBuf, Failure> {
     Err(Failure::Other(why))
 }
 
-/// The directory that a path stands for: itself; of a mount point, the directory of the logs that are mounted there. A
-/// mount is not looked at: it may be dead, or hang.
+/// The directory of logs that a path stands for: for a mount point, the directory that is mounted there, otherwise the
+/// path itself. The mount is not touched: it may be dead, or hang.
 ///
 /// # Errors
-/// When it is in a mount, and no directory of logs can be told.
+/// When the path is in a mount, and does not stand for a directory of logs.
 pub(crate) fn follow(dir: &Path) -> Result<PathBuf, Failure> {
     let mounts = mounts();
     let top = |path: &Path| mounts.iter().rfind(|m| m.mountpoint == path);
     let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let real = match top(&absolute) {
         Some(_) => absolute,
-        // One that is not there: opening it will say so.
+        // If it does not exist, opening it will report that.
         None => dir.canonicalize().unwrap_or(absolute),
     };
     let Some(mount) = real.ancestors().find_map(top) else {
@@ -144,16 +144,16 @@ pub(crate) fn follow(dir: &Path) -> Result<PathBuf, Failure> {
     Ok(mount.source.clone())
 }
 
-/// The option of all that open a log.
+/// The option of all commands that open a log.
 #[derive(Args)]
 pub(crate) struct Assume {
-    /// The format of a log that has no index and whose bytes do not tell
+    /// Format to assume for a log whose format cannot be detected
     #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
     pub(crate) assume_format: Option<Format>,
 }
 
 impl Assume {
-    /// For the logs in `dir`.
+    /// The options for the logs in `dir`.
     pub(crate) fn options(&self, dir: &Path) -> Options {
         let options = Options::new(dir);
         match self.assume_format {
@@ -162,22 +162,22 @@ impl Assume {
         }
     }
 
-    /// Opens one log for reading, beside whoever writes it.
+    /// Opens one log for reading, also while another program writes it.
     ///
     /// # Errors
-    /// Why it cannot be.
+    /// When it cannot be opened.
     pub(crate) fn read(&self, dir: &Path, namespace: &str) -> Result<Arc<Log>, Failure> {
         let options = self.options(dir).only([namespace]).read_only(true);
         log_of(&Storage::open(options)?, namespace)
     }
 }
 
-/// Reads a format, and knows all there are, for the help and for completions.
+/// Parses a format. The help and the completions list all formats from it.
 pub(crate) fn format_parser() -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new(["bare", "count8", "count16"]).try_map(|name| name.parse::<Format>())
 }
 
-/// The log; or why it could not be opened, in the words of that error.
+/// The log of this name; or the error that kept it from being opened.
 pub(crate) fn log_of(storage: &Storage, namespace: &str) -> Result<Arc<Log>, Failure> {
     match storage.log(namespace) {
         Ok(log) => Ok(log),
@@ -186,12 +186,12 @@ pub(crate) fn log_of(storage: &Storage, namespace: &str) -> Result<Arc<Log>, Fai
     }
 }
 
-/// Of a log that is not there, says which ones are.
+/// Adds the logs that there are to the error that there is no such log.
 pub(crate) fn not_found(dir: &Path, error: Error) -> Failure {
     let Error::NotFound { namespace } = error else {
         return error.into();
     };
-    // One that can be none has a message of its own.
+    // A name that no log can have gets a message of its own.
     match Namespace::new(&namespace) {
         Err(e) => e.into(),
         Ok(_) => Failure::Other(format!(
@@ -202,7 +202,7 @@ pub(crate) fn not_found(dir: &Path, error: Error) -> Failure {
     }
 }
 
-/// What there is to say of a directory without logs: an error, unless a program that writes logs has been there.
+/// Reports that a directory has no logs. That is an error, unless a program that writes logs has been there.
 pub(crate) fn no_logs(dir: &Path) -> Result<(), Failure> {
     let why = format!("no logs in '{}'", dir.display());
     if dir.join(LOCK_FILE).exists() {
@@ -214,7 +214,7 @@ pub(crate) fn no_logs(dir: &Path) -> Result<(), Failure> {
     )))
 }
 
-/// Which logs there are in a directory.
+/// The logs of a directory, as a list for messages.
 fn there_are(dir: &Path) -> String {
     let names = fs::read_dir(dir).into_iter().flatten().flatten();
     let mut logs: Vec<_> = names
@@ -236,7 +236,7 @@ fn there_are(dir: &Path) -> String {
     }
 }
 
-/// Why a directory cannot be written to. `instead` says what to do where its logs are mounted at a place.
+/// Why a directory cannot be written to. `instead` says what to do if its logs are mounted at the given place.
 pub(crate) fn cannot_write(error: Error, instead: impl FnOnce(&Path) -> String) -> Failure {
     match error {
         Error::Locked { dir, holder } => {
@@ -260,7 +260,7 @@ pub(crate) fn cannot_write(error: Error, instead: impl FnOnce(&Path) -> String) 
     }
 }
 
-/// A bar on the terminal that a person looks at; without one, nothing.
+/// A progress bar, shown only if standard error is a terminal.
 pub(crate) fn progress_bar(what: &str, total_bytes: u64) -> indicatif::ProgressBar {
     let bar = indicatif::ProgressBar::new(total_bytes);
     let style = indicatif::ProgressStyle::with_template(

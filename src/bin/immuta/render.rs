@@ -1,4 +1,4 @@
-//! Records as bytes for another program: the forms that `cat`, `tail` and `export` show them in.
+//! Writes records in the forms of `cat`, `tail` and `export`.
 
 use std::io::{self, BufWriter, Write};
 
@@ -8,25 +8,25 @@ use immuta_fs::fs::JsonLines;
 
 use crate::Failure;
 
-/// How much is written at a time.
+/// How many bytes are written at a time.
 const BUFFER_BYTES: usize = 256 << 10;
-/// How much of a large record is in memory at a time.
+/// How many bytes of a large record are in memory at a time.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// How records are shown.
+/// How records are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
-    /// The payloads as they are, with nothing between them
+    /// The payloads as they are, nothing between them
     Raw,
     /// Each payload, and a newline unless it ends in one
     Lines,
-    /// A JSON object a line, with number, time and payload
+    /// One line of JSON for each record, with number, time and payload
     Jsonl,
     /// [8-byte little-endian size][payload], safe for any bytes
     Frames,
 }
 
-/// Shows records of a log.
+/// Writes records of a log.
 pub(crate) struct Printer<'a, W: Write> {
     log: &'a Log,
     form: Form,
@@ -48,11 +48,11 @@ impl<'a, W: Write> Printer<'a, W> {
         }
     }
 
-    /// Shows the records from `next` up to before `end`, and moves `next` behind those that were shown, calling
-    /// `shown` now and then. Each is checked before a byte of it is shown.
+    /// Writes the records from `next` up to, not including, `end`. Moves `next` behind the written records, and calls
+    /// `shown` with it now and then. Each record is checked before a byte of it is written.
     ///
     /// # Errors
-    /// That of the record `next`, which cannot be read.
+    /// The error of the record `next`, which cannot be read.
     pub(crate) fn print(
         &mut self,
         next: &mut u64,
@@ -107,15 +107,15 @@ impl<'a, W: Write> Printer<'a, W> {
         }
     }
 
-    /// Has everything shown reach its reader.
+    /// Flushes the buffer.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 
-    /// What was written to, with everything shown.
+    /// Flushes the buffer, and returns the writer.
     ///
     /// # Errors
-    /// When the rest of it cannot be written.
+    /// When the buffer cannot be written.
     pub(crate) fn into_inner(self) -> io::Result<W> {
         self.out
             .into_inner()

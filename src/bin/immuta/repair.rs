@@ -10,10 +10,10 @@ use crate::Failure;
 use crate::open::{Assume, Place, Which, cannot_write, log_of, not_found};
 use crate::verify::{damages, read_through, write_damages};
 
-/// Mend a log that cannot be opened: keep what is whole, cut what is behind it
+/// Repair a log that cannot be opened: keep what is whole, cut off the rest
 ///
-/// What is cut is written to NAMESPACE.cut-OFFSET beside the log first. A log that can be opened is read through: its damaged
-/// records are told, which no repair can mend, and the exit status is 1.
+/// What is cut off is saved as NAMESPACE.cut-OFFSET beside the log first. A log that can be opened is read through instead. Its
+/// damaged records, which no repair can mend, are listed, and the exit status is 1 if there are any.
 #[derive(Args)]
 #[command(
     override_usage = "immuta repair [OPTIONS] [DIR] NAMESPACE",
@@ -38,10 +38,10 @@ impl Repair {
     }
 }
 
-/// Mends a log, or says what that would be.
+/// Repairs a log, or says what that would do.
 fn repair(options: &Options, dir: &Path, name: &str, dry_run: bool) -> Result<(), Failure> {
     let namespace = Namespace::new(name)?;
-    // Before the lock is taken: its file would stay, in a directory that holds no logs.
+    // Before the lock is taken: the lock's file would stay behind in a directory that holds no logs.
     if !dir.join(format!("{namespace}.log")).exists() {
         return Err(not_found(
             dir,
@@ -115,7 +115,7 @@ fn repair(options: &Options, dir: &Path, name: &str, dry_run: bool) -> Result<()
     }
 }
 
-/// Says of a log that can be opened which of its records cannot be read. No repair brings their bytes back.
+/// Lists the records of an openable log that cannot be read. No repair brings their bytes back.
 fn report_damage(options: &Options, name: &str) -> Result<(), Failure> {
     let storage = Storage::open(options.clone().only([name]).read_only(true))?;
     let log = log_of(&storage, name)?;
@@ -132,7 +132,7 @@ fn report_damage(options: &Options, name: &str) -> Result<(), Failure> {
         1 => "1 damaged record".to_owned(),
         n => format!("{n} damaged records"),
     };
-    // The bytes of the record may be whole: the damage says what mends its entry.
+    // Of damage in the index, the message says how to mend it: the record itself may be whole.
     let is_in_index = |damage: &Damage| damage.what.starts_with("its index entry");
     let fate = match report.damaged.iter().any(is_in_index) {
         true => "of which those in the index are mended as is said above",
@@ -143,7 +143,7 @@ fn report_damage(options: &Options, name: &str) -> Result<(), Failure> {
     Err(Failure::Reported)
 }
 
-/// What opening a log, without repairing it, would do.
+/// Says what opening the log without a repair would do.
 fn report_opening(
     out: &mut dyn io::Write,
     name: &str,

@@ -10,18 +10,19 @@ use immuta::Storage;
 use crate::Failure;
 use crate::open::{Assume, all_or_some, log_of, no_logs};
 
-/// Show how many records and bytes a log holds, and from when
+/// Show how many records and bytes a log holds, and from when they are
 ///
-/// Works beside a running immuta-fs. The payload is what was appended; on the disk each record has 8 bytes more, and the log a header.
+/// Works beside a running immuta-fs. The payload is what was appended. On the disk each record takes 8 bytes more, and the
+/// log has a header.
 #[derive(Args)]
 #[command(after_help = "Example:\n  \
         $ immuta stat /var/lib/immuta orders\n  \
         orders: 3 records, 13 bytes of payload, 45 on disk, format count8, from 2026-11-21T10:00:00Z to 2026-11-21T10:00:07Z")]
 pub(crate) struct Stat {
-    /// The directory that holds the logs, or where they are mounted; left away, the one that immuta-fs takes
+    /// The directory that holds the logs, or its mount point; by default the one that immuta-fs takes
     #[arg(value_hint = ValueHint::DirPath)]
     dir: Option<PathBuf>,
-    /// Only this one
+    /// Only this log
     namespace: Option<String>,
     #[command(flatten)]
     assume: Assume,

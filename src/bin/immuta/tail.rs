@@ -1,4 +1,4 @@
-//! `immuta tail`: the last records of a log, and with `-f` each new one.
+//! `immuta tail`: prints the last records of a log, and with `-f` each new one.
 
 use std::fs;
 use std::io;
@@ -16,17 +16,17 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::Failure;
-use crate::open::{Assume, Place as LogPlace, Which, log_of};
+use crate::open::{Assume, Place, Which, log_of};
 use crate::render::{Form, Printer};
 
-/// How many records are shown when nobody says.
+/// How many records are printed without `-n`.
 const DEFAULT_RECORDS: u64 = 10;
 
-/// Fingerprint the last records of a log; with -f, each new one as it comes
+/// Print the last records of a log; with -f, each new one as it comes
 ///
-/// Ten records, unless -n says otherwise. Works beside a running immuta-fs, and beside a Go program that writes the log: no lock, no mount. A
-/// damaged record is told on standard error and stepped over; the exit status is then 1. With -f, a log that is removed and made again, or
-/// replaced, is told on standard error and gone on with from its beginning.
+/// Ten records, unless -n says otherwise. Works beside a running immuta-fs or a Go program that writes the log: it takes no
+/// lock and needs no mount. A damaged record is reported on standard error and skipped; the exit status is then 1. With -f,
+/// a log that is replaced, or removed and made again, is reported on standard error, and followed from its beginning.
 #[derive(Args)]
 #[command(
     override_usage = "immuta tail [OPTIONS] [DIR] NAMESPACE",
@@ -39,28 +39,28 @@ const DEFAULT_RECORDS: u64 = 10;
 pub(crate) struct Tail {
     #[command(flatten)]
     which: Which,
-    /// The last N records; with +N, all from the Nth one on, counted from 1 as tail does; `all` is +1
+    /// The last N records; with +N, all from the Nth one on, counted from 1 as in tail(1); `all` is +1
     #[arg(short = 'n', long = "records", value_name = "N", allow_hyphen_values = true, value_parser = parse_count)]
     records: Option<Count>,
-    /// Wait for what comes next, until Ctrl-C or until nobody reads
+    /// Wait for new records, until Ctrl-C or until nobody reads the output
     #[arg(short, long)]
     follow: bool,
-    /// Only records from this time on: 10m, 2h, 3d (ago), or 2026-11-21T10:00:00Z. All of them, unless -n
+    /// Only records from this time on: 10m, 2h, 3d (ago), or 2026-11-21T10:00:00Z. Prints all of them, unless -n
     /// says otherwise
     #[arg(long, value_name = "TIME", value_parser = parse_since)]
     since: Option<SystemTime>,
-    /// The form in which they are printed
+    /// The form to print them in
     #[arg(long, value_enum, value_name = "FORM", default_value = "lines")]
     format: Form,
     #[command(flatten)]
     assume: Assume,
 }
 
-/// Where to begin, by number.
+/// The first record to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Count {
     Last(u64),
-    /// With this record, the first one being 0.
+    /// This record; the first one is 0.
     From(u64),
 }
 
@@ -90,7 +90,7 @@ fn parse_since(text: &str) -> Result<SystemTime, String> {
 impl Tail {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let at = self.which.place()?;
-        // Before the log is opened: what is written between the two is not missed.
+        // Before the log is opened, so that no change is missed.
         let watch = match self.follow {
             true => Some(Watch::start(&at.dir).map_err(|e| cannot_follow(&at.dir, &e))?),
             false => None,
@@ -99,14 +99,14 @@ impl Tail {
         let options = self.assume.options(&at.dir);
         let storage = Storage::open(options.only([&at.namespace]).read_only(true))?;
         let mut log = log_of(&storage, &at.namespace)?;
-        let mut place = Place {
+        let mut progress = Progress {
             next: self.first(&log)?,
             since: self.since,
             damaged: false,
         };
         let Some(watch) = watch else {
-            Shown::new(&log, self.format, &mut place).all_there_is()?;
-            return match place.damaged {
+            LogPrinter::new(&log, self.format, &mut progress).print_new()?;
+            return match progress.damaged {
                 true => Err(Failure::Reported),
                 false => Ok(()),
             };
@@ -118,17 +118,17 @@ impl Tail {
             watch,
             directory,
         };
-        while following.until_it_is_gone(log, &mut place)? {
-            match following.new_one()? {
+        while following.print_until_gone(log, &mut progress)? {
+            match following.wait_for_new_log()? {
                 Some(new) => log = new,
                 None => break,
             }
-            place.next = 0;
+            progress.next = 0;
         }
         Ok(()) // Nobody reads any more.
     }
 
-    /// The first record to be shown, as far as its number decides.
+    /// The first record to print, before times are looked at.
     fn first(&self, log: &Log) -> Result<u64, Failure> {
         let state = log.state();
         if self.since.is_some() && state.count > 0 && state.rebuilt == state.count {
@@ -153,24 +153,24 @@ fn cannot_follow(dir: &Path, error: &io::Error) -> Failure {
     ))
 }
 
-/// A log that is followed, and those that are made under its name later.
+/// Follows a log, and those that are made under its name later.
 struct Following {
     form: Form,
-    at: LogPlace,
+    at: Place,
     storage: Storage,
     watch: Watch,
-    /// Which directory it is that is watched.
+    /// The identity of the watched directory.
     directory: Option<(u64, u64)>,
 }
 
 impl Following {
-    /// Shows each record of a log as it comes. Returns when the log was removed or replaced, and all of it was shown;
-    /// `false`: when nobody reads what is shown. Closes the log: as long as its removed files are open, the kernel keeps
-    /// their directory, and does not tell that it was removed, too.
-    fn until_it_is_gone(&self, log: Arc<Log>, place: &mut Place) -> Result<bool, Failure> {
-        let mut shown = Shown::new(&log, self.form, place);
+    /// Prints each record of a log as it comes. Returns `true` when the log was removed or replaced, and all of it was
+    /// printed; `false` when nobody reads the output any more. Closes the log: as long as its removed files are open, the
+    /// kernel keeps their directory, and sends no event when that is removed, too.
+    fn print_until_gone(&self, log: Arc<Log>, progress: &mut Progress) -> Result<bool, Failure> {
+        let mut printer = LogPrinter::new(&log, self.form, progress);
         loop {
-            shown.all_there_is()?;
+            printer.print_new()?;
             if !self.wait()? {
                 return Ok(false);
             }
@@ -178,17 +178,18 @@ impl Following {
                 .storage
                 .forget_gone(Some(&self.at.namespace))
                 .is_empty();
-            // Also of a log that is gone: its last records came before that.
+            // A log that is gone may have got its last records just before.
             log.refresh()?;
             if is_gone {
-                shown.all_there_is()?;
+                printer.print_new()?;
                 return Ok(true);
             }
         }
     }
 
-    /// The log that was made under the name of one that is gone. `None`: nobody reads any more what is shown.
-    fn new_one(&self) -> Result<Option<Arc<Log>>, Failure> {
+    /// Waits until a log is made under the name of the one that is gone. Returns it; `None` when nobody reads the output
+    /// any more.
+    fn wait_for_new_log(&self) -> Result<Option<Arc<Log>>, Failure> {
         let name = &self.at.namespace;
         let (mut had_gone, mut said) = (false, String::new());
         loop {
@@ -219,12 +220,12 @@ impl Following {
             if !self.wait()? {
                 return Ok(None);
             }
-            // One that could not be opened may be gone, too.
+            // A log that could not be opened may be gone, too.
             self.storage.forget_gone(Some(name));
         }
     }
 
-    /// Whether the directory that is watched is still that of its name.
+    /// Makes sure that the path still names the watched directory.
     fn check_directory(&self) -> Result<(), Failure> {
         if identity(&self.at.dir) == self.directory {
             return Ok(());
@@ -235,13 +236,13 @@ impl Following {
         )))
     }
 
-    /// Waits until the log may have changed; `false`: until nobody reads what is printed.
+    /// Waits until the log may have changed. Returns `false` when nobody reads the output any more.
     fn wait(&self) -> Result<bool, Failure> {
         loop {
             match wait(&self.watch, self.storage.looks_again_in())? {
-                Came::Change => {}
-                Came::Time => return Ok(true),
-                Came::End => return Ok(false),
+                WaitEnd::Change => {}
+                WaitEnd::TimeIsUp => return Ok(true),
+                WaitEnd::NobodyReads => return Ok(false),
             }
             let changes = self.watch.changes();
             let changes = changes.map_err(|e| cannot_follow(&self.at.dir, &e))?;
@@ -255,48 +256,48 @@ impl Following {
     }
 }
 
-/// How far a log has been shown.
-struct Place {
+/// How far a log has been printed.
+struct Progress {
     /// The next record.
     next: u64,
-    /// Records before this time are left out; `None` when the first at or after it has been found.
+    /// Records before this time are left out. `None` once the first record at or after it has been found.
     since: Option<SystemTime>,
     damaged: bool,
 }
 
-/// A log that is shown.
-struct Shown<'a> {
+/// Prints a log.
+struct LogPrinter<'a> {
     log: &'a Log,
     printer: Printer<'a, io::StdoutLock<'static>>,
-    place: &'a mut Place,
+    progress: &'a mut Progress,
 }
 
-impl<'a> Shown<'a> {
-    fn new(log: &'a Log, form: Form, place: &'a mut Place) -> Self {
-        Shown {
+impl<'a> LogPrinter<'a> {
+    fn new(log: &'a Log, form: Form, progress: &'a mut Progress) -> Self {
+        LogPrinter {
             log,
             printer: Printer::new(log, form, io::stdout().lock()),
-            place,
+            progress,
         }
     }
 
-    /// Shows all that is committed and was not shown.
-    fn all_there_is(&mut self) -> Result<(), Failure> {
-        let (end, place) = (self.log.state().count, &mut *self.place);
-        if let Some(time) = place.since {
+    /// Prints all committed records that were not printed yet.
+    fn print_new(&mut self) -> Result<(), Failure> {
+        let (end, progress) = (self.log.state().count, &mut *self.progress);
+        if let Some(time) = progress.since {
             let RecordNo(first) = self.log.find_time(time)?;
-            place.next = place.next.max(first);
+            progress.next = progress.next.max(first);
             if first < end {
-                place.since = None;
+                progress.since = None;
             }
         }
-        while place.next < end {
-            match self.printer.print(&mut place.next, end, |_| ()) {
+        while progress.next < end {
+            match self.printer.print(&mut progress.next, end, |_| ()) {
                 Err(Failure::Engine(e @ Error::Damaged { .. })) => {
                     self.printer.flush()?;
                     crate::report(&e);
-                    place.damaged = true;
-                    place.next += 1;
+                    progress.damaged = true;
+                    progress.next += 1;
                 }
                 result => result?,
             }
@@ -305,19 +306,19 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// What was waited for.
-enum Came {
+/// Why a wait has ended.
+enum WaitEnd {
     /// Something has changed.
     Change,
-    /// So long was to be waited at most.
-    Time,
-    /// Nobody reads any more what is printed.
-    End,
+    /// The time is up.
+    TimeIsUp,
+    /// Nobody reads the output any more.
+    NobodyReads,
 }
 
-/// Waits until something has changed, so long at most, or nobody reads what is printed.
-fn wait(watch: &Watch, limit: Option<Duration>) -> Result<Came, Failure> {
-    // Rounded up: what is due then is due when this returns.
+/// Waits until something has changed, `limit` has passed, or nobody reads the output any more.
+fn wait(watch: &Watch, limit: Option<Duration>) -> Result<WaitEnd, Failure> {
+    // Rounded up: what is due at `limit` is due when this returns.
     let limit = limit.map(|limit| limit + Duration::from_millis(1));
     let timeout = limit.map_or(PollTimeout::NONE, |limit| {
         PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)
@@ -326,26 +327,26 @@ fn wait(watch: &Watch, limit: Option<Duration>) -> Result<Came, Failure> {
     loop {
         let mut fds = [
             PollFd::new(watch.as_fd(), PollFlags::POLLIN),
-            // No event is asked for: what is told unasked is that the other end is closed.
+            // No event is asked for: POLLERR and POLLHUP, that the other end is closed, come unasked.
             PollFd::new(stdout.as_fd(), PollFlags::empty()),
         ];
         match poll(&mut fds, timeout) {
-            Ok(0) => return Ok(Came::Time),
+            Ok(0) => return Ok(WaitEnd::TimeIsUp),
             Ok(_) => {}
             Err(Errno::EINTR) => continue,
             Err(e) => return Err(Failure::Other(format!("cannot wait: {e}"))),
         }
         let came = |i: usize| fds[i].revents().is_some_and(|r| !r.is_empty());
         if came(1) {
-            return Ok(Came::End);
+            return Ok(WaitEnd::NobodyReads);
         }
         if came(0) {
-            return Ok(Came::Change);
+            return Ok(WaitEnd::Change);
         }
     }
 }
 
-/// Which directory a path names now.
+/// The identity of the directory that a path names now.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     let there = fs::metadata(path).ok()?;
     Some((there.dev(), there.ino()))

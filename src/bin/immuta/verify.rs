@@ -11,19 +11,19 @@ use crate::open::{Assume, all_or_some, log_of, no_logs, progress_bar};
 
 /// Read every byte of the logs and say what is damaged; exit status 1 if anything is
 ///
-/// Works beside a running immuta-fs. The payload is what was appended, as far as it is whole; on the disk each record has 8 bytes more, and
-/// the log a header.
+/// Works beside a running immuta-fs. The payload is what was appended, as far as it is undamaged. On the disk each record
+/// takes 8 bytes more, and the log has a header.
 #[derive(Args)]
 #[command(after_help = "Example:\n  \
         $ immuta verify /var/lib/immuta\n  \
         orders: 3 records, 21 bytes of payload, 53 on disk, no damage")]
 pub(crate) struct Verify {
-    /// The directory that holds the logs, or where they are mounted; left away, the one that immuta-fs takes
+    /// The directory that holds the logs, or its mount point; by default the one that immuta-fs takes
     #[arg(value_hint = ValueHint::DirPath)]
     dir: Option<PathBuf>,
-    /// Only these
+    /// Only these logs
     namespaces: Vec<String>,
-    /// One JSON object a line for each log
+    /// Print one line of JSON for each log
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -37,7 +37,7 @@ impl Verify {
     }
 }
 
-/// Verifies the named logs, or all.
+/// Verifies the named logs; all logs if none is named.
 fn verify(options: Options, names: &[String], json: bool) -> Result<(), Failure> {
     let options = match names {
         [] => options,
@@ -89,7 +89,7 @@ fn verify(options: Options, names: &[String], json: bool) -> Result<(), Failure>
     }
 }
 
-/// Reads every byte of a log.
+/// Reads every byte of a log, with a progress bar.
 pub(crate) fn read_through(log: &Log) -> Result<Report, Failure> {
     let bar = progress_bar(log.namespace().as_str(), log.state().log_end);
     let report = log.verify_with(&mut |at| bar.set_position(at))?;
@@ -97,7 +97,7 @@ pub(crate) fn read_through(log: &Log) -> Result<Report, Failure> {
     Ok(report)
 }
 
-/// A line for each place that is damaged.
+/// Writes a line for each damaged place.
 pub(crate) fn write_damages(out: &mut impl Write, report: &Report) -> io::Result<()> {
     let name = &report.namespace;
     for damage in &report.damaged {

@@ -1,7 +1,11 @@
-//! `immuta doctor`: what keeps immuta-fs from working on this machine, and what to do about it.
+//! `immuta doctor`: finds what keeps immuta-fs from working on this machine, and says what to do about it.
+//!
+//! `system` checks the machine, `mounts` the mounts, `directory` the directory of logs, `unopened` the logs in it. `probe`
+//! looks at directories that may hang.
 
+mod directory;
 mod mounts;
-mod place;
+mod probe;
 mod system;
 mod unopened;
 
@@ -15,42 +19,41 @@ use serde::Serialize;
 use crate::Failure;
 use system::System;
 
-pub(crate) use place::answer;
+pub(crate) use probe::answer;
 
-/// For tests: the directory whose files (/proc, /sys, /dev, /etc, programs, logs) are those of the system that is
-/// looked at.
+/// For tests: a directory with the files (/proc, /sys, /dev, /etc, programs, logs) of the system to check.
 const SYSTEM: &str = "IMMUTA_DOCTOR_SYSTEM";
 
 /// Say what keeps immuta-fs from working here, and what to do about it
 ///
-/// Each line is ok, warn (it works, but for something) or fail. The exit status is 1 if anything fails.
-/// Nothing is changed. A mount that hangs is told, and does not hang this.
+/// Each line is ok, warn (works with a limitation) or fail. The exit status is 1 if anything fails. Nothing is
+/// changed. A mount that hangs is reported, and does not hang this command.
 #[derive(Args)]
 #[command(after_help = "Example:\n  \
         $ immuta doctor /mnt/log\n  \
         ok    /dev/fuse: there, and this user may open it\n  \
         fail  mount '/mnt/log': its daemon has died (umount '/mnt/log')")]
 pub(crate) struct Doctor {
-    /// Where logs are mounted, or are to be. Of another user's mount it is told whether this user can use it
+    /// A mount point, mounted or not. For another user's mount, says whether this user can use it
     #[arg(value_hint = ValueHint::DirPath)]
     mountpoint: Option<PathBuf>,
-    /// One JSON object a line for each check
+    /// Print one line of JSON for each check
     #[arg(long)]
     json: bool,
 }
 
-/// How a check went.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Status {
     Ok,
-    /// It works, but for something.
+    /// It works with a limitation.
     Warn,
     /// It does not work.
     Fail,
 }
 
-/// What a check found.
+/// What a check has found.
 #[derive(Clone, Debug, Serialize)]
 struct Finding {
     check: String,
@@ -112,13 +115,13 @@ impl Doctor {
         let system = System::at(Path::new(&root));
         let mut out = io::stdout().lock();
         let mut failed = false;
-        let mut say = |finding: Finding| -> Result<(), Failure> {
+        let mut print = |finding: Finding| -> Result<(), Failure> {
             failed |= finding.status == Status::Fail;
             if self.json {
                 let json = serde_json::to_string(&finding);
                 writeln!(out, "{}", json.map_err(io::Error::other)?)?;
             } else {
-                // A path may hold what a terminal would obey.
+                // A path may hold control characters, which a terminal would obey.
                 let line = finding.to_string();
                 let line: String = line
                     .chars()
@@ -137,15 +140,15 @@ impl Doctor {
             None => system.to_mount(),
         };
         for finding in findings {
-            say(finding)?;
+            print(finding)?;
         }
         for finding in mounts::findings(&system, mountpoint) {
-            say(finding)?;
+            print(finding)?;
         }
         if shared.is_none() {
             let logs_dir = mounts::logs_dir(&system, mountpoint);
-            for finding in place::logs_dir(&system, logs_dir) {
-                say(finding)?;
+            for finding in directory::findings(&system, logs_dir) {
+                print(finding)?;
             }
         }
         if failed {

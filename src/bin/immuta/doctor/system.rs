@@ -12,18 +12,18 @@ use nix::unistd::geteuid;
 
 use super::Finding;
 
-/// Older kernels are not tried.
+/// immuta-fs was not tried on older kernels.
 const OLDEST_KERNEL: (u32, u32) = (5, 10);
-/// A write to `append` may be nearly so many pages.
+/// The kernel's default limit of pages in one write. Writes to `append` may be nearly as large.
 const DEFAULT_MAX_PAGES: u64 = 256;
-/// What fusermount3 allows users when /etc/fuse.conf does not say.
+/// How many mounts fusermount3 allows to users, unless /etc/fuse.conf says otherwise.
 const DEFAULT_MOUNT_MAX: usize = 1000;
-/// The bit of the right to mount in a set of capabilities.
+/// The number of the capability that allows mounting.
 const CAP_SYS_ADMIN: u32 = 21;
-/// With fewer open files a few hundred namespaces are too many.
+/// With a lower limit of open files, a few hundred namespaces are too many.
 const FEW_OPEN_FILES: u64 = 1024;
 
-/// A system, by its files.
+/// The system to check, by its files.
 pub(super) struct System {
     root: PathBuf,
 }
@@ -55,9 +55,9 @@ impl System {
         mounts_in(&self.path("/proc/self/mountinfo"))
     }
 
-    /// What it takes to mount here, and to use a mount.
+    /// Findings about all that mounting here needs.
     pub(super) fn to_mount(&self) -> Vec<Finding> {
-        // The device first: opening it has the kernel load the module.
+        // The device before the module: opening the device has the kernel load it.
         let device = self.device();
         let mut findings = vec![self.kernel(), device, self.fuse(), self.right_to_mount()];
         findings.extend(self.mount_max());
@@ -69,7 +69,7 @@ impl System {
         findings
     }
 
-    /// What it takes to use a mount that is there.
+    /// Findings about what using an existing mount needs.
     pub(super) fn to_use(&self) -> Vec<Finding> {
         let mut findings = vec![self.kernel()];
         findings.extend(self.max_pages());
@@ -214,7 +214,7 @@ impl System {
         }
     }
 
-    /// Only users are bound by it.
+    /// The limit of mounts, which is for users other than root.
     fn mount_max(&self) -> Option<Finding> {
         if geteuid().is_root() {
             return None;
@@ -251,7 +251,7 @@ impl System {
         })
     }
 
-    /// The kernel splits writes that are larger.
+    /// The limit of pages in one write: the kernel splits larger writes.
     fn max_pages(&self) -> Option<Finding> {
         let name = "fs.fuse.max_pages_limit";
         let pages = self.number("/proc/sys/fs/fuse/max_pages_limit")?;
@@ -269,7 +269,7 @@ impl System {
         })
     }
 
-    /// A read that waits for a record is a request that is not answered.
+    /// The kernel's limit for requests: a read that waits for a record is a request without an answer.
     fn request_timeout(&self) -> Finding {
         let name = "fs.fuse.*request_timeout";
         let limits = ["default_request_timeout", "max_request_timeout"];
@@ -282,7 +282,7 @@ impl System {
             .min();
         match shortest {
             None => Finding::ok(name, "none: a read may wait for ever"),
-            // The daemon answers in half the time, and the reader asks again.
+            // The daemon answers after half of the time, and the program reads again.
             Some((seconds, limit)) => Finding::warn(
                 name,
                 format!(
@@ -311,7 +311,7 @@ impl System {
     }
 }
 
-/// Each namespace holds two.
+/// The limit of open files: each namespace holds two.
 fn open_files() -> Finding {
     let check = "open files";
     match getrlimit(Resource::RLIMIT_NOFILE) {

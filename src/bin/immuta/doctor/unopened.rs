@@ -1,4 +1,4 @@
-//! The logs of a directory that cannot be opened. Another process looks at them (see `place`).
+//! Checks the logs of a directory, in another process (see `probe`): a disk may hang.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use immuta::{Error, Namespace, Next, Opening, Options, Storage};
 use serde::{Deserialize, Serialize};
 
 use super::Finding;
-use super::place::ask_another;
+use super::probe::ask_another;
 
-/// What this program is called with, and a path, by itself, to look at the logs.
+/// The argument that this program starts itself with, before a path, to open the logs there.
 pub(super) const LOOK_AT_LOGS: &str = "--look-at-logs";
-/// The other process does not answer for so long: the disk hangs.
+/// If the other process has not answered by then, the disk hangs.
 const DEADLINE: Duration = Duration::from_secs(20);
-/// It begins no further check of a log after so long.
+/// After this time the other process begins no further check of a log.
 const LONGEST: Duration = Duration::from_secs(5);
-/// A log that needs more than this to be read, in bytes, is left out: it was not closed in order, and is no worse for it.
+/// A log whose check has to read more than this, in bytes, is left out. It was not closed in order, which is no fault.
 const MOST_BYTES: u64 = 32 << 20;
 
 /// A log that cannot be opened.
@@ -26,7 +26,7 @@ pub(super) struct Unopened {
     why: String,
 }
 
-/// Leaves out what takes long.
+/// Leaves out checks that take long.
 #[derive(Debug)]
 struct Briefly {
     began: Instant,
@@ -41,7 +41,8 @@ impl Opening for Briefly {
     }
 }
 
-/// Opens the logs, for reading, beside whoever writes them. What cannot even be listed is told elsewhere.
+/// Opens the logs for reading, also while another program writes them. Returns those that cannot be opened. A directory
+/// that cannot be listed is reported by another check.
 pub(super) fn look(logs_dir: &Path) -> Vec<Unopened> {
     let briefly = Arc::new(Briefly {
         began: Instant::now(),
@@ -58,7 +59,8 @@ pub(super) fn look(logs_dir: &Path) -> Vec<Unopened> {
         .collect()
 }
 
-/// A line for each log in `logs_dir` that cannot be opened, with the command that mends it.
+/// A finding for each log in `logs_dir` that cannot be opened, with the command that repairs it. `is_written`: a program
+/// writes there now.
 pub(super) fn findings(logs_dir: &Path, is_written: bool) -> Vec<Finding> {
     let Some(json) = ask_another(LOOK_AT_LOGS, logs_dir, DEADLINE) else {
         return vec![Finding::warn(

@@ -1,4 +1,4 @@
-//! The records of a file: frames, JSON lines, or lines.
+//! Reads the records of a file: frames, JSON lines, or lines.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -15,16 +15,16 @@ use serde::Deserialize;
 use super::{Fingerprint, Source};
 use crate::Failure;
 
-/// The name of standard input.
+/// The name that stands for standard input.
 pub(crate) const STDIN: &str = "-";
-/// A line is in memory as a whole.
+/// The longest line, in bytes: a line is in memory as a whole.
 const MAX_LINE_BYTES: u64 = 1 << 30;
-/// How much of a file is read at a time.
+/// How many bytes of a file are read at a time.
 const BUFFER_BYTES: usize = 256 << 10;
-/// So many records are appended at once, however small they are.
+/// How many records are appended at once at most.
 const MAX_BATCH_RECORDS: usize = 4096;
 
-/// How records lie in a file.
+/// The form of the records in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Input {
     /// [8-byte little-endian size][payload], as `immuta export --format frames` writes it
@@ -39,25 +39,25 @@ pub(crate) enum Input {
 pub(crate) struct FromFile {
     reader: BufReader<Box<dyn Read>>,
     input: Input,
-    /// What it is called in messages.
+    /// Its name in messages.
     name: String,
     /// How many records have been read.
     records: u64,
     position: u64,
     total: Option<u64>,
-    /// What has been read and not been appended, one behind the other.
+    /// The payloads that have been read and not been appended, one after the other.
     bytes: Vec<u8>,
-    /// Where each record in it ends, and its time.
+    /// Where each record in `bytes` ends, and its time.
     batch: Vec<(usize, Option<SystemTime>)>,
-    /// A line, used again.
+    /// The last line; its memory is used again.
     line: Vec<u8>,
 }
 
 /// What comes next in a file.
 enum Next {
-    /// A record, behind the others in memory.
+    /// A record, added to the others in memory.
     Record,
-    /// A record of so many bytes, which are still to be read.
+    /// A record of this many bytes, which are still to be read.
     Large(u64),
     End,
 }
@@ -91,7 +91,7 @@ impl FromFile {
         })
     }
 
-    /// What is wrong with the next record.
+    /// The error that the next record is wrong.
     fn wrong(&self, why: impl std::fmt::Display) -> Failure {
         let what = match self.input {
             Input::Frames => "frame",
@@ -128,13 +128,13 @@ impl FromFile {
         Ok(Next::Record)
     }
 
-    /// One more record is in memory.
+    /// Counts one more record that is in memory.
     fn keep(&mut self, time: Option<SystemTime>) {
         self.records += 1;
         self.batch.push((self.bytes.len(), time));
     }
 
-    /// Reads a line with its newline, if it has one; `false` at the end.
+    /// Reads a line, with its newline if it has one. Returns `false` at the end.
     fn read_line(&mut self) -> Result<bool, Failure> {
         self.line.clear();
         let read = (&mut self.reader)
@@ -186,7 +186,7 @@ impl FromFile {
         Ok(Next::Record)
     }
 
-    /// Whether the next record is there as a whole, so that nothing has to be waited for.
+    /// Whether the next record is in the buffer as a whole, so that it can be read without waiting.
     fn has_next(&self) -> bool {
         let there = self.reader.buffer();
         match self.input {
@@ -211,7 +211,7 @@ impl FromFile {
         if self.input == Input::Jsonl {
             into.append_copies(&records)?;
         } else {
-            // They tell no times: they are new.
+            // These forms have no times: the records get the time of the import.
             let payloads: Vec<&[u8]> = records.iter().map(|(payload, _)| *payload).collect();
             into.append_batch(&payloads)?;
         }
@@ -268,7 +268,7 @@ impl Source for FromFile {
     }
 
     fn append_to(&mut self, into: &Log) -> Result<u64, Failure> {
-        // A pipe may be silent for long: what has come is not held back.
+        // A pipe may be silent for long: records that have come are not held back.
         while self.batch.is_empty()
             || (self.has_next()
                 && self.bytes.len() < MAX_RUN_BYTES
@@ -283,7 +283,7 @@ impl Source for FromFile {
                 }
                 Ok(Next::End) => break,
                 Err(e) => {
-                    // What came before it is good.
+                    // The records before it are good.
                     self.append_batch(into)?;
                     return Err(e);
                 }
@@ -301,7 +301,7 @@ impl Source for FromFile {
     }
 }
 
-/// The payload of a large frame. An end before its end is an error.
+/// The payload of a large frame. If the file ends before it does, that is an error.
 struct Frame<'a, R> {
     reader: &'a mut R,
     left: u64,
@@ -341,7 +341,7 @@ fn cut_off(e: io::Error) -> String {
     }
 }
 
-/// A line as `jsonl` writes it. Other fields are not looked at: the record gets a new number and place.
+/// A line of `jsonl`. Its other fields are ignored: the record gets a new number and a new place.
 #[derive(Deserialize)]
 struct Line<'a> {
     size: Option<u64>,

@@ -1,4 +1,4 @@
-//! Records that come from elsewhere: from another log, or from a file.
+//! Reads the records to import: from another log, or from a file.
 
 mod file;
 
@@ -20,7 +20,7 @@ pub(crate) struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Of a record that is as it was written.
+    /// The fingerprint of record `n`, which is checked first.
     pub(crate) fn of(log: &Log, n: u64) -> Result<Fingerprint, Failure> {
         let entry = log.entry(RecordNo(n))?;
         log.verify_record(&entry)?;
@@ -31,19 +31,19 @@ impl Fingerprint {
     }
 }
 
-/// Where the records come from, in order.
+/// Records to import, in order.
 pub(crate) trait Source {
-    /// Steps over the first `count` records, at least one; called first or not at all. Returns what the last
-    /// of them is; `Err(n)` if there are only `n`.
+    /// Skips the first `count` records, which are one at least. Called before anything else, or not at all. Returns the
+    /// fingerprint of the last skipped record; `Err(n)` if there are only `n` records.
     fn skip(&mut self, count: u64) -> Result<Result<Fingerprint, u64>, Failure>;
 
-    /// Appends the next records, one at the least. Returns how many; 0 at the end.
+    /// Appends the next records, at least one. Returns how many; 0 at the end.
     fn append_to(&mut self, log: &Log) -> Result<u64, Failure>;
 
-    /// How far it is, in bytes.
+    /// How many bytes have been read.
     fn position(&self) -> u64;
 
-    /// Where it ends, in bytes, if that is known.
+    /// How many bytes there are to read, if that is known.
     fn total(&self) -> Option<u64>;
 }
 
@@ -51,7 +51,7 @@ pub(crate) trait Source {
 pub(crate) struct FromLog {
     log: Arc<Log>,
     next: u64,
-    /// What is appended there meanwhile is not imported.
+    /// How many records the log had at the start. Later ones are not imported.
     count: u64,
     position: u64,
     scratch: Scratch,

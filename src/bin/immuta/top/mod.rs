@@ -42,7 +42,7 @@ pub(crate) struct Top {
     /// Time from one look to the next: 500ms, 2s, or seconds
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
     interval: Duration,
-    /// Fingerprint one plain table, of one interval, and end
+    /// Print one plain table, of one interval, and end
     #[arg(long)]
     once: bool,
 }
