@@ -58,7 +58,8 @@ fn said(log: &dyn Log, level: Level, line: u32, text: &str) {
     );
 }
 
-/// > Of warnings and errors of one kind about one namespace the daemon writes ten in ten seconds, and then how many more there were.
+/// > In ten seconds the daemon writes at most ten warnings and errors of one kind about one namespace, and then
+/// > how many more there were.
 #[test]
 fn messages_of_one_kind_about_one_namespace_are_written_ten_times_in_ten_seconds() {
     NOW.set(Some(Instant::now()));

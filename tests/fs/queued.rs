@@ -93,7 +93,7 @@ fn regression_writes_that_wait_for_a_disk_take_no_more_memory_than_was_said() {
     }
 }
 
-// > After a write, or an `ftruncate`, that failed nothing is stored, and `close` fails with the same error.
+// > After a write or an `ftruncate` that failed, nothing is stored, and `close` fails with the same error.
 #[test]
 fn regression_writes_to_append_file_that_wait_for_a_thread_are_counted_too() {
     let tree = Tree::with_memory(Arc::new(immuta::StdDisk), Durability::Never, LIMIT);

@@ -51,8 +51,8 @@ fn stalling(sync: Durability, disk: &StallingDisk) -> (Tree, Vec<u64>) {
     (tree, files)
 }
 
-// > A namespace whose disk stands still, or takes long, holds up those who write to it, and nobody who writes to another
-// > one or reads what is in memory.
+// > A namespace whose disk stands still, or takes long, holds up the programs that write to it. It does not hold
+// > up programs that write to other namespaces or read what is in memory.
 #[test]
 fn namespaces_whose_disk_stands_still_stop_no_other() {
     for sync in [Durability::Never, Durability::Always] {
@@ -217,8 +217,8 @@ fn on_a_full_disk_the_threads_that_serve_the_mount_sync_once() {
 
 /// Every call here is made by one thread: if one of them waited, nobody would have the disk go on.
 //
-// > What is not in memory is read from the disk by threads that are there for it: whoever waits for it holds up nobody
-// > else, and a signal ends a read there, too.
+// > Threads of their own read from the disk what is not in memory: a read that waits for the disk holds up no
+// > other call, and a signal ends it.
 #[test]
 fn a_read_that_waits_for_the_disk_holds_no_thread_that_serves_the_mount() {
     let disk = StallingDisk::default();
@@ -329,7 +329,8 @@ fn regression_a_crowd_that_waits_for_one_disk_leaves_threads_to_who_waits_for_an
     }
 }
 
-// > With `--max-block` a read that has waited so long is EINTR; nothing is lost, and nothing comes twice when it is called again.
+// > With `--max-block` a read that has waited that long is EINTR. Nothing is lost, and nothing comes twice when
+// > the program reads again.
 #[test]
 fn regression_the_limit_of_waits_ends_a_read_that_waits_for_the_disk() {
     let disk = StallingDisk::default();
@@ -356,7 +357,8 @@ fn killed() -> std::process::Child {
     child
 }
 
-// > Whoever was killed while `stat` or `open` waits for the disk is gone at once; other signals do not end these calls.
+// > A process that is killed while its `stat` or `open` waits for the disk is gone at once. Other signals do not
+// > end these calls.
 #[test]
 fn a_killed_asker_does_not_wait_for_the_disk_and_what_is_found_for_him_is_undone() {
     let disk = StallingDisk::default();
@@ -421,8 +423,8 @@ fn shown(tree: &Tree, namespace: &str, field: &str) -> f64 {
     value.split([',', '}']).next().unwrap().parse().unwrap()
 }
 
-// > `unsynced_records` and `sync_lag_seconds` count from the write on, also what readers do not see yet: while a sync
-// > hangs they grow.
+// > `unsynced_records` and `sync_lag_seconds` count from the write on, and include records that readers do not
+// > see yet: while a sync hangs they grow.
 #[test]
 fn a_sync_that_hangs_is_seen_in_the_status_with_sync_always_too() {
     let disk = StallingDisk::default();

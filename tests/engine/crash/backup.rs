@@ -148,7 +148,8 @@ fn each_copy(log_first: bool, mut check: impl FnMut(&Scene, &Copy, PathBuf)) {
 }
 
 /// It was cut where the older index ended: 990 of 1,000 records that the log counted were gone at the first opening.
-// > Records that a log counts and that are whole in it are never cut without a copy of them beside it: `NAMESPACE.cut-OFFSET`, as frames.
+// > Records that a log counts and that are whole in it are cut only after a copy of them has been saved beside
+// > it: `NAMESPACE.cut-OFFSET`, as frames.
 #[test]
 fn regression_a_copy_whose_index_is_older_than_its_log_loses_no_record_that_the_log_counts() {
     let (mut cut, mut kept_all) = (0, 0);

@@ -196,8 +196,8 @@ impl Attack<'_> {
     }
 }
 
-// > No byte is shown that nobody wrote, and no size is larger than the file, however a program reads and whoever looks at
-// > the same time.
+// > A read returns only bytes that were written, and no size is larger than the file, however a program reads
+// > and whatever other programs look at meanwhile.
 #[test]
 fn no_way_to_read_shows_a_byte_that_nobody_wrote_whoever_looks_and_writes() {
     let (end, seed) = (Instant::now() + duration(), seed("bytes"));

@@ -56,7 +56,7 @@ fn attack(files: &[PathBuf], mut random: Random, stop: &AtomicBool, calls: &Atom
 
 /// A byte announced behind the end took a page's lock on a thread that answers requests, and `splice` there held that
 /// lock until such a thread had answered it: within a second nothing was answered any more, past kill -9.
-// > Nobody who reads one namespace, by whatever calls, keeps others from being answered.
+// > A program that reads one namespace, by whatever calls, does not keep the daemon from answering others.
 #[test]
 fn regression_who_reads_one_namespace_in_every_way_holds_up_no_other() {
     let seed = seed("hangs");

@@ -50,8 +50,10 @@ fn open_files(pid: Pid) -> Vec<(u32, PathBuf)> {
         .collect()
 }
 
-// > `--daemon` returns, with status 0, when the mount answers; where the mount cannot begin, with the message and the status that it has in the foreground.
-// > A daemon belongs to no terminal, is in no directory but `/`, and has nothing open that its caller had open; its messages go to `--log-file`, or else to syslog.
+// > `--daemon` returns, with status 0, when the mount answers. When the mount cannot begin, it returns with the
+// > message and the status that it has in the foreground.
+// > A daemon belongs to no terminal, its working directory is `/`, and it has nothing open that its caller had
+// > open. Its messages go to `--log-file`, or else to syslog.
 #[test]
 fn a_daemon_answers_when_its_start_returns_and_has_nothing_of_its_callers() {
     let mount = Mount::idle(&[]);

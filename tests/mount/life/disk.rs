@@ -14,7 +14,8 @@ fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap())
 }
 
-/// > A write for which the disk has no room is ENOSPC and stores nothing; readers go on, and writes work again when there is room.
+/// > A write for which the disk has no room is ENOSPC and stores nothing. Readers go on, and writes work again
+/// > when there is room.
 #[test]
 fn a_full_disk_refuses_records_whole_and_takes_them_again_when_there_is_room() {
     for mode in ["always", "1s", "never"] {
@@ -86,8 +87,9 @@ fn append_file(mount: &Mount) -> File {
     options.write(true).open(mount.file("append-file")).unwrap()
 }
 
-/// > A record for which the disk has no room is ENOSPC, from the write or from the `close`; nothing of it is stored, and its room is free again.
-/// > After a write, or an `ftruncate`, that failed nothing is stored, and `close` fails with the same error.
+/// > A record for which the disk has no room is ENOSPC, from the write or from the `close`. Nothing of it is
+/// > stored, and the room that it took is free again.
+/// > After a write or an `ftruncate` that failed, nothing is stored, and `close` fails with the same error.
 #[test]
 fn a_file_for_which_there_is_no_room_is_refused_whole_and_takes_none() {
     const MIB: usize = 1 << 20;
@@ -188,7 +190,8 @@ fn append_some(mount: &Mount, journal: &mut Vec<String>, round: &str) -> usize {
     refused
 }
 
-/// > After a failed write to the disk a namespace takes no more records, EIO, until the daemon is started again; what is committed stays readable.
+/// > After a failed write to the disk a namespace takes no more records (EIO) until the daemon is started
+/// > again. Committed records stay readable.
 #[test]
 fn whichever_system_call_fails_no_acknowledged_record_is_lost_and_the_next_start_goes_on() {
     let calls = [
@@ -288,7 +291,9 @@ fn a_lock_file_that_cannot_be_written_is_a_lock_all_the_same() {
 }
 
 /// Records went into a file without a name, were acknowledged, and were gone when the daemon ended.
-/// > A log whose file is removed or renamed on the disk takes no more records, EIO, from the next sync on, at the latest when the daemon ends; what is committed stays readable until then, and `stats` and the daemon's log say so.
+/// > A log whose file is removed or renamed on the disk takes no more records (EIO) from the next sync on, at
+/// > the latest when the daemon ends. Committed records stay readable until then, and `stats` and the daemon's
+/// > log say so.
 #[test]
 fn a_log_that_is_removed_or_renamed_on_the_disk_takes_no_more_records() {
     for (mode, rename) in [

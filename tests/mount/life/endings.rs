@@ -262,7 +262,7 @@ fn second(logs: &Path, mountpoint: &Path) -> (Option<i32>, String) {
     )
 }
 
-// > A second daemon on the same directory of logs fails, and says who holds it.
+// > A second daemon on the same directory of logs fails, and names the process that holds the directory.
 #[test]
 fn a_second_daemon_on_the_same_logs_says_who_holds_them() {
     let mut mount = Mount::new();

@@ -10,7 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::{Disk, Mount, Reader, append, eventually, names, read, refused, shell_ok, wait};
 
-/// > A write beyond the largest file that the daemon may write (RLIMIT_FSIZE) is EFBIG and stores nothing; the daemon and its readers go on.
+/// > A write beyond the largest file that the daemon may write (RLIMIT_FSIZE) is EFBIG and stores nothing. The
+/// > daemon and its readers go on.
 #[test]
 fn a_write_beyond_the_largest_file_is_efbig_and_the_daemon_goes_on() {
     for mode in ["always", "1s", "never"] {
@@ -48,7 +49,9 @@ fn a_write_beyond_the_largest_file_is_efbig_and_the_daemon_goes_on() {
     }
 }
 
-/// > No other signal that a program can catch ends it in disorder: SIGHUP of a terminal, SIGQUIT and SIGXCPU end it as SIGTERM does; SIGUSR1, SIGUSR2, SIGALRM, SIGIO, SIGPWR and the real-time signals are ignored, and its log says so.
+/// > No other signal that a program can catch ends the daemon in disorder. SIGHUP of a terminal, SIGQUIT and
+/// > SIGXCPU end it as SIGTERM does; SIGUSR1, SIGUSR2, SIGALRM, SIGIO, SIGPWR and the real-time signals are
+/// > ignored, and its log says so.
 #[test]
 fn a_signal_ends_the_daemon_in_order_or_is_ignored() {
     let mut mount = Mount::with(&["--log-level", "info"]);
@@ -94,7 +97,8 @@ fn a_signal_ends_the_daemon_in_order_or_is_ignored() {
     assert_eq!(mount.count(), 1);
 }
 
-/// > A daemon that cannot begin after it has mounted (no thread can be started, say) unmounts, and says what it could not do, why, and the way out.
+/// > A daemon that cannot begin after it has mounted (because no thread can be started, say) unmounts, and says
+/// > what it could not do, why, and the way out.
 #[test]
 fn a_daemon_that_cannot_start_its_threads_leaves_no_dead_mount() {
     // Room for so many threads, and for what the program itself takes.
@@ -142,7 +146,9 @@ fn hole(mount: &Mount, name: &str) {
     log.set_len(8 << 30).unwrap();
 }
 
-/// > A log that takes long to check (it was not closed in order, or its index is missing) is checked while the others are served: until then its directory is there and listed, what is in it is EBUSY, as is `rmdir`, and `.immuta/status` says how far the check is. `mkdir` of it is EEXIST, and `mkdir -p` succeeds.
+/// > A log that takes long to check (it was not closed in order, or its index is missing) is checked while the
+/// > daemon serves the others. Until then its directory is there and listed, every file in it is EBUSY, as is
+/// > `rmdir`, and `.immuta/status` says how far the check is. `mkdir` of it is EEXIST, and `mkdir -p` succeeds.
 #[test]
 fn others_are_served_while_a_log_is_checked_that_takes_long() {
     let mut mount = Mount::with(&[]);
@@ -203,7 +209,7 @@ fn a_log_that_was_checked_while_the_others_were_served_appears() {
     mount.stop_and_verify();
 }
 
-/// > SIGTERM and SIGINT end it also while it opens its logs.
+/// > SIGTERM and SIGINT also end the daemon while it opens its logs.
 #[test]
 fn a_signal_ends_a_daemon_that_opens_its_logs() {
     let mount = Mount::idle(&[]);
@@ -315,7 +321,8 @@ fn ten_thousand_namespaces_take_a_quarter_of_1024_descriptors_and_little_memory(
     assert_eq!(mount.messages().matches("ERROR").count(), 0);
 }
 
-/// > A call that needs a descriptor when the daemon has none left is EMFILE, and its log says what holds them.
+/// > A call that needs a descriptor when the daemon has none left is EMFILE, and the daemon's log says what
+/// > holds them.
 #[test]
 fn at_the_limit_of_descriptors_the_caller_is_told_so() {
     let mut mount = Mount::idle(&[]);

@@ -49,7 +49,8 @@ fn log_file(mount: &Mount) -> String {
     format!("log_file={}", mount.log_file().display())
 }
 
-// > Called `mount.fuse.immuta-fs` the program is mount(8)'s helper, so that a line of `/etc/fstab` mounts; `-o` takes its options by their long names, and an option that nobody knows is an error that names it.
+// > Called `mount.fuse.immuta-fs` the program is mount(8)'s helper, so that a line of `/etc/fstab` mounts. `-o`
+// > takes its options by their long names, and an unknown option is an error that names it.
 #[test]
 fn a_line_of_fstab_mounts() {
     let Helped { mount, helper } = Helped::new();

@@ -30,7 +30,8 @@ fn start(mount: &mut Mount, with: &str, user: u32) {
         .unwrap();
 }
 
-// > With `/dev/fd/N` as its mount point the daemon serves what somebody else has mounted with that open `/dev/fuse`; it needs no rights, does not unmount, and ends when it is unmounted.
+// > With `/dev/fd/N` as its mount point the daemon serves a mount that another program has made with that open
+// > `/dev/fuse`. The daemon needs no privileges, does not unmount, and ends when the mount is unmounted.
 #[test]
 fn a_daemon_without_rights_serves_what_root_has_mounted() {
     takes_root(WHO_MOUNTS);

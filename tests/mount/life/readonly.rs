@@ -31,7 +31,8 @@ for line in sys.stdin.buffer:
     print(count, flush=True)
 "#;
 
-/// > `--read-only` takes no lock and changes nothing on the disk; it shows, live, what another process writes to the logs, a Go program included, and logs that are made later.
+/// > `--read-only` takes no lock and changes nothing on the disk. It shows, live, what another process writes
+/// > to the logs, a Go program included, and logs that are made later.
 #[test]
 fn a_go_program_is_followed_while_it_writes() {
     let mut mount = Mount::idle(&["--read-only"]);
@@ -106,7 +107,8 @@ fn another_daemon_is_followed_and_so_are_the_logs_that_it_makes() {
     writer.append("the writer never noticed\n");
 }
 
-/// > With `--read-only`, each name shows its own log, also that of a copy made beside it (`cp orders.* backup.*`).
+/// > With `--read-only`, each name shows its own log, also the name of a copy made beside it (`cp orders.*
+/// > backup.*`).
 #[test]
 fn a_copy_of_a_log_beside_it_shows_its_own_bytes() {
     let writer = Mount::new();
@@ -156,8 +158,8 @@ fn a_copy_of_a_log_beside_it_shows_its_own_bytes() {
     assert!(reader.stop().success());
 }
 
-/// > With `--read-only`, a namespace that its writer removes is gone, and whoever reads from it gets end of file; one
-/// > that is made again under its name is a new one.
+/// > With `--read-only`, a namespace that its writer removes is gone, and reads from it get end of file. A
+/// > namespace that is made again under that name is a new one.
 #[test]
 fn a_namespace_that_its_writer_removes_and_makes_again_is_followed() {
     let writer = Mount::new();
@@ -194,8 +196,8 @@ fn a_namespace_that_its_writer_removes_and_makes_again_is_followed() {
     assert!(reader.stop().success());
 }
 
-/// > With `--read-only` everything that would change something is EROFS: opening a file for writing, `mkdir`, `rmdir`,
-/// > `chmod`, `chown`, `utimes`, `unlink`, `rename`, `link`, `symlink` and `mknod`.
+/// > With `--read-only` every call that would change something is EROFS: opening a file for writing, `mkdir`,
+/// > `rmdir`, `chmod`, `chown`, `utimes`, `unlink`, `rename`, `link`, `symlink` and `mknod`.
 #[test]
 fn nothing_is_written_through_a_mount_that_only_reads() {
     let mut mount = Mount::new();
@@ -243,7 +245,7 @@ fn nothing_is_written_through_a_mount_that_only_reads() {
     assert_eq!(fs::read_to_string(mount.file("log")).unwrap(), "x\n");
 }
 
-/// > `--format` chooses the format of new logs; a log keeps the one it has.
+/// > `--format` chooses the format of new logs. A log keeps the format it has.
 #[test]
 fn a_new_log_has_the_format_that_was_asked_for_and_an_old_one_keeps_its_own() {
     let mut mount = Mount::new();
@@ -261,7 +263,8 @@ fn a_new_log_has_the_format_that_was_asked_for_and_an_old_one_keeps_its_own() {
     assert!(storage.create(&Namespace::new("other").unwrap()).is_ok());
 }
 
-/// > A log whose bytes fit two formats, and do not tell which, is not mounted: the message names both readings, and `--assume-format`, which decides.
+/// > A log whose bytes fit two formats, and do not tell which one it is, is not mounted. The message names both
+/// > readings, and `--assume-format`, which decides.
 #[test]
 fn a_log_that_could_be_two_is_mounted_when_it_is_said_which_it_is() {
     let mut mount = Mount::idle(&[]);

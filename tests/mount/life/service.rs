@@ -51,7 +51,8 @@ fn tells(manager: &UnixDatagram, name: &str) {
     manager.recv(&mut [0; 1]).unwrap_err();
 }
 
-// > A service manager that has set NOTIFY_SOCKET is told when the mount answers, and when it is on its way out.
+// > A service manager that has set NOTIFY_SOCKET is told when the mount answers, and when the daemon begins to
+// > end.
 #[test]
 fn a_service_manager_is_told_when_the_mount_answers_and_when_it_ends() {
     let directory = tempfile::tempdir().unwrap();

@@ -107,7 +107,8 @@ while data := os.read(follow, 65536):
     os.write(1, data)
 "#;
 
-// > A read that waits ends with EINTR when a signal comes; nothing is lost, and nothing comes twice when it is called again.
+// > A signal ends a waiting read with EINTR. Nothing is lost, and nothing comes twice when the program reads
+// > again.
 #[test]
 fn after_a_signal_that_is_handled_the_read_goes_on() {
     let mut mount = Mount::new();
@@ -228,8 +229,9 @@ fn cat_that_is_stopped_and_continued_goes_on() {
     assert_eq!(cat.rest(), Vec::<String>::new());
 }
 
-// > The file of the next record can be opened before it is written: reading it waits for the record, then ends behind it.
-// > A number above that is ENOENT.
+// > The file of the next record can be opened before that record is written: a read waits for the record, then
+// > the file ends behind it.
+// > A number above the next record's is ENOENT.
 #[test]
 fn readers_of_the_next_number_wait_for_that_record_and_get_no_more() {
     let mount = Mount::new();
@@ -270,7 +272,8 @@ fn the_next_number_is_eagain_for_who_does_not_wait() {
     assert_eq!(next.read(&mut buffer).unwrap(), 0);
 }
 
-// > `mkdir` in the root makes a namespace; `rmdir` removes one that has no records, and any other one is ENOTEMPTY.
+// > `mkdir` in the root makes a namespace. `rmdir` removes a namespace without records; of a namespace with
+// > records it is ENOTEMPTY.
 #[test]
 fn readers_of_a_removed_namespace_get_end_of_file() {
     let mount = Mount::new();
@@ -333,8 +336,10 @@ except OSError as e:
     assert!([libc::ECONNABORTED, libc::ENOTCONN].contains(&errno));
 }
 
-// > Any number of processes append at the same time: no record is mixed, torn or lost, and each writer's records are in its order.
-// > However many readers wait on a namespace, each of them gets every byte, and one that is slow or stopped holds up neither the writers nor the others.
+// > Any number of processes can append at the same time: no record is mixed, torn or lost, and the records of
+// > each writer keep their order.
+// > However many readers wait on a namespace, each of them gets every byte, and a slow or stopped reader holds
+// > up neither the writers nor the other readers.
 #[test]
 fn followers_that_begin_while_three_writers_append_all_see_the_same_bytes() {
     const FOLLOWERS: usize = 300;

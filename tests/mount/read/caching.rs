@@ -135,8 +135,8 @@ fn through_the_page_cache(call: &str, file: &File, offset: usize) -> Result<Vec<
 }
 
 /// The last page of the cache was filled up to where the log ended, and beyond that showed NULs when the log had grown.
-// > No byte is shown that nobody wrote, and no size is larger than the file, however a program reads and whoever looks at
-// > the same time.
+// > A read returns only bytes that were written, and no size is larger than the file, however a program reads
+// > and whatever other programs look at meanwhile.
 #[test]
 fn regression_the_page_cache_of_a_log_that_grows_shows_no_nul() {
     // Each line is the same: what is at an offset follows from the offset.
@@ -182,8 +182,8 @@ fn regression_the_page_cache_of_a_log_that_grows_shows_no_nul() {
     });
 }
 
-// > Only a record is read through the kernel's page cache: `sendfile(2)` and `splice(2)` of any other file that is not empty
-// > are EINVAL, a shared mapping is ENODEV, and a private one is SIGBUS where it is touched.
+// > Only a record is read through the kernel's page cache: `sendfile(2)` and `splice(2)` of any other file that
+// > is not empty are EINVAL, a shared mapping is ENODEV, and a private mapping is SIGBUS where it is touched.
 #[test]
 fn only_a_record_is_read_through_the_page_cache() {
     const MAP: &str = r#"
@@ -231,8 +231,8 @@ print(mapped[:].decode())
     }
 }
 
-// > The next record has another inode number until it is written; a file that was opened before shows the record's bytes and
-// > size from then on, and is not read through the page cache.
+// > The next record has another inode number until it is written. A file that was opened before shows the
+// > record's bytes and size from then on, and is not read through the page cache.
 #[test]
 fn the_next_record_is_another_inode_than_the_written_one() {
     let mount = Mount::new();

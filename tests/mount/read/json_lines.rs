@@ -28,9 +28,10 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-// > `log.jsonl` and `follow.jsonl` show each record as one line of JSON with its `record` (the number), `index` (where its
-// > size field is in the log), `time` (null where it is not known), `size`, and its bytes: as they are in `text`, or where
-// > they are not UTF-8 in `base64`. `log.jsonl` ends, `follow.jsonl` waits at the end as `follow` does.
+// > `log.jsonl` and `follow.jsonl` show each record as one line of JSON with its `record` (the number), `index`
+// > (the offset of its size field in the log), `time` (null where it is not known), `size`, and its bytes: as
+// > they are in `text`, or in `base64` where they are not UTF-8. `log.jsonl` ends, `follow.jsonl` waits at the
+// > end as `follow` does.
 #[test]
 fn a_json_parser_gets_every_record_as_it_is() {
     let mut mount = Mount::new();
@@ -161,8 +162,9 @@ const PROGRAMS: &[(&str, Expected)] = &[
     ),
 ];
 
-// > `st_size` of `log.jsonl` and `follow.jsonl` is the number of bytes that can be read from them now, or, as in `/proc`, 0
-// > where it would take long to tell: then `lseek(SEEK_END)` is EINVAL, and programs read to the end.
+// > `st_size` of `log.jsonl` and `follow.jsonl` is the number of bytes that can be read from them now. Where it
+// > would take long to find out, it is 0, as in `/proc`: then `lseek(SEEK_END)` is EINVAL, and programs read to
+// > the end.
 #[test]
 fn programs_read_all_lines_whether_or_not_their_length_is_known() {
     let mut mount = Mount::new();
@@ -254,7 +256,7 @@ fn flip(path: &Path, at: u64) {
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
-// > Where a record is damaged, `log.jsonl` and `follow.jsonl` give what is before it, and then EIO.
+// > Where a record is damaged, `log.jsonl` and `follow.jsonl` give everything before it, and then EIO.
 #[test]
 fn lines_of_json_end_where_a_record_is_damaged() {
     let mount = Mount::new();
@@ -275,8 +277,8 @@ fn lines_of_json_end_where_a_record_is_damaged() {
     );
 }
 
-// > A read of `log.jsonl` far behind what was read before it is found by reading what lies between; meanwhile the mount
-// > goes on, and a signal ends the read with EINTR.
+// > For a read of `log.jsonl` far behind what was read before, the daemon reads everything in between. Meanwhile
+// > the mount goes on, and a signal ends the read with EINTR.
 #[test]
 fn reads_far_behind_what_is_known_hold_up_nobody() {
     const READ: &str = r#"
@@ -389,10 +391,10 @@ fn whoever_follows_lines_of_json_while_others_write_gets_each_once() {
     });
 }
 
-// > `sendfile(2)` and `splice(2)` from a file that waits are EINVAL where something is in it: programs that try them first
-// > read instead, and wait.
-// > Where nothing is in it yet, `sendfile(2)` and `splice(2)` are at the end of the file at once: so are programs that try
-// > them first.
+// > `sendfile(2)` and `splice(2)` from a file that waits are EINVAL where something is in it: programs that try
+// > them first read instead, and wait.
+// > From a file that waits and has nothing in it yet, `sendfile(2)` and `splice(2)` return end of file at once,
+// > and so do programs that try them first.
 #[test]
 fn a_cat_that_tries_sendfile_waits_where_something_is_in_the_file() {
     const SENDFILE: &str = r#"

@@ -29,7 +29,8 @@ fn timed_read(file: &File) -> (Result<usize, Errno>, Duration) {
     (result, start.elapsed())
 }
 
-// > With `--max-block` a read that has waited so long is EINTR; nothing is lost, and nothing comes twice when it is called again.
+// > With `--max-block` a read that has waited that long is EINTR. Nothing is lost, and nothing comes twice when
+// > the program reads again.
 #[test]
 fn a_read_that_has_waited_as_long_as_it_may_is_eintr() {
     let mount = Mount::with(LIMITED);
@@ -208,8 +209,10 @@ subprocess.run(["umount", mountpoint], check=True)
 print(*(line.split("] ", 1)[1] for line in open(log) if "request" in line), sep="", end="")
 "#;
 
-// > There, a write, an fsync or a close that the disk holds up for longer ends the mount for everybody: an early answer would be a lie about the record; the daemon warns of it when it starts.
-// > Where the kernel ends mounts that leave a request unanswered (`fs.fuse.default_request_timeout`, `fs.fuse.max_request_timeout`), a read that waits is EINTR after half of that time.
+// > There, a write, an fsync or a close that the disk holds up for longer ends the mount for all programs: an
+// > early answer would be a lie about the record. The daemon warns of it when it starts.
+// > Where the kernel ends mounts that leave a request unanswered (`fs.fuse.default_request_timeout`,
+// > `fs.fuse.max_request_timeout`), a read that waits is EINTR after half of that time.
 #[test]
 fn the_kernels_own_limit_is_kept() {
     let warned = |setting: &str, time: &str| {

@@ -11,7 +11,8 @@ fn ten(mount: &Mount) {
     }
 }
 
-// > `from/N` is like `follow`, from record N on, also when it is not written yet; `from/-N` begins with the last N records, `from/end` with the next one.
+// > `from/N` is like `follow`, from record N on, also when record N is not written yet. `from/-N` begins with
+// > the last N records, `from/end` with the next one.
 #[test]
 fn every_tail_follows_from_a_record_on() {
     let mount = Mount::new();
@@ -100,7 +101,8 @@ fn since_begins_at_a_time() {
     );
 }
 
-// > A name in `from/` or `since/` that is no number or time is ENOENT; nothing is listed there, since every start is there.
+// > A name in `from/` or `since/` that is no number or time is ENOENT. A listing of `from/` or `since/` is
+// > empty, since every start exists.
 #[test]
 fn what_is_no_start_is_not_there_and_nothing_is_listed() {
     let mount = Mount::new();
@@ -115,7 +117,8 @@ fn what_is_no_start_is_not_there_and_nothing_is_listed() {
     }
 }
 
-// > `frames` and `follow-frames` show each record as its size, 8 bytes little-endian, and its bytes; `follow-frames` waits at the end as `follow` does.
+// > `frames` and `follow-frames` show each record as its size, 8 bytes little-endian, followed by its bytes.
+// > `follow-frames` waits at the end as `follow` does.
 #[test]
 fn frames_carry_any_bytes_and_can_be_followed() {
     const READER: &str = r#"

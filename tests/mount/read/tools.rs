@@ -176,7 +176,8 @@ fn scripts_print_each_record_of_follow_once(scripts: &[&str], records: usize) {
     }
 }
 
-// > A read at the end of `follow` waits, and returns as soon as there is a record, with all that is there and fits.
+// > A read at the end of `follow` waits. It returns as soon as there is a record, with everything that is there
+// > and fits.
 // > `follow` and `log` show each record followed by a newline, unless it ends in one.
 #[test]
 fn programs_that_only_read_print_each_record_of_follow_once() {

@@ -50,7 +50,8 @@ fn frame(payload: &str) -> Vec<u8> {
     [&size, payload.as_bytes()].concat()
 }
 
-// > Each append raises IN_MODIFY, for inotify watchers of `log` and of `follow`, by whatever file the record came, a moment later; one event stands for all records before it.
+// > Each append raises IN_MODIFY for inotify watchers of `log` and of `follow`, a moment later, whichever file
+// > the record was written to. One event stands for all records before it.
 #[test]
 fn a_watcher_of_log_or_follow_is_told_of_each_append_by_another_file() {
     let mount = Mount::new();
@@ -122,7 +123,8 @@ fn teller(mount: &Mount) -> (Watch, Pid) {
     (watch, tellers[0])
 }
 
-// > Watchers are told by a second process of the daemon, `immuta-fs --raise-events`, which ends with it; if it is killed, another one goes on.
+// > A second process of the daemon, `immuta-fs --raise-events`, tells the watchers, and ends with the daemon. If
+// > it is killed, another one takes its place.
 #[test]
 fn another_process_goes_on_when_the_one_that_tells_watchers_is_killed() {
     let mount = Mount::new();

@@ -14,8 +14,8 @@ use support::users::{
 };
 use support::{Mount, eventually, refused, shell_ok};
 
-// > Where nobody has changed anything, the mount belongs to the daemon's user and has mode 0755, and a log that was not
-// > made through a mount is as open as its file on the disk: its owner and group, w for w, and r and x for r.
+// > Until rights are set, the mount belongs to the daemon's user and has mode 0755, and a log that was not made
+// > through a mount is as open as its file on the disk: the file's owner and group, w for w, and r and x for r.
 #[test]
 fn a_foreign_log_is_as_open_as_its_file() {
     let mut mount = mount();
@@ -51,8 +51,8 @@ fn a_foreign_log_is_as_open_as_its_file() {
     assert_eq!(mode_of(&mount.path().join("foreign")), 0o755);
 }
 
-// > Rights that are kept and cannot be understood let nobody in but the daemon's user, and root; the daemon's log names
-// > the file, and the next `chmod` or `chown` mends it.
+// > Rights that are kept on the disk and cannot be understood let in only the daemon's user, and root. The
+// > daemon's log names the file, and the next `chmod` or `chown` mends it.
 #[test]
 fn rights_that_are_not_understood_close_a_namespace() {
     let mut mount = mount();
@@ -207,7 +207,7 @@ fn a_copy_of_the_logs_has_the_same_rights_and_the_tools_do_not_mind_them() {
     assert!(!mount.messages().contains("rights"), "{}", mount.messages());
 }
 
-// > With `--read-only`, rights are those that the writer keeps, as it changes them.
+// > With `--read-only`, rights are those that the writer keeps, also when the writer changes them.
 #[test]
 fn a_mount_that_only_reads_has_the_writers_rights() {
     let writer = mount();

@@ -236,9 +236,9 @@ fn try_namespace(user: &mut User, namespace: &Path, mode: u32, ways: &[Way]) {
     }
 }
 
-// > A file in a namespace belongs to the namespace's owner and group, and has of its mode the bits of the way that its
-// > bytes go: append files the w bits, and r beside w, files that are read the r bits, `log` both, `from` and `since`
-// > the r and x bits.
+// > A file in a namespace belongs to the namespace's owner and group. Of the namespace's mode it has the bits of
+// > the direction in which its bytes go: append files the w bits, and r beside w; files that are read the r
+// > bits; `log` both; `from` and `since` the r and x bits.
 // > Owner, group and mode are the same after a remount, and after the daemon was killed.
 #[test]
 fn each_user_may_do_with_each_file_what_the_namespaces_mode_says_also_after_a_restart() {
@@ -301,8 +301,8 @@ fn a_group_can_append_what_it_cannot_read() {
     assert_eq!(support::read(&log), b"first\nsecond\nthird\nfourth\n");
 }
 
-// > A namespace belongs to the user and the group of whoever made it, with the mode that was asked for less the umask;
-// > a root directory with the setgid bit hands down its group.
+// > A namespace belongs to the user and the group of the process that made it, with the mode that it asked for
+// > less the umask. A root directory with the setgid bit hands down its group.
 #[test]
 fn whoever_makes_a_namespace_owns_it() {
     let mut mount = mount();
@@ -352,8 +352,8 @@ fn whoever_makes_a_namespace_owns_it() {
     assert_eq!(all_rights(&mount, &mut me), before);
 }
 
-// > `chmod`, `chown` and `chgrp` change a namespace, and the mount's root, under the kernel's rules: the owner changes
-// > the mode, and the group to one of the owner's; root changes all.
+// > `chmod`, `chown` and `chgrp` change a namespace, and the mount's root, under the kernel's rules: the owner
+// > can change the mode, and change the group to one of the owner's groups; root can change everything.
 #[test]
 fn the_owner_changes_the_mode_and_root_the_owner() {
     let mut mount = mount();
@@ -442,8 +442,8 @@ fn what_tells_of_all_namespaces_is_for_those_to_whom_the_mount_belongs() {
     }
 }
 
-// > Who may write to the mount's root makes and removes namespaces; in a root with the sticky bit (`chmod 1777`) each
-// > removes only their own.
+// > Users who may write to the mount's root can make and remove namespaces. In a root with the sticky bit
+// > (`chmod 1777`) each user can remove only their own.
 #[test]
 fn a_sticky_root_keeps_namespaces_from_other_users() {
     let mount = mount();
@@ -484,8 +484,8 @@ fn a_sticky_root_keeps_namespaces_from_other_users() {
     owner.cannot("rmdir", &[&path("default")], Errno::EACCES);
 }
 
-// > When `chmod` or `chown` has returned, whom it keeps out opens nothing any more, whatever was opened or looked up
-// > before; what is open stays open.
+// > When `chmod` or `chown` has returned, users whom it locks out can open nothing there any more, whatever they
+// > had opened or looked up before. Files that are open stay open.
 #[test]
 fn a_right_that_was_taken_away_is_gone_when_chmod_returns() {
     if !others_can_be_tried() {
@@ -657,8 +657,9 @@ fn changing_rights_blocks_nobody_for_ever() {
     drop(inside);
 }
 
-// > The mount is for the daemon's user. With `--allow-other` it is for everybody whom owner, group and mode let in; with
-// > `--allow-root` for that user and root: whoever else opens, lists or changes something gets EACCES.
+// > The mount is for the daemon's user. With `--allow-other` it is for all users whom owner, group and mode let
+// > in, with `--allow-root` for the daemon's user and root. Any other user who opens, lists or changes something
+// > gets EACCES.
 #[test]
 fn a_mount_is_for_those_for_whom_it_was_made() {
     takes_root("somebody has to be several users");
@@ -725,7 +726,8 @@ const USERS_MOUNT: &str = r#"
     kill "$pid"
     wait "$pid""#;
 
-// > A user's mount lets others in where `/etc/fuse.conf` has the line `user_allow_other`; root's always.
+// > A user's mount can let others in only where `/etc/fuse.conf` has the line `user_allow_other`; root's mount
+// > always can.
 #[test]
 fn a_users_mount_lets_others_in_where_the_machine_allows_it() {
     if !others_can_be_tried() {

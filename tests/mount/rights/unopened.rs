@@ -43,7 +43,9 @@ fn why(mount: &Mount) -> String {
     )
 }
 
-// > A namespace whose log cannot be opened is listed, and is a directory with one file, `error`, which says why, and what to do about it. What else a namespace has is EIO there, and so are `chmod` and `chown`; `mkdir` of it is EEXIST, `mkdir -p` succeeds, and `rmdir` is ENOTEMPTY. The other namespaces work.
+// > A namespace whose log cannot be opened is listed. It is a directory with one file, `error`, which gives the
+// > reason and what to do about it. All other files of a namespace are EIO there, and so are `chmod` and
+// > `chown`; `mkdir` of it is EEXIST, `mkdir -p` succeeds, and `rmdir` is ENOTEMPTY. The other namespaces work.
 #[test]
 fn a_namespace_that_cannot_be_opened_is_there_and_says_why() {
     let mount = mount_with_a_cut_log(&[]);
@@ -133,7 +135,7 @@ fn programs_that_walk_and_watch_cope_with_a_namespace_that_cannot_be_opened() {
     assert!(table.ends_with(&trouble), "{table}");
 }
 
-// > Who may read a namespace may read its `error`, which shows nothing of the records.
+// > Users who may read a namespace may read its `error`, which shows nothing of the records.
 #[test]
 fn who_may_read_the_namespace_may_read_why_it_cannot_be_opened() {
     let mut mount = support::users::mount();
@@ -177,7 +179,8 @@ fn who_may_read_the_namespace_may_read_why_it_cannot_be_opened() {
     assert!(other.can("list", &[&mount.path()]).contains("closed"));
 }
 
-// > The daemon names each log that it cannot open when it starts, with the command that mends it: in its log, and on standard error where that is elsewhere.
+// > When it starts, the daemon names each log that it cannot open, with the command that mends it: in its log,
+// > and also on standard error if its log is elsewhere.
 #[test]
 fn the_daemon_names_what_it_cannot_open_when_it_starts() {
     let mut mount = mount_with_a_cut_log(&[]);
@@ -196,7 +199,9 @@ fn the_daemon_names_what_it_cannot_open_when_it_starts() {
     mount.unmount();
 }
 
-// > A log that could not be opened, and has been mended or restored, is opened by the next mount; with `--read-only`, as soon as its files have changed. A mount that writes does not look by itself: it mends what it opens, and would cut a log that is just being copied.
+// > A log that could not be opened, and has been mended or restored, is opened by the next mount; with
+// > `--read-only`, as soon as its files have changed. A mount that writes does not look again by itself: it
+// > mends what it opens, and would cut a log that is just being copied.
 #[test]
 fn a_log_that_was_mended_is_opened_by_the_next_mount() {
     let mut mount = mount_with_a_cut_log(&[]);

@@ -136,7 +136,11 @@ print(eval(sys.argv[2]))' "$1" "$2""#;
         .to_owned()
 }
 
-// > `.immuta/metrics` is, as of its opening, in the text format of Prometheus: of each namespace the records and bytes, what was appended and refused since the mount began, blocked readers, open files, what is not on the disk yet and since when, and whether it has failed; of the mount its version, its age, its namespaces, those that could not be opened, and the memory of lines, frames and writes that wait.
+// > `.immuta/metrics` is, as of its opening, in the text format of Prometheus. Of each namespace it has the
+// > records and bytes, the records appended and the writes refused since the mount began, blocked readers, open
+// > files, the records that are not on the disk yet and since when, and whether the log has failed. Of the mount
+// > it has the version, the age, the number of namespaces and of those that could not be opened, and the memory
+// > of lines, frames and writes that wait.
 #[test]
 fn metrics_count_what_happens_in_each_namespace() {
     let mut mount = Mount::with(&["--sync", "never"]);
@@ -218,9 +222,9 @@ fn metrics_count_what_happens_in_each_namespace() {
     assert_eq!(of(&again, "last_append_timestamp_seconds", "b.2-x_"), None);
 }
 
-// > `.immuta/status` is one JSON object, as of its opening: version, pid, logs_dir, options, started, uptime_seconds,
-// > blocked_readers, open_bytes, refused_for_memory, for each of the namespaces what its `stats` and `metrics` tell, and of those that are unopened the name
-// > and why.
+// > `.immuta/status` is one JSON object, as of its opening: version, pid, logs_dir, options, started,
+// > uptime_seconds, blocked_readers, open_bytes, refused_for_memory, for each namespace what its `stats` and
+// > `metrics` say, and for each unopened namespace its name and the reason.
 #[test]
 fn the_status_is_that_of_the_mount_and_of_each_namespace() {
     let mut mount = Mount::with(&["--sync", "200ms", "--max-record", "1MiB"]);

@@ -100,8 +100,8 @@ fn call(result: nix::Result<()>) -> io::Result<()> {
     Ok(result?)
 }
 
-// > `unlink`, `rename`, `link`, `symlink`, `mknod`, and the creation of any file are EPERM, for root too, unless the
-// > kernel finds a fault of its own first.
+// > `unlink`, `rename`, `link`, `symlink`, `mknod`, and the creation of any file are EPERM, for root too, unless
+// > the kernel reports another error first.
 #[test]
 fn no_name_is_made_moved_or_removed() {
     let mut kept = Unchanged::new();
@@ -167,8 +167,8 @@ fn no_directory_is_made_below_a_namespace_or_removed_with_records_in_it() {
     kept.check();
 }
 
-// > `truncate`, `fallocate`, `chmod`, `chown` and `utimes` of any file are refused, for root too: with EPERM, unless
-// > the kernel finds a fault of its own first. So is `utimes` of a directory.
+// > `truncate`, `fallocate`, `chmod`, `chown` and `utimes` of any file are refused, for root too: with EPERM,
+// > unless the kernel reports another error first. So is `utimes` of a directory.
 #[test]
 fn no_size_mode_owner_or_time_is_changed() {
     let mut kept = Unchanged::new();
@@ -387,7 +387,8 @@ fn the_tools_that_change_files_fail_and_change_nothing() {
     kept.check();
 }
 
-// > A record that was read once reads the same for ever, also after a remount and after the daemon was killed.
+// > A record that has been read once reads the same for ever, also after a remount and after the daemon was
+// > killed.
 #[test]
 fn a_record_reads_the_same_after_more_appends_a_remount_and_a_kill() {
     let mut mount = Mount::new();

@@ -104,7 +104,8 @@ fn only_names(entries: Vec<(String, u64)>) -> Vec<String> {
     entries.into_iter().map(|(name, _)| name).collect()
 }
 
-// > `mkdir` in the root makes a namespace; `rmdir` removes one that has no records, and any other one is ENOTEMPTY.
+// > `mkdir` in the root makes a namespace. `rmdir` removes a namespace without records; of a namespace with
+// > records it is ENOTEMPTY.
 #[test]
 fn mkdir_makes_a_log_and_rmdir_removes_an_empty_one() {
     let mut mount = Mount::new();
@@ -129,8 +130,8 @@ fn mkdir_makes_a_log_and_rmdir_removes_an_empty_one() {
     assert!(!empty.exists());
 }
 
-// > A namespace's name is 1 to 200 bytes of `A-Z a-z 0-9 . _ -` and does not start with a dot; `mkdir` of any other
-// > name is EINVAL, and a longer name is ENAMETOOLONG everywhere.
+// > A namespace's name is 1 to 200 bytes of `A-Z a-z 0-9 . _ -` and does not start with a dot. `mkdir` of any
+// > other name is EINVAL; a longer name is ENAMETOOLONG in every call.
 #[test]
 fn a_namespace_has_a_name_that_is_safe_everywhere() {
     let mut mount = Mount::new();
@@ -179,8 +180,8 @@ fn a_namespace_has_a_name_that_is_safe_everywhere() {
     assert_eq!(fs::read_dir(mount.path()).unwrap().count(), good.len() + 2);
 }
 
-// > A record's name is its number in decimal, without leading zeros; no other name of it exists.
-// > A number above that is ENOENT.
+// > A record's name is its number in decimal, without leading zeros. It has no other name.
+// > A number above the next record's is ENOENT.
 #[test]
 fn a_record_has_one_name() {
     let mount = Mount::new();
@@ -221,8 +222,8 @@ fn a_record_has_one_name() {
     refused(fs::metadata(mount.file("0/x")), Errno::ENOTDIR);
 }
 
-// > The file of the next record can be opened before it is written: reading it waits for the record, then ends
-// > behind it.
+// > The file of the next record can be opened before that record is written: a read waits for the record, then
+// > the file ends behind it.
 #[test]
 fn the_next_record_is_there_to_be_waited_for() {
     let mount = Mount::new();
@@ -240,7 +241,7 @@ fn the_next_record_is_there_to_be_waited_for() {
     assert_eq!(read(&next), b"three");
 }
 
-// > `readdir` lists the fixed files and then every record that was there when the listing began.
+// > `readdir` lists the fixed files, and then every record that existed when the listing began.
 #[test]
 fn a_listing_has_every_record_and_ends_while_the_log_grows() {
     const RECORDS: usize = 20_000;
@@ -318,9 +319,9 @@ fn a_listing_of_the_root_misses_none_while_others_are_removed() {
     assert!(!left.iter().any(|n| n.starts_with("go-")));
 }
 
-// > Inode numbers are the same after a remount, and a removed namespace's are not used again; that of `append-file` is another
-// > one at each look, as those of all append files are with `--sync always`, and that of the next record changes when it is
-// > written.
+// > Inode numbers are the same after a remount, and the number of a removed namespace is not used again.
+// > Exceptions: `append-file` has another number at each lookup, with `--sync always` all append files do, and
+// > the number of the next record changes when that record is written.
 #[test]
 fn inode_numbers_are_unique_and_stay() {
     let mut mount = Mount::new();
@@ -369,8 +370,8 @@ fn inode_numbers_are_unique_and_stay() {
     }
 }
 
-// > The modification time of a record is the time of its append; that of `log` and `follow` is the time of the last
-// > append.
+// > The modification time of a record is the time of its append. The modification time of `log` and `follow` is
+// > the time of the last append.
 #[test]
 fn times_are_those_of_the_appends() {
     let mut mount = Mount::new();
@@ -402,7 +403,7 @@ fn times_are_those_of_the_appends() {
     }
 }
 
-// > `statfs` tells the space of the disk that holds the logs.
+// > `statfs` reports the space of the disk that holds the logs.
 #[test]
 fn statfs_is_that_of_the_disk() {
     let mount = Mount::new();

@@ -687,8 +687,8 @@ fn a_time_is_not_set_through_a_link_either() {
     assert_eq!(set(UtimensatFlags::NoFollowSymlink), Ok(()));
 }
 
-// > The mount's root has the time when a namespace came or went last; `chmod` and `chown` of a namespace change its
-// > change time (`st_ctime`) and that of its files.
+// > The modification time of the mount's root is when a namespace was last made or removed. `chmod` and `chown`
+// > of a namespace change its change time (`st_ctime`) and that of its files.
 // chmod/00, chown/00, mkdir/00, rmdir/00
 #[test]
 fn times_tell_of_names_and_of_rights() {

@@ -11,8 +11,8 @@ fn python(mount: &Mount, script: &str) -> String {
     )
 }
 
-// > A record has `user.immuta.record`, its number, and `user.immuta.index`, where its size field is in the log; a namespace, and
-// > each file that shows its records, has `user.immuta.count` and `user.immuta.format`.
+// > A record has `user.immuta.record`, its number, and `user.immuta.index`, the offset of its size field in the
+// > log. A namespace, and each file that shows its records, has `user.immuta.count` and `user.immuta.format`.
 #[test]
 fn attributes_tell_a_records_place_and_a_namespaces_count() {
     let mount = Mount::with(&["--format", "count16"]);
@@ -84,8 +84,8 @@ for name in ('0', 'log', '.', 'append', '..', '../.immuta/status'):
     assert_eq!(python(&mount, script), "");
 }
 
-// > `setxattr` and `removexattr` are EPERM for every file and name, for root too, unless the kernel finds a fault of its own
-// > first.
+// > `setxattr` and `removexattr` are EPERM for every file and name, for root too, unless the kernel reports
+// > another error first.
 #[test]
 fn no_attribute_is_set_or_removed() {
     let mut mount = Mount::new();

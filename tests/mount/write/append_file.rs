@@ -69,8 +69,10 @@ const WAYS: &[&str] = &[
     r#"exec 3> append-file 4>&3; head -c 2000 "$1" >&3; exec 3>&-; tail -c +2001 "$1" >&4; exec 4>&-"#,
 ];
 
-// > What is written to `append-file` between open and close is one record, byte for byte, of any size; nothing of it is seen before the close.
-// > It is stored when the process that opened the file closes its last descriptor of it, or ends by itself, with whatever status; that `close` returns when the record is there.
+// > Everything written to `append-file` between open and close is one record, byte for byte, of any size. No
+// > reader sees any of it before the close.
+// > It is stored when the process that opened the file closes its last descriptor of it, or ends by itself, with
+// > any exit status. That `close` returns when the record is there.
 #[test]
 fn whatever_writes_a_file_it_is_one_record_when_the_next_command_looks() {
     for options in [&[][..], &["--sync", "always"]] {
@@ -102,7 +104,7 @@ fn whatever_writes_a_file_it_is_one_record_when_the_next_command_looks() {
     }
 }
 
-// > Without a write there is no record.
+// > An `append-file` that is closed without a write makes no record.
 #[test]
 fn a_shell_stores_what_it_says_itself_and_nothing_where_it_says_nothing() {
     let mount = Mount::new();
@@ -135,7 +137,8 @@ fn a_shell_stores_what_it_says_itself_and_nothing_where_it_says_nothing() {
     is_whole(mount);
 }
 
-// > Writes to it are put together in the order in which they come, of any process and thread; offsets do not count.
+// > Writes to it are put together in the order in which they arrive, from any process and thread. Their offsets
+// > are ignored.
 #[test]
 fn descriptors_of_one_open_are_one_file_and_those_of_another_are_not() {
     let mount = Mount::new();
@@ -269,7 +272,8 @@ fn nothing_is_left_of_it(mount: &Mount) {
     eventually("the daemon has closed what it held", || !spools(mount));
 }
 
-// > When a signal kills the process that opened the file, nothing is stored, whoever else has it open: they get ECANCELED.
+// > When a signal kills the process that opened the file, nothing is stored. Other processes that have the file
+// > open get ECANCELED.
 #[test]
 fn nothing_is_stored_of_a_writer_that_is_killed() {
     let mount = Mount::new();
@@ -430,7 +434,8 @@ fn wait_keeping_stdin(child: &mut Child) -> Option<i32> {
     code
 }
 
-// > A process that has inherited it and is killed, or closes it, takes nothing away: the rest goes on.
+// > When a process that inherited the file is killed, or closes it, nothing is lost: what it wrote stays in the
+// > record, and the other processes go on.
 #[test]
 fn a_killed_child_takes_nothing_away_from_its_parents_file() {
     let mount = Mount::new();
@@ -458,7 +463,7 @@ os.close(fd)
     );
 }
 
-// > What is written after the opener's close is EBADF: the record is over.
+// > A write after the opener's close is EBADF: the record is complete.
 #[test]
 fn a_write_behind_the_openers_close_is_refused_and_the_log_of_the_daemon_says_why() {
     let mount = Mount::new();
@@ -488,7 +493,8 @@ if os.fork() == 0:
     ));
 }
 
-// > When the opener closes it and nothing was written yet, whoever it was handed to goes on: it is stored at the last close, and not at all when one of them was killed.
+// > When the opener closes the file before anything was written, the processes that inherited it go on. The
+// > record is stored at the last close, and not at all if one of them was killed.
 #[test]
 fn a_file_that_was_handed_on_is_stored_when_the_last_one_closes_it() {
     let mount = Mount::new();
@@ -532,7 +538,7 @@ os.wait()
     is_whole(mount);
 }
 
-// > After a write, or an `ftruncate`, that failed nothing is stored, and `close` fails with the same error.
+// > After a write or an `ftruncate` that failed, nothing is stored, and `close` fails with the same error.
 // > `>` and `>>` mean the same on append files: opening them with O_TRUNC, and `ftruncate` to 0, change nothing.
 // > Append files have no offset: `lseek` and `pwrite` are ESPIPE.
 #[test]
@@ -658,7 +664,7 @@ fn a_close_waits_for_the_disk_when_the_writer_has_asked_for_it() {
     }
 }
 
-// > When the daemon ends, what was written and not closed is not stored, and its log says so.
+// > When the daemon ends, an `append-file` that is not closed is not stored, and the daemon's log says so.
 #[test]
 fn the_end_of_the_daemon_is_no_close() {
     let mut mount = Mount::new();
@@ -725,7 +731,8 @@ fn a_removed_namespace_takes_its_open_file_with_it() {
     is_whole(mount);
 }
 
-// > A large record is stored at constant memory, and needs little more room than its own size; meanwhile all that is read, and other namespaces, go on.
+// > A large record is stored at constant memory, and needs little more room than its own size. Meanwhile
+// > readers, and other namespaces, go on.
 #[test]
 fn a_large_record_takes_no_memory() {
     let long = std::env::var_os("IMMUTA_LONG").is_some_and(|value| value != "0");

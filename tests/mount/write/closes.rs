@@ -12,8 +12,8 @@ use support::{DEADLINE, Mount, eventually, shell_ok, stop, waits_in_mount};
 /// More than there are threads in the daemon that look at descriptors.
 const CLOSES: usize = 40;
 
-// > Of a process that has more than 4096 descriptors the last close of all ends a line, a frame and an `append-file`, and
-// > no `close` says how that went.
+// > When a process has more than 4096 descriptors, a line, a frame and an `append-file` end only at the last
+// > close by any process, and no `close` reports the result.
 #[test]
 fn a_process_of_more_descriptors_than_are_looked_at_learns_nothing_and_loses_nothing() {
     let mount = Mount::new();
@@ -83,8 +83,8 @@ fn on_a_thread(work: impl FnOnce() + Send + 'static) -> Pid {
 /// The kernel shows a descriptor of `epoll` when it has its lock, and asks a file that is added whether it is ready while
 /// it holds that: so no descriptor of this process can be looked at as long as the other daemon does not answer.
 //
-// > A process whose descriptors are many, or take the kernel long to show, holds up its own closes, and those of its user
-// > when there are eight of them; nobody else's.
+// > When a process has many descriptors, or the kernel takes long to show them, only its own closes are delayed,
+// > and those of its user when eight such processes close at the same time. Closes of other users are not.
 #[test]
 fn regression_a_process_whose_descriptors_cannot_be_looked_at_holds_up_no_other() {
     let mount = Mount::new();

@@ -40,7 +40,7 @@ fn run(mount: &Mount, file: &str, sent: &str, script: &str) {
     assert!(program.end(&who).success(), "{who}");
 }
 
-// > An `execve` that closes a file, because it was opened close-on-exec, closes it like `close`.
+// > An `execve` that closes a file, because it was opened close-on-exec, has the effect of a `close`.
 #[test]
 fn a_program_that_is_executed_closes_what_was_opened_close_on_exec() {
     let mut mount = Mount::new();

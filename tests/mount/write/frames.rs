@@ -31,8 +31,8 @@ fn wild_records(random: &mut Random) -> Vec<Vec<u8>> {
     records
 }
 
-// > One frame written to `append-frames`, 8 bytes little-endian that say its size and so many bytes, is one record,
-// > however the writer's buffers cut it; a size of 0 is an empty record.
+// > One frame written to `append-frames` is one record, however the writer's buffers cut it. A frame is 8 bytes,
+// > little-endian, that give a size, and then that many bytes; a size of 0 is an empty record.
 #[test]
 fn a_log_is_copied_record_by_record_whatever_program_does_it() {
     let mut mount = Mount::new();
@@ -112,8 +112,8 @@ fn a_log_is_kept_in_step_with_another_one_through_a_pipe() {
     mount.stop_and_verify();
 }
 
-// > The whole frames of one write to `append-frames` below 1 MiB - 4 KiB become visible at once, and after a crash all
-// > of them are there or none.
+// > The whole frames of one write to `append-frames` below 1 MiB - 4 KiB become visible at once. After a crash
+// > all of them are there or none.
 #[test]
 fn the_frames_of_a_write_are_seen_together() {
     const BATCH: u64 = 7;
@@ -179,8 +179,8 @@ fn a_kill_of_the_daemon_leaves_whole_batches_and_all_that_were_acknowledged() {
     mount.stop_and_verify();
 }
 
-// > A size above `--max-record` is EMSGSIZE, as soon as it is written, and a negative one is EINVAL: nothing of that
-// > write is stored, and what waited before it still waits.
+// > A size above `--max-record` is EMSGSIZE as soon as it is written, and a negative size is EINVAL. Nothing of
+// > that write is stored, and an unfinished frame from earlier writes still waits for its end.
 #[test]
 fn a_bad_size_is_refused_with_its_whole_write() {
     let mount = Mount::with(&["--max-record", "1KiB"]);
@@ -230,8 +230,8 @@ fn a_bad_size_is_refused_with_its_whole_write() {
     assert_eq!(mount.count(), 4);
 }
 
-// > A frame whose end never comes is not stored; when the process that opened the file closes it in the middle of a
-// > frame, `close` is EINVAL.
+// > A frame whose end never comes is not stored. When the process that opened the file closes it in the middle
+// > of a frame, `close` is EINVAL.
 #[test]
 fn a_frame_without_its_end_makes_close_fail_and_is_not_stored() {
     let mut mount = Mount::new();

@@ -80,8 +80,8 @@ and more
     mount.stop_and_verify();
 }
 
-// > Opened for writing without O_APPEND, or with O_TRUNC, `log` is EPERM, for root too, and so are `ftruncate` and a
-// > write after O_APPEND was taken away.
+// > Opening `log` for writing without O_APPEND, or with O_TRUNC, is EPERM, for root too. So are `ftruncate`, and
+// > a write after O_APPEND was taken away.
 #[test]
 fn what_is_there_is_not_overwritten() {
     let mut mount = Mount::new();

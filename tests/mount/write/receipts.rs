@@ -31,9 +31,9 @@ fn one_record(name: &str) -> &'static [u8] {
     }
 }
 
-// > An append file that is opened for reading and writing gives back a line `RECORD INDEX SIZE` for each record that
-// > was appended through that open file, in order, as soon as its write has returned; INDEX is where the record's size
-// > field is in the log, as the Go library counts.
+// > An append file that is opened for reading and writing gives back a line `RECORD INDEX SIZE` for each record
+// > that was appended through that open file, in order, as soon as the write of that record has returned. INDEX
+// > is the offset of the record's size field in the log, as the Go library counts.
 #[test]
 fn a_shell_learns_which_record_it_has_written() {
     let mount = Mount::new();
@@ -112,7 +112,8 @@ print(sorted(open(out, 'rb').read()) == sorted(expected), file.read())"#;
     assert!(reader.end("python").success());
 }
 
-// > A read from an append file never waits: with no line to give it is end of file. `poll` says when there is one.
+// > A read from an append file never waits: when there is no line to give, it returns end of file. `poll` tells
+// > when there is one.
 #[test]
 fn a_read_without_a_line_to_give_is_end_of_file_and_poll_knows() {
     let mount = Mount::new();
@@ -192,8 +193,8 @@ fn a_line_is_there_when_a_write_that_waits_for_the_disk_has_returned() {
     }
 }
 
-// > For an open file that nobody reads from, 16384 runs of consecutive records are kept: the oldest lines beyond that
-// > are lost, and the next read is ENOBUFS, once.
+// > For an open file that no process reads from, 16384 runs of consecutive records are kept. Beyond that the
+// > oldest lines are lost, and the next read is ENOBUFS, once.
 #[test]
 fn nobody_has_to_read() {
     const RUNS: u64 = 16384;

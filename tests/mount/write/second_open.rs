@@ -15,8 +15,8 @@ fn closed(file: File) -> Result<(), Errno> {
     close(file.into_raw_fd())
 }
 
-// > The `close` of an `append-lines` or `append-frames` tells of what was written through that open file, also to a
-// > process that has opened the file more than once.
+// > `close` of an `append-lines` or `append-frames` reports what became of the data written through that open
+// > file, also to a process that has opened the file more than once.
 #[test]
 fn regression_the_first_close_of_two_opens_tells_of_a_frame_without_its_end() {
     for sync in ["1s", "always"] {
@@ -76,8 +76,8 @@ fn a_second_open_of_a_descriptor_goes_on_where_there_is_no_name_to_look_up() {
     assert_eq!(said, "one\ntwo\nfour\nthree\n");
 }
 
-// > A process that has `append-lines` or `append-frames` open, and opens it once more, gets another inode number for that
-// > open file; everybody else sees the one that the name has.
+// > A process that already has `append-lines` or `append-frames` open, and opens it once more, gets another
+// > inode number for that open file. All other processes see the number that the name has.
 #[test]
 fn the_inode_of_a_name_stays_unless_its_process_opens_it_twice() {
     let mount = Mount::new();

@@ -29,9 +29,10 @@ fn wild_lines(random: &mut Random, bytes: usize, longest: usize) -> Vec<u8> {
     text
 }
 
-// > Any number of processes append at the same time: no record is mixed, torn or lost, and each writer's records are
-// > in its order.
-// > Records are numbered from 0, without gaps, and a write that begins after another one has returned gets the higher number.
+// > Any number of processes can append at the same time: no record is mixed, torn or lost, and the records of
+// > each writer keep their order.
+// > Records are numbered from 0, without gaps. A write that begins after another write has returned gets the
+// > higher number.
 #[test]
 fn eight_processes_append_and_every_record_is_there_once_whole_and_in_each_ones_order() {
     const RECORDS: usize = 10_000;
@@ -56,9 +57,9 @@ fn eight_processes_append_and_every_record_is_there_once_whole_and_in_each_ones_
     mount.stop_and_verify();
 }
 
-// > `log` of lines written with `append-lines` is byte for byte what was written; a last line without a newline is
-// > shown with one.
-// > One line written to `append-lines` is one record with its newline, however the writer's buffers cut it.
+// > `log` of lines written with `append-lines` is byte for byte what was written; a last line without a newline
+// > is shown with one.
+// > One line written to `append-lines` is one record, with its newline, however the writer's buffers cut it.
 // > A byte's offset in `follow` and `log` never changes, also after more appends and after a remount.
 // > A numbered file holds exactly the bytes of its record.
 #[test]
@@ -129,8 +130,8 @@ fn cat_of_a_large_file_into_append_lines_gives_the_same_file() {
     assert_eq!(mount.count(), lines);
 }
 
-// > One `write(2)` to `append` is one record, byte for byte, newlines and NULs included; so is one `writev(2)` whose
-// > pieces lie in no more than 255 pages of memory, summed over the pieces.
+// > One `write(2)` to `append` is one record, byte for byte, newlines and NULs included. So is one `writev(2)`
+// > whose pieces lie in no more than 255 pages of memory, summed over the pieces.
 #[test]
 fn one_write_to_append_is_one_record_whatever_is_in_it() {
     let mut mount = Mount::new();
@@ -168,10 +169,10 @@ fn one_write_to_append_is_one_record_whatever_is_in_it() {
 
 /// The kernel counts the pages of each piece, also when all pieces lie in one page, and splits a write of more than 256. Two
 /// pieces of the same buffer became two records, and nobody was told.
-// > One `write(2)` to `append` is one record, byte for byte, newlines and NULs included; so is one `writev(2)` whose
-// > pieces lie in no more than 255 pages of memory, summed over the pieces.
-// > The kernel splits a `writev` of more pieces or pages than that: without O_APPEND its rest is EMSGSIZE, so that it returns
-// > how many bytes became the record.
+// > One `write(2)` to `append` is one record, byte for byte, newlines and NULs included. So is one `writev(2)`
+// > whose pieces lie in no more than 255 pages of memory, summed over the pieces.
+// > The kernel splits a `writev` of more pieces or pages than that. Without O_APPEND the rest of it is EMSGSIZE,
+// > so that the `writev` returns how many bytes became the record.
 #[test]
 fn regression_a_writev_of_many_pieces_is_one_record_or_says_how_much_of_it_is() {
     let mut mount = Mount::new();
@@ -338,8 +339,8 @@ fn an_append_file_has_no_offset() {
     assert_eq!(mount.count(), 12);
 }
 
-// > A line without a newline becomes a record when the process that opened the file closes it; a process that
-// > inherited the descriptor does not end the line.
+// > A line without a newline becomes a record when the process that opened the file closes it. A close by a
+// > process that inherited the descriptor does not end the line.
 #[test]
 fn a_line_ends_when_its_opener_closes_the_file_and_not_when_a_child_does() {
     let mount = Mount::new();
@@ -442,7 +443,10 @@ fn a_writer_that_is_killed_leaves_its_open_line_as_a_record() {
     assert_eq!(read(&mount.file("1")), b"open");
 }
 
-// > Lines and frames that wait for their end, and writes that wait for a disk which takes long, take no more memory than `--max-open-bytes` (1 GiB) in the whole mount, and those of one user no more than half of it: a write that would take more is ENOBUFS and has not happened. When a line or frame ends, and when a write has its turn, its memory is given back.
+// > Lines and frames that wait for their end, and writes that wait for a slow disk, take at most
+// > `--max-open-bytes` (1 GiB) of memory in the whole mount, and those of one user at most half of that. A write
+// > that would take more is ENOBUFS and stores nothing. The memory is given back when a line or frame ends, and
+// > when a write has its turn.
 #[test]
 fn what_waits_for_its_end_takes_no_more_memory_than_was_said_and_gives_it_back() {
     let mount = Mount::with(&["--max-open-bytes", "8MiB"]);
@@ -594,8 +598,8 @@ fn fsync_and_fdatasync_succeed_on_append_files() {
     }
 }
 
-// > When a write has returned, the record is there: any read that begins afterwards finds it.
-// > `count` is the number of records and a newline, as of the read that begins at its beginning.
+// > When a write has returned, its record is there: every read that begins afterwards finds it.
+// > `count` is the number of records and a newline. A read that begins at offset 0 takes the number anew.
 #[test]
 fn another_process_finds_a_record_as_soon_as_its_write_has_returned() {
     let mount = Mount::new();

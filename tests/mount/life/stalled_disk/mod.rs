@@ -165,8 +165,8 @@ impl Stalled {
     }
 }
 
-// > A namespace whose disk stands still, or takes long, holds up those who write to it, and nobody who writes to another
-// > one or reads what is in memory.
+// > A namespace whose disk stands still, or takes long, holds up the programs that write to it. It does not hold
+// > up programs that write to other namespaces or read what is in memory.
 // > SIGKILL ends a process that waits in a read at once.
 #[test]
 fn sixteen_namespaces_whose_disk_stands_still_stop_no_other() {
@@ -195,9 +195,10 @@ fn sixteen_namespaces_whose_disk_stands_still_stop_no_other() {
     }
 }
 
-// > What is not in memory is read from the disk by threads that are there for it: whoever waits for it holds up nobody
-// > else, and a signal ends a read there, too.
-// > Whoever was killed while `stat` or `open` waits for the disk is gone at once; other signals do not end these calls.
+// > Threads of their own read from the disk what is not in memory: a read that waits for the disk holds up no
+// > other call, and a signal ends it.
+// > A process that is killed while its `stat` or `open` waits for the disk is gone at once. Other signals do not
+// > end these calls.
 #[test]
 fn readers_that_wait_for_a_disk_that_stands_still_stop_no_other_and_can_be_killed() {
     let mut stalled = Stalled::new(&["--sync", "never"]);
