@@ -9,3 +9,4 @@ mod packaging;
 mod recipes;
 mod scripts;
 mod semantics;
+mod tree;

@@ -12,7 +12,7 @@ use crate::fs::namespace::MountedLog;
 use crate::fs::rights::{LEASE, Rights, RightsSince};
 use crate::fs::transport::Transport;
 use crate::fs::tree::{
-    Attr, BLOCK_BYTES, Direction, FOREVER, Kind, Node, NodeType, SHORT, number_of_next,
+    Attr, BLOCK_BYTES, Direction, FOREVER, Node, NodeType, SHORT, Shows, number_of_next,
 };
 use immuta::RecordNo;
 
@@ -30,7 +30,7 @@ impl<T: Transport> Fs<T> {
                 let modified = namespace.log.state().last_time.unwrap_or(self.started);
                 directory_attr(node, namespace.rights.now(), 2, modified, SHORT)
             }
-            Node::File(id, file) if file.kind.is_directory() => {
+            Node::File(id, file) if file.shows.is_directory() => {
                 let namespace = self.namespace(id)?;
                 let modified = namespace.log.state().last_time.unwrap_or(self.started);
                 let RightsSince { rights, since } = namespace.rights.lease();
@@ -41,23 +41,19 @@ impl<T: Transport> Fs<T> {
             Node::File(id, file) => {
                 let namespace = self.namespace(id)?;
                 let (log, state) = (&namespace.log, namespace.log.state());
-                let (size, attr_ttl) = match file.kind {
-                    Kind::Append | Kind::AppendLines | Kind::AppendFrames | Kind::AppendFile => {
-                        (0, FOREVER)
-                    }
-                    Kind::Follow | Kind::Log => (View::Text.end(log, &state), Duration::ZERO),
-                    Kind::Frames | Kind::FollowFrames => {
-                        (View::Frames.end(log, &state), Duration::ZERO)
-                    }
-                    Kind::JsonLog | Kind::JsonFollow => match namespace.lines_size(file.name)? {
+                let (size, attr_ttl) = match file.shows {
+                    Shows::Receipts => (0, FOREVER),
+                    Shows::Text(_) => (View::Text.end(log, &state), Duration::ZERO),
+                    Shows::Frames(_) => (View::Frames.end(log, &state), Duration::ZERO),
+                    Shows::JsonLines(_) => match namespace.lines_size(file.name)? {
                         Size::Exact(bytes) | Size::AtLeast(bytes) => (bytes, Duration::ZERO),
                         Size::Unknown => (0, Duration::ZERO),
                     },
-                    Kind::From | Kind::Since => (0, SHORT),
-                    Kind::Stats => (self.stats(&namespace)?.len() as u64, Duration::ZERO),
-                    Kind::Count => (count_text(state.count).len() as u64, Duration::ZERO),
+                    Shows::FromRecord | Shows::SinceTime => (0, SHORT),
+                    Shows::Stats => (self.stats(&namespace)?.len() as u64, Duration::ZERO),
+                    Shows::Count => (count_text(state.count).len() as u64, Duration::ZERO),
                 };
-                let direction = file.direction;
+                let direction = file.direction();
                 let modified = state.last_time.unwrap_or(self.started);
                 file_attr(
                     &namespace, node, direction, size, modified, attr_ttl, FOREVER,
@@ -165,12 +161,12 @@ impl<T: Transport> Fs<T> {
     fn ends_where_it_says(&self, node: Node) -> Result<bool, Errno> {
         Ok(match node {
             Node::File(id, file) => {
-                let is_json = matches!(file.kind, Kind::JsonLog | Kind::JsonFollow);
+                let is_json = matches!(file.shows, Shows::JsonLines(_));
                 let is_unknown = || {
                     let size = self.namespace(id)?.lines_size(file.name)?;
                     Ok::<_, Errno>(matches!(size, Size::Unknown))
                 };
-                !(file.kind.waits() || is_json && is_unknown()?)
+                !(file.shows.waits() || is_json && is_unknown()?)
             }
             Node::Start(..) => false,
             Node::Next(id, low) => {

@@ -52,7 +52,7 @@ impl<T: Transport> Fs<T> {
             Node::Root | Node::About => Ok(0),
             Node::Unopened(number) => self.list_unopened(number).map(|()| 0),
             Node::Namespace(id) => Ok(self.namespace(id)?.log.state().count),
-            Node::File(_, file) if file.kind.is_directory() => Ok(0),
+            Node::File(_, file) if file.shows.is_directory() => Ok(0),
             Node::File(..)
             | Node::Record(..)
             | Node::Next(..)
@@ -135,7 +135,7 @@ impl<T: Transport> Fs<T> {
             }
             Node::Namespace(id) => {
                 for file in FILES.iter().skip(first) {
-                    let node_type = if file.kind.is_directory() {
+                    let node_type = if file.shows.is_directory() {
                         NodeType::Directory
                     } else {
                         NodeType::File
@@ -159,7 +159,7 @@ impl<T: Transport> Fs<T> {
                 }
             }
             // Any start is there, so none is listed: `cp -r` would wait in the first one.
-            Node::File(_, file) if file.kind.is_directory() => {}
+            Node::File(_, file) if file.shows.is_directory() => {}
             Node::File(..)
             | Node::Record(..)
             | Node::Next(..)

@@ -12,7 +12,7 @@ use crate::fs::locks::lock;
 use crate::fs::namespace::WatchedName;
 use crate::fs::transport::{Caller, Transport};
 use crate::fs::tree::{
-    ABOUT, ABOUT_FILES, Attr, Direction, File, Kind, Node, file_named, ino_of_lookup, parse_record,
+    ABOUT, ABOUT_FILES, Attr, Direction, File, Node, Takes, file_named, ino_of_lookup, parse_record,
 };
 use immuta::{Error, MAX_NAMESPACE_BYTES};
 
@@ -44,7 +44,7 @@ impl<T: Transport> Fs<T> {
                 Some(file) => Node::File(id, file),
                 None => self.record_named(id, name)?,
             },
-            Node::File(id, directory) if directory.kind.is_directory() => {
+            Node::File(id, directory) if directory.shows.is_directory() => {
                 return self.look_up_start(id, directory, name);
             }
             Node::File(..)
@@ -65,8 +65,8 @@ impl<T: Transport> Fs<T> {
             // Whoever writes gigabytes holds up nobody else, and the descriptors of one open are told from
             // those of another.
             Node::File(_, file)
-                if file.direction == Direction::In
-                    && (self.settings.sync_always || file.kind == Kind::AppendFile) =>
+                if file.direction() == Direction::In
+                    && (self.settings.sync_always || file.takes == Takes::WholeFiles) =>
             {
                 self.with_its_own_ino(attr)
             }
@@ -100,7 +100,7 @@ impl<T: Transport> Fs<T> {
 
     fn look_up_start(&self, id: u32, directory: &File, name: &str) -> Result<Attr, Errno> {
         let namespace = self.namespace(id)?;
-        let (start, lasting) = Start::parse(directory.kind, name, &namespace.log)?;
+        let (start, lasting) = Start::parse(directory.shows, name, &namespace.log)?;
         let path = lasting.then(|| format!("{}/{name}", directory.name));
         let number = lock(&self.starts).look_up(id, start, path);
         let attr = self.attr(Node::Start(id, number));

@@ -142,7 +142,7 @@ impl<T: Transport> Fs<T> {
     pub fn rmdir(&self, parent: u64, name: &str) -> Result<(), Errno> {
         match Node::from_ino(parent)? {
             Node::Root => {}
-            Node::Namespace(_) if file_named(name).is_some_and(|f| f.kind.is_directory()) => {
+            Node::Namespace(_) if file_named(name).is_some_and(|f| f.shows.is_directory()) => {
                 return Err(self.refusal());
             }
             Node::Namespace(_) => return Err(Errno::ENOTDIR),

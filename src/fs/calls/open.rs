@@ -13,7 +13,7 @@ use crate::fs::handles::{
 use crate::fs::locks::lock;
 use crate::fs::namespace::MountedLog;
 use crate::fs::transport::{Caller, Transport};
-use crate::fs::tree::{Direction, Kind, Node, number_of_next};
+use crate::fs::tree::{Direction, Node, Shows, Takes, number_of_next};
 use immuta::what_holds_descriptors;
 
 /// Which way a file is opened, and whether anything that is there may be changed.
@@ -70,8 +70,8 @@ impl<T: Transport> Fs<T> {
             Node::Root | Node::About | Node::Namespace(_) | Node::Unopened(_) => {
                 return Err(Errno::EISDIR);
             }
-            Node::File(_, file) if file.kind.is_directory() => return Err(Errno::EISDIR),
-            Node::File(_, file) => file.direction,
+            Node::File(_, file) if file.shows.is_directory() => return Err(Errno::EISDIR),
+            Node::File(_, file) => file.direction(),
             Node::Start(..)
             | Node::Record(..)
             | Node::Next(..)
@@ -109,7 +109,7 @@ impl<T: Transport> Fs<T> {
                 &namespace,
                 caller,
                 Arc::new(Opener::new(caller.thread, ino)),
-                file.kind,
+                file.takes,
             )?,
             _ => None,
         };
@@ -132,7 +132,7 @@ impl<T: Transport> Fs<T> {
         match node {
             Node::AboutFile(about) => Ok(Some(self.about(about))),
             Node::Error(number) => Ok(Some(self.error_text(number)?)),
-            Node::File(id, file) if file.kind == Kind::Stats => {
+            Node::File(id, file) if file.shows == Shows::Stats => {
                 Ok(Some(self.stats(&*self.namespace(id)?)?))
             }
             _ => Ok(None),
@@ -165,49 +165,49 @@ impl<T: Transport> Fs<T> {
             }
             Node::File(_, file) => file,
         };
-        let waits = file.kind.waits();
+        let waits = file.shows.waits();
         let view = |view| {
             let path = Some(Cow::Borrowed(file.name));
             Output::View(OpenView::new(view, waits, Start::Record(0), path))
         };
-        Ok(match file.kind {
-            Kind::Append | Kind::AppendLines | Kind::AppendFrames | Kind::AppendFile => {
-                Output::Receipts(Mutex::default())
-            }
-            Kind::Follow | Kind::Log => view(View::Text),
-            Kind::FollowFrames | Kind::Frames => view(View::Frames),
-            Kind::JsonFollow | Kind::JsonLog => Output::Lines(OpenLines {
+        Ok(match file.shows {
+            Shows::Receipts => Output::Receipts(Mutex::default()),
+            Shows::Text(_) => view(View::Text),
+            Shows::Frames(_) => view(View::Frames),
+            Shows::JsonLines(_) => Output::Lines(OpenLines {
                 waits,
                 name: file.name,
                 position: Mutex::default(),
             }),
-            Kind::Count => Output::Count(AtomicU64::new(NOT_READ)),
-            Kind::From | Kind::Since | Kind::Stats => return Err(Errno::EISDIR),
+            Shows::Count => Output::Count(AtomicU64::new(NOT_READ)),
+            Shows::FromRecord | Shows::SinceTime | Shows::Stats => return Err(Errno::EISDIR),
         })
     }
 
-    /// What becomes of a write to a file of a kind; `None`: it takes none.
+    /// What becomes of a write to a file that takes this; `None`: it takes nothing.
     fn input(
         &self,
         namespace: &MountedLog,
         caller: Caller,
         opener: Arc<Opener>,
-        kind: Kind,
+        takes: Takes,
     ) -> Result<Option<Input>, Errno> {
         let waiting = || self.budget.waiting(caller.uid);
-        Ok(match kind {
-            Kind::Append => Some(Input::Writes {
+        Ok(match takes {
+            Takes::Nothing => None,
+            Takes::Writes => Some(Input::Writes {
                 before: AtomicU64::new(0),
             }),
-            Kind::Log => Some(Input::lines(opener, kind, waiting())),
-            Kind::AppendLines | Kind::AppendFrames => {
+            Takes::AppendedLines => Some(Input::lines(opener, true, waiting())),
+            Takes::Lines => {
                 self.second_opens.open(&opener)?;
-                Some(match kind {
-                    Kind::AppendFrames => Input::frames(opener, waiting()),
-                    _ => Input::lines(opener, kind, waiting()),
-                })
+                Some(Input::lines(opener, false, waiting()))
             }
-            Kind::AppendFile => {
+            Takes::Frames => {
+                self.second_opens.open(&opener)?;
+                Some(Input::frames(opener, waiting()))
+            }
+            Takes::WholeFiles => {
                 let spool = Spool::new(opener, self.storage.logs_dir());
                 let spool = spool.inspect_err(|errno| {
                     let name = namespace.log.namespace();
@@ -226,15 +226,6 @@ impl<T: Transport> Fs<T> {
                 });
                 Some(Input::File(Box::new(spool?)))
             }
-            Kind::Follow
-            | Kind::Count
-            | Kind::Frames
-            | Kind::FollowFrames
-            | Kind::From
-            | Kind::Since
-            | Kind::Stats
-            | Kind::JsonLog
-            | Kind::JsonFollow => None,
         })
     }
 

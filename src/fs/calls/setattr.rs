@@ -18,7 +18,7 @@ impl<T: Transport> Fs<T> {
             Ok(node) => node,
             Err(errno) => return reply.error(errno),
         };
-        let is_input = matches!(node, Node::File(_, f) if f.direction == Direction::In);
+        let is_input = matches!(node, Node::File(_, f) if f.direction() == Direction::In);
         let rights = change.mode.is_some() || change.uid.is_some() || change.gid.is_some();
         let changes_nothing = match change {
             SetAttr { size: Some(0), .. } => is_input && !self.settings.read_only,

@@ -12,7 +12,6 @@ use crate::fs::namespace::Takes;
 use crate::fs::transport::DoneReply;
 use crate::fs::transport::WriteReply;
 use crate::fs::transport::{Transport, WriteMode};
-use crate::fs::tree::Kind;
 use crate::fs::wait::Pending;
 
 /// In which the kernel counts how much of a write it sends at once.
@@ -76,7 +75,7 @@ impl<T: Transport> Fs<T> {
             let by_log = matches!(
                 handle.input,
                 Some(Input::Lines {
-                    kind: Kind::Log,
+                    only_appended: true,
                     ..
                 })
             );
@@ -135,7 +134,10 @@ impl<T: Transport> Fs<T> {
                 }
                 store(&[data])?;
             }
-            Some(Input::Lines { kind, .. }) if *kind == Kind::Log && !mode.append => {
+            Some(Input::Lines {
+                only_appended: true,
+                ..
+            }) if !mode.append => {
                 return Err(Errno::EPERM);
             }
             Some(Input::Lines { lines, opener, .. }) => {

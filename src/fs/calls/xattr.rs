@@ -10,7 +10,7 @@
 use crate::fs::errno::Errno;
 use crate::fs::fs::Fs;
 use crate::fs::transport::Transport;
-use crate::fs::tree::{Kind, Node, number_of_next};
+use crate::fs::tree::{Node, number_of_next};
 use immuta::RecordNo;
 
 const RECORD: &str = "user.immuta.record";
@@ -94,23 +94,13 @@ fn names(node: Node) -> &'static [&'static str] {
     match node {
         Node::Record(..) | Node::Next(..) => &[RECORD, INDEX],
         Node::Namespace(_) | Node::Start(..) => &[COUNT, FORMAT],
-        Node::File(_, file) => match file.kind {
-            Kind::Follow
-            | Kind::Log
-            | Kind::Frames
-            | Kind::FollowFrames
-            | Kind::JsonLog
-            | Kind::JsonFollow => &[COUNT, FORMAT],
-            Kind::Append
-            | Kind::AppendLines
-            | Kind::AppendFrames
-            | Kind::AppendFile
-            | Kind::Count
-            | Kind::From
-            | Kind::Since
-            | Kind::Stats => &[],
-        },
-        Node::Root | Node::Unopened(_) | Node::Error(_) | Node::About | Node::AboutFile(_) => &[],
+        Node::File(_, file) if file.shows.is_whole_log() => &[COUNT, FORMAT],
+        Node::File(..)
+        | Node::Root
+        | Node::Unopened(_)
+        | Node::Error(_)
+        | Node::About
+        | Node::AboutFile(_) => &[],
     }
 }
 

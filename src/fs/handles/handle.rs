@@ -13,7 +13,6 @@ use crate::fs::errno::Errno;
 use crate::fs::forms::{Frames, Lines, Need, Position, View, json_lines};
 use crate::fs::locks::lock;
 use crate::fs::namespace::MountedLog;
-use crate::fs::tree::Kind;
 use immuta::{Log, RecordNo, to_ns};
 
 /// An open file. Kept small: ten thousand of them may wait at once.
@@ -45,9 +44,8 @@ pub(crate) enum Input {
     Lines {
         lines: Mutex<Lines>,
         opener: Arc<Opener>,
-        /// [`Kind::AppendLines`], or [`Kind::Log`], where a write without O_APPEND is refused: it has an offset
-        /// to write at.
-        kind: Kind,
+        /// The file is `log`, where a write without O_APPEND is refused: it has an offset to write at.
+        only_appended: bool,
     },
     /// One frame is one record.
     Frames {
@@ -59,11 +57,11 @@ pub(crate) enum Input {
 }
 
 impl Input {
-    pub(crate) fn lines(opener: Arc<Opener>, kind: Kind, waiting: Waiting) -> Input {
+    pub(crate) fn lines(opener: Arc<Opener>, only_appended: bool, waiting: Waiting) -> Input {
         Input::Lines {
             lines: Mutex::new(Lines::new(waiting)),
             opener,
-            kind,
+            only_appended,
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use crate::fs::errno::Errno;
 use crate::fs::forms::View;
 use crate::fs::forms::time;
-use crate::fs::tree::{Kind, parse_record};
+use crate::fs::tree::{Shows, parse_record};
 use immuta::{Log, RecordNo};
 
 /// Where a file begins.
@@ -28,9 +28,9 @@ impl Start {
     ///
     /// # Errors
     /// `ENOENT` for what is no start.
-    pub(crate) fn parse(directory: Kind, name: &str, log: &Log) -> Result<(Start, bool), Errno> {
+    pub(crate) fn parse(directory: Shows, name: &str, log: &Log) -> Result<(Start, bool), Errno> {
         let start = match directory {
-            Kind::From => from(name, log),
+            Shows::FromRecord => from(name, log),
             _ => since(name),
         };
         start.ok_or(Errno::ENOENT)

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use super::mounted::MountedLog;
 use crate::fs::locks::lock;
-use crate::fs::tree::{Kind, Node};
+use crate::fs::tree::Node;
 
 /// A name that a watcher can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,16 @@ impl WatchedName {
     pub(crate) fn of(node: Node) -> Option<(u32, WatchedName)> {
         match node {
             Node::Namespace(id) => Some((id, WatchedName::Directory)),
-            Node::File(id, file) if file.kind == Kind::Log => Some((id, WatchedName::Log)),
-            Node::File(id, file) if file.kind == Kind::Follow => Some((id, WatchedName::Follow)),
+            Node::File(id, file) => WatchedName::of_file(file.name).map(|name| (id, name)),
+            _ => None,
+        }
+    }
+
+    /// The name of a file, if its watchers are told by its name.
+    fn of_file(file: &str) -> Option<WatchedName> {
+        match file {
+            "log" => Some(WatchedName::Log),
+            "follow" => Some(WatchedName::Follow),
             _ => None,
         }
     }
@@ -34,11 +42,6 @@ impl WatchedName {
     fn bit(self) -> u8 {
         1 << self as u8
     }
-}
-
-/// Whether the watchers of a file are told by its name.
-fn has_name(file: &str) -> bool {
-    matches!(file, "log" | "follow")
 }
 
 /// What the kernel knows of a namespace.
@@ -134,7 +137,9 @@ impl MountedLog {
             Grown::new(self, file, Some(name))
         });
         let asked_end = self.end_watchers.paths();
-        let others = asked_end.iter().filter(|path| !has_name(path));
+        let others = asked_end
+            .iter()
+            .filter(|path| WatchedName::of_file(path).is_none());
         named
             .chain(others.map(|path| Grown::new(self, path, None)))
             .collect()

@@ -1,47 +1,124 @@
-//! The files of a namespace, as one table.
+//! The files of a namespace, as one table: all that is particular to a file derives from its row. To add a file is to add
+//! a row, and its form, if no other file has it.
 
-/// What a fixed file of a namespace does with a read or a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// One write is one record.
-    Append,
-    /// One line is one record.
-    AppendLines,
-    /// The whole log as text; waits at the end.
-    Follow,
-    /// The whole log as text; ends.
-    Log,
-    /// The number of records and a newline.
-    Count,
-    /// The whole log as frames; ends.
-    Frames,
-    /// The whole log as frames; waits at the end.
-    FollowFrames,
-    /// A directory of the text from any record on.
-    From,
-    /// A directory of the text from any time on.
-    Since,
-    /// What is known of the log, as JSON.
-    Stats,
-    /// One frame is one record.
-    AppendFrames,
-    /// What is written between open and close is one record.
-    AppendFile,
-    /// The whole log as lines of JSON; ends.
-    JsonLog,
-    /// The whole log as lines of JSON; waits at the end.
-    JsonFollow,
+use AtEnd::{Ends, Waits};
+use Shows::{Count, Frames, FromRecord, JsonLines, Receipts, SinceTime, Stats, Text};
+use Takes::Nothing;
+
+/// The fixed files of a namespace: name, what a reader gets, and what becomes of a write. A directory lists them in this
+/// order. A file's position is part of its inode number: add new ones at the end.
+pub const FILES: &[File] = &[
+    row("append", Receipts, Takes::Writes),
+    row("append-lines", Receipts, Takes::Lines),
+    row("follow", Text(Waits), Nothing),
+    row("log", Text(Ends), Takes::AppendedLines),
+    row("count", Count, Nothing),
+    row("frames", Frames(Ends), Nothing),
+    row("follow-frames", Frames(Waits), Nothing),
+    row("from", FromRecord, Nothing),
+    row("since", SinceTime, Nothing),
+    row("stats", Stats, Nothing),
+    row("append-frames", Receipts, Takes::Frames),
+    row("append-file", Receipts, Takes::WholeFiles),
+    row("log.jsonl", JsonLines(Ends), Nothing),
+    row("follow.jsonl", JsonLines(Waits), Nothing),
+];
+
+/// A fixed file that every namespace has.
+#[derive(Debug)]
+pub struct File {
+    /// Its name in the namespace's directory.
+    pub name: &'static str,
+    /// What a reader gets.
+    pub shows: Shows,
+    /// What becomes of a write.
+    pub takes: Takes,
 }
 
-impl Kind {
-    /// Whether a read at its end waits for the next record.
+const fn row(name: &'static str, shows: Shows, takes: Takes) -> File {
+    File { name, shows, takes }
+}
+
+/// What a reader of a file gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// A line `RECORD INDEX SIZE` for each record that was appended through the same open file.
+    Receipts,
+    /// All records, as text.
+    Text(AtEnd),
+    /// All records, as frames.
+    Frames(AtEnd),
+    /// All records, as lines of JSON.
+    JsonLines(AtEnd),
+    /// The number of records and a newline.
+    Count,
+    /// What is known of the log, as JSON.
+    Stats,
+    /// A directory of files that show the text from any record on, and wait at the end.
+    FromRecord,
+    /// A directory of files that show the text from any time on, and wait at the end.
+    SinceTime,
+}
+
+/// What a reader gets at the end of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtEnd {
+    /// End of file.
+    Ends,
+    /// The next record, for which the read waits.
+    Waits,
+}
+
+/// How the bytes that are written to a file become records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// The file cannot be written to.
+    Nothing,
+    /// One write is one record.
+    Writes,
+    /// One line is one record.
+    Lines,
+    /// The same, only from a program that has opened the file with O_APPEND: the bytes of this file have offsets.
+    AppendedLines,
+    /// One frame is one record.
+    Frames,
+    /// All that is written between open and close is one record.
+    WholeFiles,
+}
+
+impl File {
+    /// Which way bytes go through the file.
+    pub fn direction(&self) -> Direction {
+        match (self.shows, self.takes) {
+            (Receipts, _) => Direction::In,
+            (_, Nothing) => Direction::Out,
+            _ => Direction::Both,
+        }
+    }
+}
+
+impl PartialEq for File {
+    fn eq(&self, other: &File) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for File {}
+
+impl Shows {
+    /// Whether a read at the end waits for the next record.
     pub fn waits(self) -> bool {
-        matches!(self, Kind::Follow | Kind::FollowFrames | Kind::JsonFollow)
+        matches!(self, Text(Waits) | Frames(Waits) | JsonLines(Waits))
     }
 
-    /// Whether it is a directory.
+    /// Whether the file is a directory.
     pub fn is_directory(self) -> bool {
-        matches!(self, Kind::From | Kind::Since)
+        matches!(self, FromRecord | SinceTime)
+    }
+
+    /// Whether the file shows every record.
+    pub fn is_whole_log(self) -> bool {
+        matches!(self, Text(_) | Frames(_) | JsonLines(_))
     }
 }
 
@@ -57,112 +134,18 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The permission bits of a file of this direction in a namespace with these.
+    /// The permission bits of a file of this direction in a namespace with these bits.
     pub fn mode(self, namespace: u16) -> u16 {
         let (read, write) = (namespace & 0o444, namespace & 0o222);
         match self {
-            // Who may append may also read what became of it, if he may read at all. Alone, the right to
-            // read is of no use there.
+            // An append file is readable only for users who may both write and read in the namespace: all there is
+            // to read are receipts of one's own appends.
             Direction::In => write | (read & write << 1),
             Direction::Out => read,
             Direction::Both => read | write,
         }
     }
 }
-
-/// A fixed file that every namespace has.
-#[derive(Debug)]
-pub struct File {
-    /// Its name in the namespace's directory.
-    pub name: &'static str,
-    /// What it does.
-    pub kind: Kind,
-    /// Which way its bytes go.
-    pub direction: Direction,
-}
-
-impl PartialEq for File {
-    fn eq(&self, other: &File) -> bool {
-        self.kind == other.kind
-    }
-}
-
-impl Eq for File {}
-
-/// The fixed files of a namespace, in the order in which a directory lists them. The position is part of the
-/// inode number: add at the end.
-pub const FILES: &[File] = &[
-    File {
-        name: "append",
-        kind: Kind::Append,
-        direction: Direction::In,
-    },
-    File {
-        name: "append-lines",
-        kind: Kind::AppendLines,
-        direction: Direction::In,
-    },
-    File {
-        name: "follow",
-        kind: Kind::Follow,
-        direction: Direction::Out,
-    },
-    File {
-        name: "log",
-        kind: Kind::Log,
-        direction: Direction::Both,
-    },
-    File {
-        name: "count",
-        kind: Kind::Count,
-        direction: Direction::Out,
-    },
-    File {
-        name: "frames",
-        kind: Kind::Frames,
-        direction: Direction::Out,
-    },
-    File {
-        name: "follow-frames",
-        kind: Kind::FollowFrames,
-        direction: Direction::Out,
-    },
-    File {
-        name: "from",
-        kind: Kind::From,
-        direction: Direction::Out,
-    },
-    File {
-        name: "since",
-        kind: Kind::Since,
-        direction: Direction::Out,
-    },
-    File {
-        name: "stats",
-        kind: Kind::Stats,
-        direction: Direction::Out,
-    },
-    File {
-        name: "append-frames",
-        kind: Kind::AppendFrames,
-        direction: Direction::In,
-    },
-    File {
-        name: "append-file",
-        kind: Kind::AppendFile,
-        direction: Direction::In,
-    },
-    File {
-        name: "log.jsonl",
-        kind: Kind::JsonLog,
-        direction: Direction::Out,
-    },
-    File {
-        name: "follow.jsonl",
-        kind: Kind::JsonFollow,
-        direction: Direction::Out,
-    },
-];
 
 /// The directory in the root that tells of the whole mount. No namespace can have this name.
 pub const ABOUT: &str = ".immuta";
@@ -185,8 +168,8 @@ pub fn file_named(name: &str) -> Option<&'static File> {
     FILES.iter().find(|f| f.name == name)
 }
 
-/// Reads a record number the way the directory writes it: decimal, no sign, no leading zero. Anything else is
-/// no record's name, so that each record has exactly one.
+/// Reads a record number the way the directory writes it: decimal, no sign, no leading zero. Anything else is not the name
+/// of a record, so that each record has exactly one name.
 pub fn parse_record(name: &str) -> Option<u64> {
     let canonical = !name.is_empty()
         && name.bytes().all(|b| b.is_ascii_digit())
@@ -212,6 +195,18 @@ mod tests {
         ] {
             let modes = [Direction::In, Direction::Out, Direction::Both].map(|d| d.mode(namespace));
             assert_eq!(modes, [input, output, both], "{namespace:o}");
+        }
+    }
+
+    #[test]
+    fn bytes_go_the_way_that_the_columns_of_a_file_say() {
+        for file in FILES {
+            let direction = match file.name {
+                name if name.starts_with("append") => Direction::In,
+                "log" => Direction::Both,
+                _ => Direction::Out,
+            };
+            assert_eq!(file.direction(), direction, "{}", file.name);
         }
     }
 

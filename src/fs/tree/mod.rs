@@ -11,6 +11,7 @@ mod node;
 pub use attr::{Attr, NodeType, SetAttr};
 pub(crate) use attr::{BLOCK_BYTES, FOREVER, SHORT};
 pub use files::{
-    ABOUT, ABOUT_FILES, About, Direction, FILES, File, Kind, file_named, parse_record,
+    ABOUT, ABOUT_FILES, About, AtEnd, Direction, FILES, File, Shows, Takes, file_named,
+    parse_record,
 };
 pub use node::{Node, ino_of_lookup, number_of_next};
