@@ -131,11 +131,7 @@ fn ways(file: &File) -> Ways {
 
 #[test]
 fn the_table_in_the_semantics_says_of_each_file_how_it_is_opened_read_and_written() {
-    let table = section(
-        SEMANTICS,
-        "## Every file, in one table\n",
-        "\nWhere a read waits",
-    );
+    let table = section(SEMANTICS, "## Every file, in one table\n", "\n## ");
     let about = (["yes", "-", "-"].map(str::to_owned), false, false);
     let mut listed = Listed::new();
     for row in rows(table) {

@@ -3,8 +3,7 @@
 /// Enough for any `u64`.
 pub(crate) const DECIMAL_DIGITS: usize = 20;
 
-/// Writes a number without allocating: a listing of a million records makes a million names, and as many
-/// lines of JSON.
+/// Writes a number without allocating memory: a listing of a million records writes a million names.
 pub(crate) fn decimal(mut n: u64, digits: &mut [u8; DECIMAL_DIGITS]) -> &str {
     let mut start = DECIMAL_DIGITS;
     loop {

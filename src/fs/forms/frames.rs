@@ -1,10 +1,10 @@
-//! Bytes into records by their sizes, however the writer's buffers cut them.
+//! Takes frames apart into records, wherever the writer's buffers cut them.
 //!
 //! ```text
-//! frame     [size: i64, little-endian, 0 or more][payload: so many bytes]
+//! frame     [size: i64, little-endian, 0 or more][payload: `size` bytes]
 //! ```
 //!
-//! What [`View::Frames`](super::view::View::Frames) shows of one log is what another one takes here.
+//! [`View::Frames`](super::view::View::Frames) shows the records of a log in the same form.
 
 use std::fmt;
 
@@ -14,30 +14,30 @@ use crate::fs::errno::Errno;
 /// The bytes of a frame's size.
 const SIZE_BYTES: usize = 8;
 
-/// What a handle of `append-frames` holds back: a frame whose end has not come.
+/// What a handle of `append-frames` holds back: a frame whose end has not been written yet.
 #[derive(Debug, Default)]
 pub struct Frames {
-    /// Its size field, or the beginning of that, and what is there of its payload. A size field that is whole
-    /// has been found good.
+    /// The size field, or its beginning, and the part of the payload that has been written. A complete size field has
+    /// been checked.
     partial: Waiting,
 }
 
-/// Why a write to `append-frames` has not happened.
+/// Why a write to `append-frames` was refused as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// A frame says that it has less than no bytes.
+    /// The size of a frame is negative.
     Malformed {
-        /// What its size field says.
+        /// The size field.
         size: i64,
     },
-    /// A frame says that it is longer than a record may be.
+    /// A frame is longer than a record may be.
     TooLarge {
-        /// What its size field says, in bytes.
+        /// The size field, in bytes.
         size: u64,
-        /// What a record may be, in bytes.
+        /// The most bytes that a record may have.
         limit: u64,
     },
-    /// Its whole frames could not be stored.
+    /// The complete frames of the write could not be stored.
     NotStored(Errno),
 }
 
@@ -69,19 +69,19 @@ impl fmt::Display for Refused {
     }
 }
 
-/// What is missing of a frame that has begun.
+/// What is missing of an unfinished frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfinished {
-    /// So many bytes of its size field.
+    /// The end of the size field.
     Size {
-        /// How many are missing.
+        /// Number of missing bytes.
         missing: usize,
     },
-    /// So many bytes of its payload.
+    /// The end of the payload.
     Payload {
-        /// How many are missing.
+        /// Number of missing bytes.
         missing: u64,
-        /// How many it has, as its size field says.
+        /// Bytes of the whole payload, as the size field says.
         size: u64,
     },
 }
@@ -106,20 +106,19 @@ impl fmt::Display for Unfinished {
 }
 
 impl Frames {
-    /// With what waits counted.
+    /// Starts with no unfinished frame; `partial` counts the memory of the unfinished frame against its budget.
     pub(crate) fn new(partial: Waiting) -> Frames {
         Frames { partial }
     }
 
-    /// Takes the bytes of one write. The payloads of its whole frames are handed to `store` in one go; what is
-    /// behind them waits. When it is refused, the write has not happened: what waited before it still does,
-    /// unchanged.
+    /// Takes the bytes of one write. Hands the payloads of its complete frames to `store` in one call, and keeps the
+    /// unfinished frame at the end. A write that is refused changes nothing: the unfinished frame of earlier writes stays.
     ///
-    /// A size is looked at as soon as it is whole, so that no more than `max_bytes` of a payload are ever held.
+    /// A size is checked as soon as its 8 bytes are complete, so that never more than `max_bytes` of a payload are held.
     ///
     /// # Errors
-    /// A size that is negative or above `max_bytes`; `ENOBUFS` when there is no more memory for what waits; whatever
-    /// `store` says.
+    /// A size that is negative or above `max_bytes`; `ENOBUFS` when the budget for unfinished frames is used up; errors of
+    /// `store`.
     pub fn write(
         &mut self,
         data: &[u8],
@@ -135,7 +134,7 @@ impl Frames {
         result
     }
 
-    /// As [`Frames::write`], but of a write that is refused there may be bytes behind what waited.
+    /// As [`Frames::write`], but a write that is refused may leave bytes behind the unfinished frame.
     fn take(
         &mut self,
         data: &[u8],
@@ -175,7 +174,7 @@ impl Frames {
         Ok(())
     }
 
-    /// Moves bytes from the front of `rest` behind what waits, until that is so long.
+    /// Moves bytes from the front of `rest` to the unfinished frame, until that has `bytes` bytes or `rest` is empty.
     fn fill(&mut self, bytes: usize, rest: &mut &[u8]) -> Result<(), Refused> {
         let missing = bytes.saturating_sub(self.partial.bytes.len());
         let (now, later) = rest.split_at(missing.min(rest.len()));
@@ -184,7 +183,7 @@ impl Frames {
         Ok(())
     }
 
-    /// What is missing of the frame that waits; `None` when none does.
+    /// What is missing of the unfinished frame; `None` when there is none.
     pub fn unfinished(&self) -> Option<Unfinished> {
         let waiting = &self.partial.bytes;
         let Some((size, payload)) = waiting.split_first_chunk::<SIZE_BYTES>() else {
@@ -197,7 +196,7 @@ impl Frames {
     }
 }
 
-/// The size that stands at the front of `bytes`; `None` if it is not all there.
+/// Reads the size at the front of `bytes`; `None` when fewer than 8 bytes are there.
 fn size_at(bytes: &[u8], max_bytes: u64) -> Result<Option<usize>, Refused> {
     let Some(size) = bytes.first_chunk::<SIZE_BYTES>() else {
         return Ok(None);

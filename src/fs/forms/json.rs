@@ -1,9 +1,9 @@
-//! JSON, written: what `stats`, `.immuta/status` and the lines of `log.jsonl` are made of.
+//! Writes JSON: for `stats`, `.immuta/status` and the lines of `log.jsonl`.
 
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// An object on one line, without a newline. The values are JSON already.
+/// Writes an object on one line, without a newline. The values are JSON already.
 pub(crate) fn object<V: AsRef<str>>(fields: &[(&str, V)]) -> String {
     let fields: Vec<String> = fields
         .iter()
@@ -12,22 +12,22 @@ pub(crate) fn object<V: AsRef<str>>(fields: &[(&str, V)]) -> String {
     format!("{{{}}}", fields.join(", "))
 }
 
-/// A string.
+/// Writes a string.
 pub(crate) fn string(text: &str) -> String {
     let mut json = Vec::with_capacity(text.len() + 2);
     json.push(b'"');
     push_escaped(text.as_bytes(), &mut json);
     json.push(b'"');
-    // Whole characters, and ASCII between them.
+    // Nothing is replaced: what is escaped is ASCII, and the rest is copied.
     String::from_utf8_lossy(&json).into_owned()
 }
 
-/// A string, or `null`.
+/// Writes a string, or `null`.
 pub(crate) fn string_or_null(text: Option<&str>) -> String {
     text.map_or_else(null, string)
 }
 
-/// A time in UTC, or `null` when it is not known.
+/// Writes a time in UTC, or `null` when it is not known.
 pub(crate) fn time(time: Option<SystemTime>) -> String {
     match time.filter(|time| *time >= UNIX_EPOCH) {
         Some(time) => string(&humantime::format_rfc3339_nanos(time).to_string()),
@@ -39,15 +39,15 @@ pub(crate) fn null() -> String {
     "null".to_owned()
 }
 
-/// Times in the order of a log: of those in one second only the nanoseconds are worked out.
+/// Writes times in the order of a log: within one second, only the nanoseconds are formatted anew.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
-    /// Seconds since 1970, and how they are written.
+    /// The last second, since 1970, and its text.
     second: Option<(u64, String)>,
 }
 
 impl Clock {
-    /// Appends what [`time`] gives.
+    /// Appends what [`time`] returns.
     pub(crate) fn push(&mut self, time: Option<SystemTime>, json: &mut Vec<u8>) {
         let Some(since) = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()) else {
             return json.extend_from_slice(b"null");
@@ -76,18 +76,18 @@ impl Clock {
 const WORD: usize = size_of::<u64>();
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = ONES << 7;
-/// The longest that one byte of a text becomes: `\u0000`.
+/// The most bytes that one byte of a text becomes: `\u0000`.
 pub(crate) const MAX_ESCAPE_BYTES: usize = 6;
 
 /// How one byte stands in a string.
 #[derive(Clone, Copy)]
 struct Escape {
-    /// A word, of which `length` bytes count, so that it can be copied in one go.
+    /// The first `length` bytes of this word: a whole word is copied faster.
     word: [u8; WORD],
     length: u8,
 }
 
-/// Of every byte. Only ASCII is escaped, so that a text can be parted anywhere.
+/// The escape of every byte. Only ASCII is escaped, so a text can be cut between any two bytes.
 static ESCAPES: [Escape; 256] = {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut escapes = [Escape {
@@ -123,15 +123,15 @@ static ESCAPES: [Escape; 256] = {
     escapes
 };
 
-/// How a byte stands in a string: as it is, or escaped.
+/// Returns a byte as it stands in a string: unchanged, or escaped.
 pub(crate) fn escaped(byte: u8) -> &'static [u8] {
     let escape = &ESCAPES[usize::from(byte)];
     &escape.word[..usize::from(escape.length)]
 }
 
-/// How many bytes a text takes in a string.
+/// The length of a text in a string, in bytes.
 pub(crate) fn escaped_bytes(text: &[u8]) -> usize {
-    // Pieces so short that a byte can count what they take more, which lets the compiler count many at once.
+    // The extra bytes of a piece fit into a `u8`, so that the compiler counts many bytes at once.
     const PIECE: usize = u8::MAX as usize / MAX_ESCAPE_BYTES;
     let more = |byte: &u8| {
         let control = *byte < 0x20;
@@ -147,7 +147,7 @@ pub(crate) fn escaped_bytes(text: &[u8]) -> usize {
 
 /// Appends a text as it stands in a string.
 pub(crate) fn push_escaped(text: &[u8], json: &mut Vec<u8>) {
-    /// What the compiler looks at in one go.
+    /// Bytes that the compiler checks at once.
     const PLAIN: usize = 32;
     const PIECE: usize = 64;
     let mut made = [0; PIECE * MAX_ESCAPE_BYTES + WORD];
@@ -160,7 +160,7 @@ pub(crate) fn push_escaped(text: &[u8], json: &mut Vec<u8>) {
         text = behind;
         let mut end = 0;
         while let Some((word, behind)) = rest.split_first_chunk::<WORD>() {
-            // All of it, of which only what is plain counts.
+            // Copies the whole word; only its plain bytes count.
             made[end..end + WORD].copy_from_slice(word);
             let marked = needs_escape(u64::from_le_bytes(*word));
             let plain = marked.trailing_zeros() as usize / 8;
@@ -190,15 +190,15 @@ fn is_plain(text: &[u8]) -> bool {
         .fold(false, |any, byte| any | needs_escape(byte))
 }
 
-/// Marks, in its highest bit, the lowest byte of a word that cannot stand in a string as it is. It may mark
-/// others above that one.
+/// Sets the highest bit of the lowest byte in `word` that needs an escape. Bytes above it may be marked, whether or not
+/// they need one.
 fn needs_escape(word: u64) -> u64 {
     let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGH_BITS;
     let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
     below(word, 0x20) | equal(b'"') | equal(b'\\')
 }
 
-/// The name of a durability, as on the command line.
+/// Writes a durability as on the command line.
 pub(crate) fn sync(sync: immuta::Durability) -> Cow<'static, str> {
     match sync {
         immuta::Durability::Always => "always".into(),

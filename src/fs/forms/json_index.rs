@@ -1,8 +1,8 @@
-//! Where the lines of `log.jsonl` are: known as far as somebody has come, since the mount began.
+//! Knows where the lines of `log.jsonl` are, as far as they have been made since the mount began.
 //!
-//! The length of a line is not in the index, so the place of a byte is found by going on from a place before
-//! it. Each namespace remembers the furthest one, and one every so often on the way there; when there are too
-//! many, every other one is forgotten.
+//! The length of a line is not in the log's index, so a byte is found by making lines from a place before it. Each namespace
+//! remembers the furthest place, and places at regular distances before it. When there are too many, every other one is
+//! forgotten.
 
 use std::io;
 use std::sync::Mutex;
@@ -14,33 +14,34 @@ use super::need::Need;
 use crate::fs::locks::lock;
 use immuta::{Log, RecordNo, Result, may_wait};
 
-/// How many bytes are between the places that are remembered, at first.
+/// Bytes between two remembered places, at first.
 const SPACING_BYTES: u64 = 64 << 10;
-/// The most places that are remembered, of 24 bytes each. At 64 KiB they reach through 256 MiB.
+/// The most places that are remembered, of 24 bytes each. At a distance of 64 KiB they reach through 256 MiB.
 const MAX_PLACES: usize = 1 << 12;
-/// A read goes on by so many bytes itself from the furthest place; what is beyond is measured first.
+/// A read up to this many bytes behind the furthest place measures them itself; a read farther behind waits until they are
+/// measured.
 const NEAR_BYTES: u64 = 8 << 20;
-/// How much of the log is read, at most, to tell the size of the lines to who only looks at files.
+/// The most bytes of the log that are read to tell the size of the lines, while nobody has them open.
 const LOOKED_AT_BYTES: u64 = 1 << 20;
-/// As [`LOOKED_AT_BYTES`], when somebody has the lines open, who will read them anyway.
+/// As [`LOOKED_AT_BYTES`], while a program has the lines open, and will read them anyway.
 const OPEN_BYTES: u64 = 16 << 20;
 
-/// How long all lines are together.
+/// The size of all lines together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Size {
-    /// So many bytes.
+    /// This many bytes.
     Exact(u64),
-    /// So many bytes, and more.
+    /// This many bytes or more.
     AtLeast(u64),
-    /// To tell it, too much would have to be read.
+    /// Too much of the log would have to be read to tell it.
     Unknown,
 }
 
-/// The places of a namespace's lines.
+/// The known places of the lines of a namespace.
 #[derive(Debug, Default)]
 pub(crate) struct JsonIndex {
     known: Mutex<JsonIndexState>,
-    /// How many open files show the lines.
+    /// Number of open files that show the lines.
     open: AtomicUsize,
 }
 
@@ -50,9 +51,9 @@ struct JsonIndexState {
     places: Vec<Place>,
     spacing_bytes: u64,
     furthest: Place,
-    /// What is known of the record there, if it is a large one.
+    /// What is known of the record at `furthest`, if it is a large one.
     large: Option<Large>,
-    /// The end of what was read by anybody.
+    /// The end of the bytes that any reader has read.
     read_end: u64,
 }
 
@@ -88,7 +89,7 @@ impl JsonIndexState {
         }
     }
 
-    /// The last place that is known not to be behind an offset.
+    /// The last known place at or before an offset.
     fn before(&self, offset: u64) -> Place {
         if offset >= self.furthest.offset {
             return self.furthest;
@@ -100,18 +101,17 @@ impl JsonIndexState {
 }
 
 impl JsonIndex {
-    /// A file that shows the lines was opened.
+    /// Counts a file that shows the lines as opened.
     pub(crate) fn opened(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One of those was closed.
+    /// Counts a file that shows the lines as closed.
     pub(crate) fn closed(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether to read at `offset`, so much would have to be read first that it must not be done by who
-    /// answers the read.
+    /// Whether a read at `offset` needs so many lines measured first that the thread that answers reads must not do it.
     pub(crate) fn is_far(&self, log: &Log, position: &Position, offset: u64) -> bool {
         let furthest = lock(&self.known).furthest;
         position.offset != offset
@@ -119,7 +119,7 @@ impl JsonIndex {
             && furthest.record < log.state().count
     }
 
-    /// What has to be there before a line is at `offset` or behind it, as far as that is known.
+    /// What has to be in the log before a line is at `offset` or behind it, as far as the known places tell.
     pub(crate) fn need(&self, position: &Position, offset: u64) -> Need {
         let place = self.from(position, offset);
         if offset < place.offset {
@@ -128,7 +128,7 @@ impl JsonIndex {
         Need::Records(place.record.saturating_add(1))
     }
 
-    /// Where to go on from to `offset`.
+    /// The place from which lines are made to reach `offset`.
     fn from(&self, position: &Position, offset: u64) -> Place {
         if position.offset == offset {
             position.place
@@ -137,9 +137,8 @@ impl JsonIndex {
         }
     }
 
-    /// Reads lines from `offset` into `out`, up to `size` bytes: all that is committed of them and fits.
-    /// Nothing at or past the end. A damaged record ends what is read before it; it is an error when it comes
-    /// first.
+    /// Reads lines from `offset` into `out`: all committed bytes, up to `size` of them; none at the end or behind it. A read
+    /// ends before a damaged record, and fails when it begins in one.
     ///
     /// # Errors
     /// Those of [`json_lines::make`].
@@ -177,7 +176,7 @@ impl JsonIndex {
         Ok(())
     }
 
-    /// Measures the next so many bytes of lines, or those that are left.
+    /// Measures the next `bytes` bytes of lines, or those that are left.
     ///
     /// # Errors
     /// Those of [`json_lines::make`].
@@ -189,7 +188,7 @@ impl JsonIndex {
         Ok(())
     }
 
-    /// Measures until so little is left before `offset` that it need not be remembered.
+    /// Measures until `offset` is less than one spacing away.
     fn measure_up_to(&self, log: &Log, offset: u64, buffers: &mut Buffers) -> Result<()> {
         let count = log.state().count;
         loop {
@@ -201,7 +200,7 @@ impl JsonIndex {
         }
     }
 
-    /// Goes on from the furthest place to the next one to be remembered. Returns how far that was.
+    /// Measures from the furthest place to the next one that is remembered. Returns the bytes between the two.
     fn measure_once(&self, log: &Log, buffers: &mut Buffers) -> Result<u64> {
         let (start, mut large) = {
             let known = lock(&self.known);
@@ -215,11 +214,11 @@ impl JsonIndex {
         made.map(|()| place.offset - start.offset)
     }
 
-    /// How long the lines are. Reads only as much of the log as is worth it. While they are `followed` by a
-    /// reader that lives on sizes, the answer never goes back, and each one brings it closer to the end.
+    /// Tells the size of all lines. Reads a bounded part of the log for that. `followed`: a reader polls the size, as `tail`
+    /// does; then the answer never shrinks, and each call brings it closer to the end.
     ///
     /// # Errors
-    /// Only that it would wait for the disk.
+    /// Only `WouldBlock`, on a thread that must not wait for the disk.
     pub(crate) fn size(&self, log: &Log, followed: bool) -> Result<Size> {
         let state = log.state();
         let limit = match self.open.load(Ordering::Relaxed) {
@@ -255,11 +254,11 @@ impl JsonIndex {
                 }
             }
             if first_left > LOOKED_AT_BYTES && !may_wait() {
-                // Much is to be read: all of it by a thread that may, so that the answer does not depend on what is in
-                // memory.
+                // There is much to read. A thread that may wait reads all of it, so that the answer does not depend on which
+                // pages are in memory.
                 return Err(log.log_error(io::ErrorKind::WouldBlock.into()));
             }
-            // What cannot be read now is no part of the file now.
+            // Lines that cannot be made now are not part of the file now.
             match self.measure_once(log, &mut buffers) {
                 Ok(_) => {}
                 Err(e) if e.would_wait() => return Err(e),

@@ -1,13 +1,13 @@
-//! The log as lines of JSON, one for each record.
+//! Makes the lines of JSON that show a log, one for each record.
 //!
 //! ```text
 //! {"record":0,"index":8,"time":"2026-11-21T10:00:00.123456789Z","size":4,"text":"abc\n"}
 //! {"record":1,"index":20,"time":null,"size":2,"base64":"//8="}
 //! ```
 //!
-//! How long a line is can be told only by making it: nothing on the disk says where one begins. So reading
-//! goes on from a [`Place`], and `offsets` remembers some. A line is made in pieces, so that a record of any
-//! size takes the memory of a piece.
+//! The length of a line is known only when it has been made: nothing on the disk tells where a line begins. So making lines
+//! continues from a [`Place`], and `json_index` remembers some places. A line is made in pieces, so that a record of any size
+//! takes the memory of one piece.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,24 +18,25 @@ use super::json::Clock;
 use super::utf8::Utf8;
 use immuta::{Entry, Log, RecordNo, Result, Run, Scratch};
 
-/// What is read at a time of a record that is too large for a run. Of such a piece base64 makes whole groups.
+/// Bytes that are read at a time of a record that is too large for a run. A multiple of 3: base64 makes whole groups of
+/// it.
 const PIECE_BYTES: usize = 3 << 14;
-/// What a line has beside its payload, about.
+/// About how many bytes a line has beside its payload.
 const FRAME_BYTES: u64 = 110;
 
-/// Where making lines can be taken up.
+/// A place in the lines from which making them can continue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// In the lines, in bytes.
+    /// Its offset in the lines, in bytes.
     pub(crate) offset: u64,
     /// The record whose line it is in.
     pub(crate) record: u64,
-    /// How many bytes of the payload are before it; 0: so is nothing of the line.
+    /// How many bytes of the payload are before it; 0: it is the beginning of the line.
     within: u64,
 }
 
 impl Place {
-    /// The beginning of a record's line, if that is the first.
+    /// The beginning of the line of a record, if the lines begin with it.
     pub(crate) fn of_record(record: u64) -> Place {
         Place {
             record,
@@ -43,7 +44,7 @@ impl Place {
         }
     }
 
-    /// How many bytes of the record's payload are before it.
+    /// How many bytes of the payload of its record are before it.
     pub(crate) fn within(self) -> u64 {
         self.within
     }
@@ -56,25 +57,25 @@ enum Shown {
     Base64,
 }
 
-/// A record of which a part was shown, after it was verified: the rest is read in pieces. To know how it is
-/// shown takes reading it through, too.
+/// A record of which a part has been shown: it has been read once to verify it and to tell whether it is text, and the rest
+/// is read in pieces.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Large {
     record: u64,
     shown: Shown,
 }
 
-/// Where a handle's last read ended, so that a reader who reads on needs no search. Only a hint.
+/// Where the last read of a handle ended, so that a sequential reader needs no search. Only a hint.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Position {
-    /// Where it ended, in bytes.
+    /// Its end, in bytes.
     pub(crate) offset: u64,
-    /// The last place before that, which may be some bytes away: a read ends anywhere.
+    /// The last place before the end: a read may end some bytes behind a place.
     pub(crate) place: Place,
     pub(crate) large: Option<Large>,
 }
 
-/// Buffers to be used again, one for each thread.
+/// Buffers for making lines, to be used again.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     pub(crate) scratch: Scratch,
@@ -83,17 +84,17 @@ pub(crate) struct Buffers {
     clock: Clock,
 }
 
-/// What of the lines is wanted, and what has been made of it.
+/// Which bytes of the lines are wanted, and the bytes made so far.
 pub(crate) struct Window<'a> {
     from: u64,
     until: u64,
-    /// Of the records from this one on nothing is wanted.
+    /// Lines end before this record.
     end: u64,
-    /// Nothing is wanted, only places: a line that is in memory is not parted.
+    /// Only places are wanted, no bytes. A line that is in memory is then not cut.
     measures: bool,
-    /// Where the next byte stands.
+    /// The offset of the next byte.
     at: u64,
-    /// `until` is in the middle of what cannot be parted.
+    /// `until` lies within something that cannot be cut, such as an escape.
     cut: bool,
     out: &'a mut Vec<u8>,
 }
@@ -111,12 +112,12 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// Leaves the records from `end` on away.
+    /// Leaves out the records from `end` on.
     pub(crate) fn before(self, end: u64) -> Window<'a> {
         Window { end, ..self }
     }
 
-    /// For who wants to know a place at `until` or soon after it. Nothing is put into `out`.
+    /// A window that finds a place at `until` or soon behind it, and puts nothing into `out`.
     pub(crate) fn measuring(until: u64, out: &'a mut Vec<u8>) -> Window<'a> {
         Window {
             measures: true,
@@ -128,7 +129,7 @@ impl<'a> Window<'a> {
         self.cut || self.at >= self.until
     }
 
-    /// How many of so many bytes, from `at` on, are before `until`, and how many of those before `from`.
+    /// Of the next `bytes` bytes: how many lie before `until`, and how many of those lie before `from`.
     fn part(&self, bytes: usize) -> (usize, usize) {
         if self.measures {
             return (bytes, bytes);
@@ -140,7 +141,7 @@ impl<'a> Window<'a> {
         (before_end, clip(self.from, before_end))
     }
 
-    /// How many bytes more are shown, and how many are passed before: one of both is 0.
+    /// How many more bytes can be shown, and how many have to be passed over first: one of the two is 0.
     fn room(&self) -> (u64, u64) {
         match self.from.saturating_sub(self.at) {
             _ if self.measures => (0, u64::MAX),
@@ -149,7 +150,7 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// Passes over bytes as far as the window goes, and shows what of them is wanted. Returns how many.
+    /// Passes over bytes as far as the window reaches, and shows the wanted ones. Returns how many were passed.
     fn pass(&mut self, bytes: &[u8]) -> usize {
         let (end, start) = self.part(bytes.len());
         self.out.extend_from_slice(&bytes[start..end]);
@@ -157,8 +158,8 @@ impl<'a> Window<'a> {
         end
     }
 
-    /// As [`Window::pass`], for what has to be taken up again from its beginning unless all of it was passed.
-    /// Returns whether it was.
+    /// As [`Window::pass`], for bytes that cannot be cut: when not all of them were passed, `at` stays, and they are made
+    /// again later. Returns whether all were passed.
     fn pass_whole(&mut self, bytes: &[u8]) -> bool {
         let before = self.at;
         if self.pass(bytes) < bytes.len() {
@@ -168,12 +169,11 @@ impl<'a> Window<'a> {
     }
 }
 
-/// Makes lines from `place` on until the window is full or the log, or what is wanted of it, ends, and moves `place` along: to the last
-/// one before the window's end.
+/// Makes lines from `place` on, until the window is full or the wanted records end. Moves `place` to the last place before
+/// the end of the window.
 ///
 /// # Errors
-/// Those of [`Log::read_run`] and [`Log::verify_record`], for the record at `place`; what is before it has
-/// been made.
+/// Those of [`Log::read_run`] and [`Log::verify_record`], for the record at `place`; the lines before it have been made.
 pub(crate) fn make(
     log: &Log,
     place: &mut Place,
@@ -185,7 +185,7 @@ pub(crate) fn make(
     let end = state.count.min(window.end);
     window.at = place.offset;
     while !window.is_full() && place.record < end {
-        // So much of the log fills the window, if the records here are like all of them.
+        // The bytes of the log that fill the window, if the records here are of average size.
         let average = (state.log_end / state.count).max(1);
         let wanted = u128::from(window.until - window.at) * u128::from(average)
             / u128::from(average + FRAME_BYTES);
@@ -216,7 +216,7 @@ pub(crate) fn make(
                         Err(_) => Shown::Base64,
                     };
                     if !line.small(&entry, payload, shown) {
-                        // Smaller ones are cheaper read again, together with those behind them.
+                        // A smaller record is read again with the records behind it, which is cheaper than in pieces.
                         if line.place.within > 0
                             && entry.size > line.window.until - line.window.from
                         {
@@ -237,7 +237,7 @@ pub(crate) fn make(
     Ok(())
 }
 
-/// Verifies a large record, and finds out how it is shown.
+/// Verifies a large record, and tells whether it is shown as text.
 fn look_through(log: &Log, entry: &Entry) -> Result<Shown> {
     let mut utf8 = Utf8::default();
     log.verify_record_with(entry, |piece| utf8.push(piece))?;
@@ -257,14 +257,14 @@ struct Line<'a, 'b> {
 }
 
 impl Line<'_, '_> {
-    /// Makes the line of a record whose payload is in memory. Returns whether the window goes on behind it.
+    /// Makes the line of a record whose payload is in memory. Returns whether the whole line fits into the window.
     fn small(&mut self, entry: &Entry, payload: &[u8], shown: Shown) -> bool {
         let rest = usize::try_from(self.place.within).unwrap_or(usize::MAX);
         let rest = payload.get(rest..).unwrap_or_default();
         self.begin(entry, shown) && self.payload(rest, shown) && self.end()
     }
 
-    /// As [`Line::small`], in pieces.
+    /// As [`Line::small`], reading the payload in pieces.
     fn large(
         &mut self,
         log: &Log,
@@ -279,7 +279,7 @@ impl Line<'_, '_> {
             self.skip_groups(entry.size);
         }
         while self.place.within < entry.size {
-            // No byte becomes less than one.
+            // A byte of the payload becomes at least one byte of the line.
             let room = usize::try_from(self.window.until.saturating_sub(self.window.at));
             piece.resize(
                 room.map_or(PIECE_BYTES, |n| PIECE_BYTES.min(n / 3 * 3 + 3)),
@@ -293,7 +293,7 @@ impl Line<'_, '_> {
         Ok(self.end())
     }
 
-    /// What stands before the payload; nothing if that was passed earlier.
+    /// Makes what stands before the payload, unless it was passed earlier.
     fn begin(&mut self, entry: &Entry, shown: Shown) -> bool {
         if self.place.within > 0 {
             return true;
@@ -316,7 +316,7 @@ impl Line<'_, '_> {
         self.window.pass_whole(self.edge)
     }
 
-    /// What stands behind the payload, and on to the next record.
+    /// Makes what stands behind the payload, and moves on to the next record.
     fn end(&mut self) -> bool {
         let whole = self.window.pass_whole(b"\"}\n");
         if whole {
@@ -336,8 +336,8 @@ impl Line<'_, '_> {
         }
     }
 
-    /// So many more bytes of the payload have been passed. Before the first one, the place is the line's
-    /// beginning.
+    /// Moves the place: `bytes` more bytes of the payload have been passed. Before the first of them, the place is the
+    /// beginning of the line.
     fn passed(&mut self, bytes: usize) {
         if bytes > 0 {
             self.place.within += bytes as u64;
@@ -347,7 +347,7 @@ impl Line<'_, '_> {
 
     fn text(&mut self, mut bytes: &[u8]) -> bool {
         while let Some(first) = bytes.first() {
-            // So many have a place in the window, or before it, however they are escaped.
+            // As many bytes as certainly fit into the window, or before it, however they are escaped.
             let (shown, unwanted) = self.window.room();
             let sure = |room: u64| {
                 usize::try_from(room / json::MAX_ESCAPE_BYTES as u64)
@@ -375,7 +375,7 @@ impl Line<'_, '_> {
         true
     }
 
-    /// Whole groups of three bytes, unless the payload ends.
+    /// Makes base64 of whole groups of three bytes; only the last group of a payload may be shorter.
     fn base64(&mut self, bytes: &[u8]) -> bool {
         const ENCODED: usize = 4096;
         let mut encoded = [0; ENCODED];
@@ -394,7 +394,7 @@ impl Line<'_, '_> {
         true
     }
 
-    /// Steps over what is not wanted of a payload whose groups all are of one length.
+    /// Skips the unwanted groups of a payload that is shown as base64: every group makes four bytes.
     fn skip_groups(&mut self, size: u64) {
         let unwanted = self.window.from.min(self.window.until);
         let groups = (unwanted.saturating_sub(self.window.at) / 4)

@@ -1,27 +1,27 @@
-//! Bytes into lines, however the writer's buffers cut them.
+//! Takes text apart into lines, wherever the writer's buffers cut it.
 
 use crate::fs::budget::Waiting;
 use crate::fs::errno::Errno;
 
-/// What a handle of `append-lines` holds back: a line whose newline has not come.
+/// What a handle of `append-lines` holds back: a line whose newline has not been written yet.
 #[derive(Debug, Default)]
 pub struct Lines {
     partial: Waiting,
 }
 
 impl Lines {
-    /// With what waits counted.
+    /// Starts with no open line; `partial` counts the memory of the open line against its budget.
     pub(crate) fn new(partial: Waiting) -> Lines {
         Lines { partial }
     }
 
-    /// Takes the bytes of one write. Its whole lines, each with its newline, are handed to `store` in one go;
-    /// what is behind the last newline waits. When `store` fails, the write has not happened: what waited
-    /// before it still does, unchanged.
+    /// Takes the bytes of one write. Hands its complete lines, each with its newline, to `store` in one call, and keeps
+    /// what stands behind the last newline as the open line. A write that fails changes nothing: the open line of
+    /// earlier writes stays.
     ///
     /// # Errors
-    /// `EMSGSIZE` when any line of it would become longer than `max_bytes`; `ENOBUFS` when there is no more memory for
-    /// what waits; whatever `store` says.
+    /// `EMSGSIZE` when a line would become longer than `max_bytes`; `ENOBUFS` when the budget for open lines is used up;
+    /// errors of `store`.
     pub fn write(
         &mut self,
         data: &[u8],
@@ -57,7 +57,7 @@ impl Lines {
         match stored {
             Ok(()) => {
                 bytes.clear();
-                self.partial.push(&rest[start..])?; // It was made sure of.
+                self.partial.push(&rest[start..])?; // Cannot fail: `at_least` has reserved the memory.
             }
             Err(_) => bytes.truncate(waited),
         }
@@ -65,11 +65,11 @@ impl Lines {
         stored
     }
 
-    /// Hands what waits to `store`, as a record without a newline; nothing when nothing waits. It waits on
-    /// when `store` fails.
+    /// Hands the open line, if there is one, to `store`, as a record without a newline. When `store` fails, the line stays
+    /// open.
     ///
     /// # Errors
-    /// Whatever `store` says.
+    /// Errors of `store`.
     pub fn finish(
         &mut self,
         store: impl FnOnce(&[&[u8]]) -> Result<(), Errno>,
@@ -82,7 +82,7 @@ impl Lines {
         Ok(())
     }
 
-    /// Whether a line waits for its newline.
+    /// Whether there is an open line.
     pub fn has_partial(&self) -> bool {
         !self.partial.bytes.is_empty()
     }

@@ -1,8 +1,8 @@
-//! The forms in which records are read and written.
+//! The forms in which records are read and written. This room reads logs, and changes nothing.
 //!
 //! - `view`: a log as text, or as frames.
-//! - `lines`, `frames`: the same, taken apart into records.
-//! - `json_lines`: a log as lines of JSON; `json_index`: where those lines are; `json_export`: those lines without a mount.
+//! - `lines`, `frames`: what is written, taken apart into records.
+//! - `json_lines`: a log as lines of JSON; `json_index`: where those lines are; `json_export`: the same lines without a mount.
 //! - `need`: what has to be in a log before a reader gets something.
 //! - `json`, `utf8`, `decimal`, `time`: how values are written.
 

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-/// A time as people write it, and as a name in `since/` is one: a point in time, `2026-11-21T10:00:00Z`, or
-/// a while ago, `10m`, `2h`, `3d`. `None` for anything else.
+/// Reads a time as people write it, and as it is a name in `since/`: a point in time, `2026-11-21T10:00:00Z`, or a while
+/// ago, `10m`, `2h`, `3d`. `None` for anything else.
 pub fn parse_time(text: &str) -> Option<SystemTime> {
     time(text).map(|(time, _)| time)
 }
 
-/// The time, and whether it is the same whenever it is read.
+/// Reads a time. Returns it, and whether the text always means the same time.
 pub(crate) fn time(text: &str) -> Option<(SystemTime, bool)> {
     if let Ok(time) = humantime::parse_rfc3339(text) {
         return Some((time, true));

@@ -1,16 +1,16 @@
-//! Text that is too long to be looked at as a whole.
+//! Checks text that is too long to be held in memory as a whole.
 
-/// Whether bytes that come in pieces are UTF-8.
+/// Tells whether bytes that come in pieces are UTF-8.
 #[derive(Debug, Default)]
 pub(crate) struct Utf8 {
-    /// A character that the last piece has begun.
+    /// The beginning of a character that the last piece has cut.
     begun: [u8; 4],
     length: usize,
     is_not: bool,
 }
 
 impl Utf8 {
-    /// The next piece.
+    /// Takes the next piece.
     pub(crate) fn push(&mut self, mut piece: &[u8]) {
         while self.length > 0 && !self.is_not {
             let Some((first, rest)) = piece.split_first() else {
@@ -20,7 +20,7 @@ impl Utf8 {
             piece = rest;
             match std::str::from_utf8(&self.begun[..=self.length]) {
                 Ok(_) => self.length = 0,
-                // Four bytes are a whole character or none.
+                // This ends at four bytes: they are a character, or none begins with them.
                 Err(e) if e.error_len().is_none() => self.length += 1,
                 Err(_) => self.is_not = true,
             }
@@ -36,7 +36,7 @@ impl Utf8 {
         }
     }
 
-    /// Whether all of them together are.
+    /// Whether all pieces together are UTF-8.
     pub(crate) fn is_whole(&self) -> bool {
         !self.is_not && self.length == 0
     }

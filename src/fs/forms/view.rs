@@ -1,29 +1,29 @@
-//! The log as a file of bytes: as text, or as frames.
+//! Shows a log as a file of bytes: as text, or as frames.
 //!
 //! ```text
 //! text      each payload, followed by a newline unless it ends in one
 //! frames    [size: 8 bytes, little-endian][payload] ...
 //! ```
 //!
-//! A byte never changes its offset: the index keeps where each record's text starts, frames lie as they do in
-//! the log, and a record shows the same bytes for ever.
+//! A byte never changes its offset: the index keeps where the text of each record starts, and frames have the offsets that
+//! they have in the log file, less its header.
 
 use immuta::{ByteIndex, Entry, Log, RecordNo, Result, Run, Scratch, State};
 
 /// How records are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
-    /// With newlines.
+    /// As text, with newlines.
     Text,
-    /// With sizes: safe for any bytes.
+    /// As frames, with sizes: safe for any bytes.
     Frames,
 }
 
-/// The bytes of a frame's size.
+/// Bytes of the size of a frame.
 const SIZE_BYTES: u64 = 8;
 
 impl View {
-    /// Where the view ends now, in bytes.
+    /// The offset at which the view ends now.
     pub fn end(self, log: &Log, state: &State) -> u64 {
         match self {
             View::Text => state.text_end,
@@ -31,7 +31,7 @@ impl View {
         }
     }
 
-    /// Where a record starts in it.
+    /// The offset at which a record starts.
     pub fn start_of(self, log: &Log, entry: &Entry) -> u64 {
         match self {
             View::Text => entry.text_offset,
@@ -39,7 +39,7 @@ impl View {
         }
     }
 
-    /// How many bytes a record is in it: at least one.
+    /// How many bytes the view shows of a record: at least one.
     fn size_of(self, entry: &Entry) -> u64 {
         match self {
             View::Text => entry.text_size,
@@ -57,7 +57,7 @@ impl View {
         }
     }
 
-    /// What stands in front of a payload.
+    /// What stands in front of a payload: some bytes, and how many of them count.
     fn prefix(self, entry: &Entry) -> ([u8; SIZE_BYTES as usize], usize) {
         match self {
             View::Text => ([0; SIZE_BYTES as usize], 0),
@@ -65,7 +65,7 @@ impl View {
         }
     }
 
-    /// What stands behind it.
+    /// What stands behind a payload.
     fn suffix(self, entry: &Entry) -> &'static [u8] {
         match self {
             View::Text if entry.adds_newline() => b"\n",
@@ -74,21 +74,21 @@ impl View {
     }
 }
 
-/// Where a handle's last read ended, so that a reader who reads on needs no search. Only a hint: any other
-/// offset is searched for.
+/// Where the last read of a handle ended, so that a sequential reader needs no search. Only a hint: the record at any
+/// other offset is searched for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Position {
     /// Offset in the view, in bytes.
     offset: u64,
     /// The record that covers that offset.
     record: u64,
-    /// A record of which a part was given, after its checksum was verified: what is left of it is read in
-    /// pieces, and once is enough.
+    /// A record whose checksum was verified before its first part was shown: the other parts are read without verifying
+    /// it again.
     verified: Option<u64>,
 }
 
-/// Reads a view from `offset` into `out`, up to `size` bytes: all that is committed of it and fits. Nothing
-/// at or past the end. A damaged record ends what is read before it; it is an error when it comes first.
+/// Reads a view from `offset` into `out`: all committed bytes, up to `size` of them; none at the end or behind it. A read
+/// ends before a damaged record, and fails when it begins in one.
 ///
 /// # Errors
 /// Those of [`Log::read_run`].
@@ -120,10 +120,10 @@ pub fn read(
             out: &mut *out,
         };
         match reading.some(log, &mut position.verified, next, scratch) {
-            // Every record has a byte in every view: an index that says otherwise is not to make a read spin.
+            // Every record has at least one byte in every view. An index that denies it must not make this loop spin.
             Ok(n) if n <= next && out.len() == before => return Err(log.bad_entry(RecordNo(n))),
             Ok(n) => next = n,
-            // All of it, or nothing: whoever is given less takes it for the end.
+            // All or nothing: the reader would take a short read for the end of file.
             Err(e) if e.would_wait() => return Err(e),
             Err(_) if !out.is_empty() => break,
             Err(e) => return Err(e),
@@ -134,7 +134,7 @@ pub fn read(
     Ok(())
 }
 
-/// A read under way: `out` is filled up to `size`, with what stands at `at` and behind it.
+/// A read under way: fills `out` up to `size` bytes, with what the view has from `at` on.
 struct Reading<'a> {
     view: View,
     at: u64,
@@ -143,7 +143,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Reads records from `next` on, as far as one run goes. Returns the record to go on with.
+    /// Shows records from `next` on, as many as one run of the log holds. Returns the record to continue with.
     fn some(
         &mut self,
         log: &Log,
@@ -164,7 +164,7 @@ impl Reading<'_> {
                         Ok(())
                     })?;
                     if !done {
-                        // Smaller ones are cheaper read again, together with those behind them.
+                        // A smaller record is read again with the records behind it, which is cheaper than in pieces.
                         if entry.size > self.size as u64 {
                             *verified = Some(next);
                         }
@@ -185,8 +185,8 @@ impl Reading<'_> {
         Ok(next)
     }
 
-    /// Shows a part of a record that has been verified, without reading more of it. Returns whether that was
-    /// all.
+    /// Shows a part of a record that has been verified, and reads no more than that part. Returns whether the record ends
+    /// in it.
     fn piece(&mut self, log: &Log, entry: &Entry) -> Result<bool> {
         self.record(log, entry, |skip, room, out| {
             let start = out.len();
@@ -202,9 +202,9 @@ impl Reading<'_> {
         })
     }
 
-    /// Shows one record from `at` on, as much as there is room for: what is in front of the payload, the
-    /// payload (`payload` appends it, from a place in it, as much as fits), what is behind it. Returns
-    /// whether that was all.
+    /// Shows one record from `at` on, as far as there is room: the bytes in front of the payload, the payload, and the bytes
+    /// behind it. `payload(skip, room, out)` appends up to `room` bytes of the payload from `skip` on. Returns whether the
+    /// record ends within the room.
     fn record(
         &mut self,
         log: &Log,
@@ -212,7 +212,7 @@ impl Reading<'_> {
         payload: impl FnOnce(u64, usize, &mut Vec<u8>) -> Result<()>,
     ) -> Result<bool> {
         let before = self.out.len();
-        // Two neighbours of a forged index may contradict each other.
+        // Two neighbouring entries of a damaged index may contradict each other.
         let bad = || log.bad_entry(entry.record);
         let start = self.view.start_of(log, entry);
         let mut skip = self.at.checked_sub(start).ok_or_else(bad)?;
@@ -235,8 +235,7 @@ impl Reading<'_> {
         Ok(shown == all)
     }
 
-    /// Shows bytes of which the first `skip` are not wanted; what remains to be skipped behind them is left
-    /// in it.
+    /// Shows `bytes` without the first `skip` of them, and takes from `skip` the number of bytes that it has skipped.
     fn fixed(&mut self, bytes: &[u8], skip: &mut u64) {
         let from = usize::try_from(*skip)
             .unwrap_or(usize::MAX)
