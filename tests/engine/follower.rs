@@ -26,11 +26,11 @@ fn a_reader_beside_a_writer_changes_nothing_and_sees_what_was_counted() {
     let reader = Storage::open(bench.options().read_only(true)).expect("no lock needed");
     let log = reader.log("a").expect("there");
     assert_eq!(contents(&log), owned(&[b"one"]));
-    let calls = bench.disk.calls();
+    let calls = bench.disk.changes();
     storage
         .append_batch("a", &["two", "three\n"])
         .expect("appended");
-    let by_writer = bench.disk.calls() - calls;
+    let by_writer = bench.disk.changes() - calls;
     assert_eq!(log.state().count, 1);
     assert_eq!(log.refresh().expect("read").count, 3);
     assert_eq!(contents(&log), owned(&[b"one", b"two", b"three\n"]));
@@ -49,7 +49,7 @@ fn a_reader_beside_a_writer_changes_nothing_and_sees_what_was_counted() {
             .with(&bench.index_path(), |bytes| bytes.is_empty())
     );
     drop((blind, reader));
-    assert_eq!(bench.disk.calls(), calls + by_writer, "a reader wrote");
+    assert_eq!(bench.disk.changes(), calls + by_writer, "a reader wrote");
     bench.disk.with(&bench.index_path(), |bytes| *bytes = index);
     drop(storage);
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::thread;
 
-use crate::bench::{Bench, Fault, contents};
-use immuta::{Durability, Error, Format, Storage};
+use crate::bench::{Bench, contents};
+use immuta::{Error, Format, Storage, Durability};
+use support::sim::Fault;
 
 const FEW: [&str; 4] = ["a", "", "the third\n", "d"];
 
@@ -125,7 +126,7 @@ fn a_record_too_large_is_refused_alone_and_a_broken_disk_ends_it_all() {
     transaction.commit().expect("committed");
     let mut transaction = log.transaction().expect("begun");
     transaction.append(b"3").expect("appended");
-    bench.disk.fail_at(0, Fault::Once(libc::ENOSPC));
+    bench.disk.fail_change(0, Fault::Half(libc::ENOSPC));
     let full = transaction.append(&vec![0; 300 << 10]);
     assert!(matches!(full, Err(Error::NoSpace { .. })), "{full:?}");
     assert!(matches!(transaction.append(b"4"), Err(Error::Closed)));
@@ -161,7 +162,7 @@ fn crash_at_every_call(format: Format, sync: Durability, batch: bool) {
             let storage = bench.open();
             let log = storage.log("a").expect("there");
             log.append(b"before").expect("appended");
-            bench.disk.fail_at(call, Fault::Off);
+            bench.disk.fail_change(call, Fault::Off);
             let done = if batch {
                 log.append_batch(&many).is_ok()
             } else {
@@ -174,7 +175,7 @@ fn crash_at_every_call(format: Format, sync: Durability, batch: bool) {
                 all.is_ok()
             };
             drop((log, storage));
-            bench.disk = bench.disk.power_cut(luck);
+            bench.power_cut(luck);
             let storage = bench.open();
             let kept = contents(&storage.log("a").expect("there")).len();
             let promised = if sync != Durability::Always {

@@ -25,6 +25,8 @@ pub enum Event {
     /// The sync has failed: what was written before is no longer the system's to write, though it can still
     /// be read.
     SyncFailed(FileId),
+    /// A test has changed the file behind the engine's back: these are its bytes, on the disk.
+    Put(FileId, Arc<[u8]>),
     /// What the workload has to say of itself.
     Note(Note),
 }
@@ -64,6 +66,15 @@ pub enum Fault {
     Half(i32),
     /// Not at all: half is done, and said to be.
     Short,
+    /// As [`Fault::Half`] with EIO, and each change after it fails, too: the machine is off. Of a change alone.
+    Off,
+}
+
+impl Call {
+    /// Whether it changes what is on the disk.
+    fn is_change(self) -> bool {
+        !matches!(self, Call::Open | Call::Read)
+    }
 }
 
 /// The files on a disk, all of them with their names, nothing pending.
@@ -80,6 +91,12 @@ struct Inner {
     /// Every call so far, when they are counted.
     calls: Vec<Call>,
     faults: Vec<(usize, Fault)>,
+    reads: u64,
+    changes: u64,
+    /// Of the changes alone, by their number.
+    failing_change: Option<(u64, Fault)>,
+    /// There is no room for what is written over other bytes.
+    refuses_overwrites: bool,
 }
 
 /// See the module.
@@ -129,6 +146,7 @@ impl SimDisk {
                 Event::Remove(path) => drop(inner.names.remove(path)),
                 Event::Write(id, offset, new) => write_to(&mut inner.files[*id], *offset, new),
                 Event::SetLen(id, bytes) => inner.files[*id].resize(*bytes as usize, 0),
+                Event::Put(id, bytes) => inner.files[*id] = bytes.to_vec(),
                 Event::SyncStart(_, number) => inner.syncs = inner.syncs.max(number + 1),
                 _ => {}
             }
@@ -162,19 +180,73 @@ impl SimDisk {
         lock(&self.inner).calls.clone()
     }
 
+    /// How many calls there were that change something.
+    pub fn changes(&self) -> u64 {
+        lock(&self.inner).changes
+    }
+
+    /// How many reads there were.
+    pub fn reads(&self) -> u64 {
+        lock(&self.inner).reads
+    }
+
+    /// Lets the `at`-th change from now fail; 0 is the next one.
+    pub fn fail_change(&self, at: u64, fault: Fault) {
+        let mut inner = lock(&self.inner);
+        inner.failing_change = Some((inner.changes + at, fault));
+    }
+
+    /// A full disk that copies on write: writing over bytes takes room that there is not, and nothing is written; writing
+    /// behind them goes on.
+    pub fn refuse_overwrites(&self, refuse: bool) {
+        lock(&self.inner).refuses_overwrites = refuse;
+    }
+
+    /// The machine of `other` runs on, with this disk.
+    pub fn has_boot_of(&self, other: &SimDisk) {
+        let boot = other.boot_id();
+        lock(&self.inner).boot = boot;
+    }
+
     /// A file as it is, to be looked at or changed behind the engine's back.
     pub fn with<T>(&self, path: &Path, f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let mut inner = lock(&self.inner);
         let id = inner.names[path];
-        f(&mut inner.files[id])
+        let before = inner.files[id].clone();
+        let result = f(&mut inner.files[id]);
+        if inner.files[id] != before {
+            let put = Event::Put(id, inner.files[id].as_slice().into());
+            inner.events.push(put);
+        }
+        result
+    }
+
+    /// Takes a file away behind the engine's back, for good.
+    pub fn remove_file(&self, path: &Path) {
+        let mut inner = lock(&self.inner);
+        inner.names.remove(path).expect("it is there");
+        inner.events.push(Event::Remove(path.to_owned()));
+        inner.events.push(Event::SyncDir);
     }
 
     fn call(&self, call: Call) -> Option<Fault> {
         let mut inner = lock(&self.inner);
         let number = inner.calls.len();
         inner.calls.push(call);
+        inner.reads += u64::from(call == Call::Read);
         let planned = inner.faults.iter().find(|(at, _)| *at == number);
-        planned.map(|(_, fault)| *fault)
+        let planned = planned.map(|(_, fault)| *fault);
+        if !call.is_change() {
+            return planned;
+        }
+        let change = inner.changes;
+        inner.changes += 1;
+        match inner.failing_change {
+            Some((at, Fault::Off)) if change > at => Some(Fault::Errno(libc::EIO)),
+            Some((at, Fault::Off)) if change == at => Some(Fault::Half(libc::EIO)),
+            Some((at, fault)) if change == at => Some(fault),
+            _ => planned,
+        }
     }
 
     fn refuse(&self, call: Call) -> io::Result<()> {
@@ -264,20 +336,26 @@ impl DiskFile for SimFile {
                 return Err(io::Error::from_raw_os_error(errno));
             }
             Some(Fault::Short) => n.div_ceil(2),
-            None => n,
+            Some(Fault::Off) | None => n,
         };
         buf[..n].copy_from_slice(&rest[..n]);
         Ok(n)
     }
 
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        {
+            let inner = lock(&self.disk.inner);
+            if inner.refuses_overwrites && offset < inner.files[self.id].len() as u64 {
+                return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+            }
+        }
         let fault = self.disk.call(Call::Write);
         let mut bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
         match fault {
             Some(Fault::Errno(errno)) => return Err(io::Error::from_raw_os_error(errno)),
             Some(Fault::Half(_)) => bytes.truncate(bytes.len() / 2),
             Some(Fault::Short) => bytes.truncate(bytes.len().div_ceil(2)),
-            None => {}
+            Some(Fault::Off) | None => {}
         }
         let n = bytes.len();
         if n > 0 {

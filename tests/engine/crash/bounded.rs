@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use crate::bench::{Bench, TestDisk, contents};
+use crate::bench::{Bench, contents};
 use immuta::{Error, Namespace, RecordNo, Storage};
+use support::sim::SimDisk;
 
 const SLOT_BYTES: usize = 64;
 const INDEX_HEADER_BYTES: usize = 2 * SLOT_BYTES;
@@ -81,7 +82,7 @@ fn regression_a_search_over_damaged_entries_takes_a_bounded_number_of_reads() {
 }
 
 /// Has the slots of an index say another id, with right checksums.
-fn forge_id(disk: &TestDisk, index: &Path, id: u32) {
+fn forge_id(disk: &SimDisk, index: &Path, id: u32) {
     disk.with(index, |bytes| {
         for slot in bytes[..INDEX_HEADER_BYTES].chunks_exact_mut(SLOT_BYTES) {
             slot[12..16].copy_from_slice(&id.to_le_bytes());

@@ -1,7 +1,8 @@
 //! A full disk, a broken disk, a power cut: at every call of a small workload.
 
-use crate::bench::{Bench, Fault, contents};
-use immuta::{Durability, Error, Format, RecordNo, Run, Scratch, Storage};
+use crate::bench::{Bench, contents};
+use immuta::{Error, Format, RecordNo, Run, Scratch, Storage, Durability};
+use support::sim::Fault;
 
 const RECORDS: [&str; 7] = [
     "one",
@@ -48,9 +49,9 @@ fn bench(format: Format, sync: Durability) -> Bench {
 fn calls_of_the_workload(format: Format, sync: Durability) -> u64 {
     let bench = bench(format, sync);
     let storage = bench.open();
-    let before = bench.disk.calls();
+    let before = bench.disk.changes();
     assert_eq!(work(&storage).0, RECORDS.len());
-    bench.disk.calls() - before
+    bench.disk.changes() - before
 }
 
 /// "ENOSPC and EDQUOT are not that: the record is refused whole, appends work again when there is room."
@@ -62,7 +63,7 @@ fn a_disk_full_at_any_write_refuses_the_append_whole_and_the_log_goes_on() {
         for call in 0..calls_of_the_workload(format, Durability::Never) {
             let bench = bench(format, Durability::Never);
             let storage = bench.open();
-            bench.disk.fail_at(call, Fault::Once(errno));
+            bench.disk.fail_change(call, Fault::Half(errno));
             let (done, why) = work(&storage);
             let why = why.expect("a call failed");
             let log = storage.log("a").expect("there");
@@ -99,7 +100,7 @@ fn refuse_at_every_call(format: Format) {
     for call in 0..calls_of_the_workload(format, Durability::Never) {
         let bench = bench(format, Durability::Never);
         let storage = bench.open();
-        bench.disk.fail_at(call, Fault::Once(libc::ENOSPC));
+        bench.disk.fail_change(call, Fault::Half(libc::ENOSPC));
         let (done, _) = work(&storage);
         storage.abandon();
         drop(storage);
@@ -151,7 +152,7 @@ fn what_a_disk_loses_while_the_machine_runs_on_is_damage_or_its_time_is_not_know
             }
             storage.abandon();
             drop(storage);
-            let lossy = bench.disk.power_cut(luck);
+            let lossy = crate::disk::cut::power_cut(&bench.disk, luck);
             lossy.has_boot_of(&bench.disk);
             bench.disk = lossy;
             let storage = Storage::open(bench.options()).expect("opened");
@@ -189,7 +190,7 @@ fn a_disk_broken_at_any_call_leaves_what_was_acknowledged() {
         for call in 0..calls_of_the_workload(format, sync) {
             let bench = bench(format, sync);
             let storage = bench.open();
-            bench.disk.fail_at(call, Fault::Once(libc::EIO));
+            bench.disk.fail_change(call, Fault::Half(libc::EIO));
             let (done, why) = work(&storage);
             assert!(
                 matches!(why, Some(Error::Io { .. })),
@@ -230,16 +231,16 @@ fn a_power_cut_at_any_call_keeps_what_was_promised_and_no_garbage() {
             for luck in 0..24 {
                 let mut bench = bench(format, sync);
                 let storage = bench.open();
-                bench.disk.fail_at(call, Fault::Off);
+                bench.disk.fail_change(call, Fault::Off);
                 let (done, _) = work(&storage);
                 drop(storage);
                 let promised = if sync == Durability::Always { done } else { 0 };
-                bench.disk = bench.disk.power_cut(luck);
+                bench.power_cut(luck);
 
                 // Power goes again while the log is opened.
-                bench.disk.fail_at(luck / 3, Fault::Off);
+                bench.disk.fail_change(luck / 3, Fault::Off);
                 drop(Storage::open(bench.options()));
-                bench.disk = bench.disk.power_cut(luck * 7 + 1);
+                bench.power_cut(luck * 7 + 1);
 
                 let storage = bench.open();
                 let log = storage.log("a").expect("there");
@@ -264,13 +265,13 @@ fn a_power_cut_at_any_call_keeps_what_was_promised_and_no_garbage() {
 fn a_power_cut_while_a_namespace_is_made_leaves_it_whole_or_not_there() {
     let bench = Bench::new();
     drop(bench.open());
-    let calls = bench.disk.calls();
+    let calls = bench.disk.changes();
     for call in 0..=calls {
         for luck in 0..20 {
             let mut bench = Bench::new();
-            bench.disk.fail_at(call, Fault::Off);
+            bench.disk.fail_change(call, Fault::Off);
             let made = Storage::open(bench.options().namespaces(["a"])).is_ok();
-            bench.disk = bench.disk.power_cut(luck);
+            bench.power_cut(luck);
             if made {
                 let storage = Storage::open(bench.options()).expect("opened");
                 assert_eq!(storage.namespaces().len(), 1, "it was promised");

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use immuta::Disk;
 use support::Random;
-use support::sim::{Event, FileId, Image, write_to};
+use support::sim::{Event, FileId, Image, SimDisk, write_to};
 
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
@@ -119,6 +120,12 @@ impl Replay {
                     *dropped |= matches!(change, Change::Write(..));
                 }
             }
+            Event::Put(id, bytes) => {
+                let file = &mut self.files[*id];
+                file.durable = bytes.to_vec();
+                file.pending.clear();
+                file.syncs.values_mut().for_each(|covered| *covered = 0);
+            }
             Event::Note(_) => {}
         }
     }
@@ -142,6 +149,23 @@ impl Replay {
         };
         Image(names.into_iter().map(left).collect())
     }
+}
+
+/// A disk as it may be after a power cut now, of a machine that has started again. `luck` decides what is left; 0 loses all
+/// that was not synced, 1 nothing of it.
+pub(crate) fn power_cut(disk: &SimDisk, luck: u64) -> SimDisk {
+    let mut replay = Replay::new(disk.base());
+    disk.events().iter().for_each(|event| replay.apply(event));
+    let style = match luck {
+        0 => Style::None,
+        1 => Style::All,
+        _ => Style::Pieces {
+            unit_bytes: SECTOR_BYTES,
+            shuffled: false,
+        },
+    };
+    let left = replay.cut(style, &mut Random(luck));
+    SimDisk::new(left, disk.boot_id() + 1)
 }
 
 fn move_name(names: &mut BTreeMap<PathBuf, FileId>, path: PathBuf, id: Option<FileId>) {
