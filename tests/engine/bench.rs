@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use immuta::{Format, Log, Options, RecordNo, Run, Scratch, Storage, Durability};
+use immuta::{Durability, Format, Log, Options, RecordNo, Run, Scratch, Storage};
 use support::sim::{Image, SimDisk};
 
 use crate::disk::cut;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::bench::{Bench, contents};
-use immuta::{Error, Format, Storage, Durability};
+use immuta::{Durability, Error, Format, Storage};
 use support::sim::Fault;
 
 const FEW: [&str; 4] = ["a", "", "the third\n", "d"];

@@ -1,7 +1,7 @@
 //! A full disk, a broken disk, a power cut: at every call of a small workload.
 
 use crate::bench::{Bench, contents};
-use immuta::{Error, Format, RecordNo, Run, Scratch, Storage, Durability};
+use immuta::{Durability, Error, Format, RecordNo, Run, Scratch, Storage};
 use support::sim::Fault;
 
 const RECORDS: [&str; 7] = [

@@ -73,7 +73,9 @@ fn a_thousand_readers_wait_without_a_thread_and_each_signal_ends_one() {
     // In state D each of them would count into the load average.
     let states: String = readers.iter().map(|cat| state(cat.pid())).collect();
     assert_eq!(states, "S".repeat(READERS));
-    assert_eq!(threads(mount.pid()), threads_before);
+    // A thread that serves the mount may have begun since, or one that had nothing more to do have ended.
+    let more = threads(mount.pid()).saturating_sub(threads_before);
+    assert!(more < EACH, "{more} threads for {READERS} readers");
 
     use Signal::{SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1};
     for signal in [SIGINT, SIGTERM, SIGHUP, SIGKILL, SIGUSR1] {
