@@ -44,8 +44,8 @@ pub enum Error {
     Locked {
         /// The logs directory.
         dir: PathBuf,
-        /// Who holds the lock, as that process wrote it: `pid 4711 (immuta-fs)`.
-        holder: String,
+        /// The process that holds the lock.
+        holder: Holder,
     },
     /// The log was not closed in order, and is still being checked; or its check was stopped.
     BeingChecked {
@@ -105,8 +105,10 @@ pub enum Error {
         record: Option<RecordNo>,
         /// Where, in bytes from the start of the log file.
         offset: u64,
-        /// What is wrong there, and the way out where there is one.
+        /// What is wrong there.
         what: String,
+        /// How it can be mended, if it can.
+        way_out: Option<WayOut>,
     },
     /// The log has no index of ours, and its bytes alone do not say which format it is in: they fit none, or too little
     /// tells the formats apart that they fit. No byte of it was changed.
@@ -134,7 +136,67 @@ pub enum Error {
     },
 }
 
+/// The process that holds the lock of a directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id; `None` if that is not known.
+    pub pid: Option<u32>,
+    /// The name of its program; `None` if that is not known.
+    pub program: Option<String>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.pid, &self.program) {
+            (Some(pid), Some(program)) => write!(f, "pid {pid} ({})", program.escape_debug()),
+            (Some(pid), None) => write!(f, "pid {pid}"),
+            (None, _) => f.write_str("another process"),
+        }
+    }
+}
+
+/// How damage can be mended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WayOut {
+    /// The log was not opened, and no byte of it was changed. What makes it open: a command, mostly.
+    Refused(String),
+    /// The index is damaged, and the record may be whole. If the index is deleted while the log is closed, it is made
+    /// again, without times.
+    DeleteIndex,
+}
+
+impl fmt::Display for WayOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WayOut::Refused(todo) => write!(f, "no byte was changed; {todo}"),
+            WayOut::DeleteIndex => f.write_str(
+                "delete that file with the log closed, and it is rebuilt, without times",
+            ),
+        }
+    }
+}
+
 impl Error {
+    /// Of a log that was not opened, and of which no byte was changed: why, and what makes it open. The message is both.
+    /// `None` for any other error.
+    pub fn refusal(&self) -> Option<(String, String)> {
+        match self {
+            Error::Damaged {
+                namespace,
+                record,
+                offset,
+                what,
+                way_out: Some(WayOut::Refused(todo)),
+            } => Some((damage(namespace, *record, *offset, what), todo.clone())),
+            Error::UnclearFormat {
+                namespace,
+                could_be,
+            } => Some(unclear_format(namespace, could_be)),
+            _ => None,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Error::Io {
             action,
@@ -212,52 +274,23 @@ impl fmt::Display for Error {
             }
             Error::Damaged {
                 namespace,
-                record: Some(record),
+                record,
                 offset,
                 what,
+                way_out,
             } => {
-                write!(
-                    f,
-                    "record {record} of '{namespace}' is damaged at byte {offset} of the log: {what}"
-                )
-            }
-            Error::Damaged {
-                namespace,
-                record: None,
-                offset,
-                what,
-            } => {
-                write!(
-                    f,
-                    "'{namespace}' is damaged at byte {offset} of the log: {what}"
-                )
+                f.write_str(&damage(namespace, *record, *offset, what))?;
+                match way_out {
+                    Some(way_out) => write!(f, " ({way_out})"),
+                    None => Ok(()),
+                }
             }
             Error::UnclearFormat {
                 namespace,
                 could_be,
             } => {
-                write!(f, "cannot tell the format of '{namespace}': ")?;
-                let Some((first, _)) = could_be.first() else {
-                    return f.write_str(
-                        "it is whole in none of bare, count8, count16 (no byte was changed; name the format with \
-                         --assume-format)",
-                    );
-                };
-                for (at, (format, records)) in could_be.iter().enumerate() {
-                    let between = if at == 0 { "it could be " } else { " or " };
-                    let s = if *records == 1 { "" } else { "s" };
-                    write!(f, "{between}{format} with {records} record{s}")?;
-                }
-                let unproved = if could_be.len() == 1 {
-                    "prove it"
-                } else {
-                    "tell which"
-                };
-                write!(
-                    f,
-                    ", and its bytes do not {unproved} (no byte was changed; 'immuta cat LOGS_DIR {namespace} --assume-format \
-                     {first}' shows it as {first}; name the right format with --assume-format)"
-                )
+                let (why, todo) = unclear_format(namespace, could_be);
+                write!(f, "{why} ({})", WayOut::Refused(todo))
             }
             Error::Input { source } => write!(
                 f,
@@ -276,6 +309,39 @@ impl fmt::Display for Error {
             ),
         }
     }
+}
+
+/// Says where a log is damaged, and how.
+fn damage(namespace: &str, record: Option<RecordNo>, offset: u64, what: &str) -> String {
+    let at = format!("is damaged at byte {offset} of the log: {what}");
+    match record {
+        Some(record) => format!("record {record} of '{namespace}' {at}"),
+        None => format!("'{namespace}' {at}"),
+    }
+}
+
+/// Says that the format of a log cannot be told, and what to do.
+fn unclear_format(namespace: &str, could_be: &[(Format, u64)]) -> (String, String) {
+    let mut why = format!("cannot tell the format of '{namespace}': ");
+    let Some((first, _)) = could_be.first() else {
+        why += "it is whole in none of bare, count8, count16";
+        return (why, "name the format with --assume-format".to_owned());
+    };
+    for (at, (format, records)) in could_be.iter().enumerate() {
+        why += if at == 0 { "it could be " } else { " or " };
+        let s = if *records == 1 { "" } else { "s" };
+        why += &format!("{format} with {records} record{s}");
+    }
+    why += if could_be.len() == 1 {
+        ", and its bytes do not prove it"
+    } else {
+        ", and its bytes do not tell which"
+    };
+    let todo = format!(
+        "'immuta cat LOGS_DIR {namespace} --assume-format {first}' shows it as {first}; name the right format with \
+         --assume-format"
+    );
+    (why, todo)
 }
 
 /// What the system says, in its own words: without the number that Rust adds, `(os error 2)`.
@@ -321,7 +387,10 @@ mod tests {
         );
         let locked = Error::Locked {
             dir: "/logs".into(),
-            holder: "pid 7 (immuta-fs)".into(),
+            holder: Holder {
+                pid: Some(7),
+                program: Some("immuta-fs".into()),
+            },
         };
         assert_eq!(
             locked.to_string(),

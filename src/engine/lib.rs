@@ -45,7 +45,7 @@ pub use disk::{
     are_descriptors_scarce, is_out_of_descriptors, may_wait, what_holds_descriptors, with_room,
     without_waiting,
 };
-pub use error::{Error, Result};
+pub use error::{Error, Holder, Result, WayOut};
 #[doc(hidden)]
 pub use error::{repair_command, system_words};
 pub use format::{Format, SIZE_FIELD_BYTES};
@@ -61,4 +61,4 @@ pub use recovery::{Cut, Recovery};
 #[doc(hidden)]
 pub use segment::to_ns;
 pub use segment::{Appended, Entry, MAX_RUN_BYTES, Records, Run, Scratch, State};
-pub use storage::{LOCK_FILE, Repair, Storage, repair};
+pub use storage::{LOCK_FILE, Repair, Storage, lock_holder, repair};

@@ -17,10 +17,7 @@ fn a_second_writer_is_told_who_holds_the_directory() {
     let first = Storage::open(Options::new(dir.path())).expect("opened");
     match Storage::open(Options::new(dir.path())) {
         Err(Error::Locked { holder, .. }) => {
-            assert!(
-                holder.starts_with(&format!("pid {}", std::process::id())),
-                "{holder}"
-            );
+            assert_eq!(holder.pid, Some(std::process::id()), "{holder}");
         }
         other => panic!("{other:?}"),
     }

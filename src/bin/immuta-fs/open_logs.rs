@@ -117,7 +117,7 @@ fn open_when_free(options: Options, logs_dir: &Path) -> immuta::Result<Storage> 
     loop {
         match Storage::open(options.clone()) {
             Err(immuta::Error::Locked { holder, .. })
-                if holder.ends_with("(immuta-fs)")
+                if holder.program.as_deref() == Some("immuta-fs")
                     && start.elapsed() < PREDECESSOR_ENDS
                     && mountpoint_of(logs_dir).is_none() =>
             {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use clap::Args;
-use immuta::{Damage, Error, Namespace, Options, Recovery, Storage};
+use immuta::{Damage, Error, Namespace, Options, Recovery, Storage, WayOut};
 
 use crate::Failure;
 use crate::open::{Assume, Place, Which, cannot_write, log_of, not_found};
@@ -133,7 +133,7 @@ fn report_damage(options: &Options, name: &str) -> Result<(), Failure> {
         n => format!("{n} damaged records"),
     };
     // Of damage in the index, the message says how to mend it: the record itself may be whole.
-    let is_in_index = |damage: &Damage| damage.what.starts_with("its index entry");
+    let is_in_index = |damage: &Damage| damage.way_out == Some(WayOut::DeleteIndex);
     let fate = match report.damaged.iter().any(is_in_index) {
         true => "of which those in the index are mended as is said above",
         false => "which cannot be mended",

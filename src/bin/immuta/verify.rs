@@ -105,7 +105,7 @@ pub(crate) fn write_damages(out: &mut impl Write, report: &Report) -> io::Result
             Some(n) => write!(out, "{name}: record {n} at byte {}", damage.offset)?,
             None => write!(out, "{name}: the header, at byte {}", damage.offset)?,
         }
-        writeln!(out, ": {}", damage.what)?;
+        writeln!(out, ": {damage}")?;
     }
     if report.unlisted > 0 {
         writeln!(out, "{name}: and {} more", report.unlisted)?;
@@ -157,7 +157,7 @@ fn write_json(out: &mut impl Write, report: &Report, log: &Log, rebuilt: u64) ->
         let record = damage
             .record
             .map_or("null".to_owned(), |record| record.to_string());
-        let what = quoted(&damage.what);
+        let what = quoted(&damage.to_string());
         write!(
             out,
             "{comma}{{\"record\":{record},\"offset\":{},\"what\":{what}}}",

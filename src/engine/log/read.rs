@@ -5,7 +5,7 @@ use std::io;
 use super::log::Log;
 use crate::disk;
 use crate::disk::may_wait;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, WayOut};
 use crate::format::{
     ENTRY_BYTES, IndexEntry, SIZE_FIELD_BYTES, checksum, checksum_append, decode_length,
     entry_offset, text_bytes,
@@ -290,10 +290,10 @@ impl Log {
             record: Some(n),
             offset: 0,
             what: format!(
-                "its index entry, at byte {offset} of '{}', is not what was written (delete that file with the log \
-                 closed, and it is rebuilt, without times)",
+                "its index entry, at byte {offset} of '{}', is not what was written",
                 self.index_path.display()
             ),
+            way_out: Some(WayOut::DeleteIndex),
         }
     }
 
@@ -303,6 +303,7 @@ impl Log {
             record: Some(n),
             offset,
             what: what.to_owned(),
+            way_out: None,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Looking at every byte of a log, and what can be said about it at a glance.
 
+use std::fmt;
 use std::time::SystemTime;
 
 use super::log::Log;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, WayOut};
 use crate::format::Format;
 use crate::ids::RecordNo;
 use crate::namespace::Namespace;
@@ -57,6 +58,18 @@ pub struct Damage {
     pub offset: u64,
     /// What is wrong.
     pub what: String,
+    /// How it can be mended, if it can.
+    pub way_out: Option<WayOut>,
+}
+
+impl fmt::Display for Damage {
+    /// What is wrong, and how it can be mended.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.way_out {
+            Some(way_out) => write!(f, "{} ({way_out})", self.what),
+            None => f.write_str(&self.what),
+        }
+    }
 }
 
 /// What [`Log::verify`] found.
@@ -82,12 +95,17 @@ impl Report {
     }
 
     fn add(&mut self, record: Option<RecordNo>, offset: u64, what: String) {
+        self.add_damage(Damage {
+            record,
+            offset,
+            what,
+            way_out: None,
+        });
+    }
+
+    fn add_damage(&mut self, damage: Damage) {
         if self.damaged.len() < MAX_LISTED_DAMAGES {
-            self.damaged.push(Damage {
-                record,
-                offset,
-                what,
-            });
+            self.damaged.push(damage);
         } else {
             self.unlisted += 1;
         }
@@ -182,8 +200,14 @@ impl Log {
                             record,
                             offset,
                             what,
+                            way_out,
                             ..
-                        }) => report.add(record, offset, what),
+                        }) => report.add_damage(Damage {
+                            record,
+                            offset,
+                            what,
+                            way_out,
+                        }),
                         other => other?,
                     }
                     end = entry.index.0 + crate::format::SIZE_FIELD_BYTES + entry.size;
@@ -194,9 +218,15 @@ impl Log {
                     record,
                     offset,
                     what,
+                    way_out,
                     ..
                 }) => {
-                    report.add(record.or(Some(RecordNo(next))), offset, what);
+                    report.add_damage(Damage {
+                        record: record.or(Some(RecordNo(next))),
+                        offset,
+                        what,
+                        way_out,
+                    });
                     if let Ok(entry) = self.entry(RecordNo(next)) {
                         end = entry.index.0 + crate::format::SIZE_FIELD_BYTES + entry.size;
                     } else if let Ok(entry) = self.entry(RecordNo(next + 1)) {

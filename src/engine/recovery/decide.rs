@@ -9,8 +9,7 @@ use super::report::{Cut, Recovery};
 use super::walk::{Claims, WINDOW_BYTES};
 use crate::disk::DiskFile;
 use crate::disk::Window;
-use crate::error::repair_command;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, WayOut, repair_command};
 use crate::format::Format;
 use crate::format::{
     ENTRY_BYTES, Header, INDEX_HEADER_BYTES, MAX_HEADER_BYTES, SIZE_FIELD_BYTES, Slot,
@@ -239,11 +238,13 @@ impl Survey<'_> {
             record: None,
             offset: 0,
             what: format!(
-                "it is a whole {format} log, but its index is that of a {} one (no byte was changed; remove '{}' if it \
-                 belongs to another log)",
-                self.format,
-                self.index_path.display()
+                "it is a whole {format} log, but its index is that of a {} one",
+                self.format
             ),
+            way_out: Some(WayOut::Refused(format!(
+                "remove '{}' if it belongs to another log",
+                self.index_path.display()
+            ))),
         })
     }
 
@@ -339,8 +340,9 @@ impl Survey<'_> {
             namespace: self.namespace.to_string(),
             record,
             offset,
-            what: format!(
-                "{what} (no byte was changed; {} keeps the {} before that, and saves what it cuts off)",
+            what: what.to_owned(),
+            way_out: Some(WayOut::Refused(format!(
+                "{} keeps the {} before that, and saves what it cuts off",
                 repair_command(
                     self.log_path.parent().unwrap_or(self.log_path),
                     self.namespace
@@ -350,7 +352,7 @@ impl Survey<'_> {
                     Some(RecordNo(1)) => "record".to_owned(),
                     Some(n) => format!("{n} records"),
                 }
-            ),
+            ))),
         }
     }
 

@@ -14,6 +14,6 @@ mod repair;
 #[allow(clippy::module_inception)] // the directory itself
 mod storage;
 
-pub use directory_lock::LOCK_FILE;
+pub use directory_lock::{LOCK_FILE, lock_holder};
 pub use repair::{Repair, repair};
 pub use storage::Storage;

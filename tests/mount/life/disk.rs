@@ -282,7 +282,9 @@ fn a_lock_file_that_cannot_be_written_is_a_lock_all_the_same() {
             mount.append("one\n");
             let second = Storage::open(Options::new(mount.logs()));
             match second {
-                Err(immuta::Error::Locked { holder, .. }) => assert_eq!(holder, "another process"),
+                Err(immuta::Error::Locked { holder, .. }) => {
+                    assert_eq!(holder.to_string(), "another process");
+                }
                 other => panic!("{call} {error}: {other:?}"),
             }
             mount.stop_and_verify();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use immuta::LOCK_FILE;
+use immuta::{LOCK_FILE, lock_holder};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{major, minor};
@@ -167,13 +167,9 @@ pub(super) fn ask_another(what: &str, path: &Path, longest: Duration) -> Option<
 /// The program that holds the lock of a directory of logs; `None` if no program does, or none that this process may see.
 /// Trying to take the lock instead could make a daemon fail that starts at the same moment.
 fn writer(dir: &Path) -> Option<String> {
-    let path = dir.join(LOCK_FILE);
-    let file = fs::metadata(&path).ok()?;
-    let holder = fs::read_to_string(&path).unwrap_or_default();
-    let holder = holder.trim();
-    let pid = holder
-        .strip_prefix("pid ")
-        .and_then(|rest| rest.split(' ').next());
+    let file = fs::metadata(dir.join(LOCK_FILE)).ok()?;
+    let holder = lock_holder(dir);
+    let pid = holder.pid.map(|pid| pid.to_string());
     let device = format!("{:02x}:{:02x}", major(file.dev()), minor(file.dev()));
     let inode = file.ino().to_string();
     // 1: FLOCK  ADVISORY  WRITE 4711 fe:00:1835010 0 EOF, see proc(5).
@@ -185,10 +181,10 @@ fn writer(dir: &Path) -> Option<String> {
         };
         let (on, which) = place.rsplit_once(':')?;
         // Some file systems show another device to the list than to stat(2).
-        let same = which == inode && (on == device || Some(holders_pid) == pid);
-        same.then(|| match holder {
-            "" => format!("pid {holders_pid}"),
-            holder => holder.escape_debug().to_string(),
+        let same = which == inode && (on == device || Some(holders_pid) == pid.as_deref());
+        same.then(|| match &holder.pid {
+            Some(_) => holder.to_string(),
+            None => format!("pid {holders_pid}"),
         })
     })
 }

@@ -19,11 +19,17 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// A log whose check has to read more than this, in bytes, is left out. It was not closed in order, which is no fault.
 const MOST_BYTES: u64 = 32 << 20;
 
+/// What to do about a log that cannot be read at all.
+const UNREADABLE_TODO: &str =
+    "let the user of immuta-fs read and write it, or restore it from a backup";
+
 /// A log that cannot be opened.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Unopened {
     namespace: String,
     why: String,
+    /// What makes it open.
+    todo: String,
 }
 
 /// Leaves out checks that take long.
@@ -52,9 +58,15 @@ pub(super) fn look(logs_dir: &Path) -> Vec<Unopened> {
     failed
         .into_iter()
         .filter(|(_, why)| !matches!(**why, Error::BeingChecked { .. }))
-        .map(|(namespace, why)| Unopened {
-            namespace: namespace.to_string(),
-            why: why.to_string(),
+        .map(|(namespace, why)| {
+            let refusal = why.refusal();
+            let (why, todo) =
+                refusal.unwrap_or_else(|| (why.to_string(), UNREADABLE_TODO.to_owned()));
+            Unopened {
+                namespace: namespace.to_string(),
+                why,
+                todo,
+            }
         })
         .collect()
 }
@@ -73,28 +85,16 @@ pub(super) fn findings(logs_dir: &Path, is_written: bool) -> Vec<Finding> {
     unopened
         .iter()
         .map(|it| {
-            let (what, todo) = split(&it.why);
-            let todo = match is_written {
-                true => format!("unmount, or end the program that writes there; {todo}"),
-                false => todo.to_owned(),
+            let todo = if is_written {
+                format!("unmount, or end the program that writes there; {}", it.todo)
+            } else {
+                it.todo.clone()
             };
             Finding::fail(
                 format!("namespace '{}' cannot be opened", it.namespace),
-                what,
+                it.why.clone(),
                 todo,
             )
         })
         .collect()
-}
-
-/// A message of the engine, and the way out that it has at its end in parentheses.
-fn split(why: &str) -> (&str, &str) {
-    const WAY_OUT: &str = " (no byte was changed; ";
-    let parts = why
-        .strip_suffix(')')
-        .and_then(|why| why.split_once(WAY_OUT));
-    parts.unwrap_or((
-        why,
-        "let the user of immuta-fs read and write it, or restore it from a backup",
-    ))
 }
