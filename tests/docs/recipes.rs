@@ -164,7 +164,7 @@ fn ship_to_another_host() {
 
 #[test]
 fn a_copy_that_was_shipped_has_the_times_of_its_arrival() {
-    assert!(RECIPES.contains("The times of the copy are those of its arrival."));
+    assert!(RECIPES.contains("The records of this copy have the times of their arrival."));
     let mut mount = Mount::new();
     mount.append("one");
     let copy = mount.path().join("copy");
