@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use super::look::{MountLook, NamespaceLook};
 
-/// All metrics, each with what it means and what it is.
+/// All metrics, each with its help line, its type and its value.
 pub(crate) fn text(mount: &MountLook) -> String {
     let mut text = Text::default();
     text.one(
@@ -17,28 +17,28 @@ pub(crate) fn text(mount: &MountLook) -> String {
     text.one(
         "immuta_uptime_seconds",
         "gauge",
-        "How long the mount has been there.",
+        "Seconds since the file system was mounted.",
         "",
         mount.uptime.as_secs_f64(),
     );
     text.one(
         "immuta_namespaces",
         "gauge",
-        "Namespaces that are mounted.",
+        "Number of namespaces that are mounted.",
         "",
         mount.namespaces.len(),
     );
     text.one(
         "immuta_unopened_namespaces",
         "gauge",
-        "Namespaces that are there and could not be opened.",
+        "Number of namespaces whose log could not be opened.",
         "",
         mount.unopened.len(),
     );
     text.one(
         "immuta_mount_blocked_readers",
         "gauge",
-        "Reads that wait for a record, in all namespaces.",
+        "Reads that are waiting for a record, in all namespaces.",
         "",
         mount.blocked_readers,
     );
@@ -46,21 +46,21 @@ pub(crate) fn text(mount: &MountLook) -> String {
     text.one(
         "immuta_open_bytes",
         "gauge",
-        "Memory that lines and frames which wait for their end, and writes which wait for the disk, take, in bytes.",
+        "Bytes of memory held by unfinished lines and frames, and by writes that wait for the disk.",
         "",
         mount.open_bytes,
     );
     text.one(
         "immuta_open_bytes_limit",
         "gauge",
-        "The most that they may take (--max-open-bytes).",
+        "Upper limit of immuta_open_bytes (--max-open-bytes).",
         "",
         mount.settings.max_open_bytes,
     );
     text.one(
         "immuta_refused_for_memory_total",
         "counter",
-        "Writes that were refused since the mount began because they would have taken more.",
+        "Writes refused since the mount began, because they would have exceeded immuta_open_bytes_limit or a user's half of it.",
         "",
         mount.open_refused,
     );
@@ -69,7 +69,7 @@ pub(crate) fn text(mount: &MountLook) -> String {
         text.head(name, kind, help);
         for look in &mount.namespaces {
             if let Some(value) = value(look) {
-                // A namespace's name holds nothing that would have to be escaped.
+                // The characters of a namespace's name need no escapes.
                 text.sample(name, &format!("{{namespace=\"{}\"}}", look.name), value);
             }
         }
@@ -77,73 +77,73 @@ pub(crate) fn text(mount: &MountLook) -> String {
     each(
         "immuta_records_total",
         "counter",
-        "Records in the log. It starts at what the log held when the mount began.",
+        "Records in the log. The counter starts at the number that the log held when the mount began.",
         &|look| Some(look.state.count as f64),
     );
     each(
         "immuta_log_bytes_total",
         "counter",
-        "Bytes of the log file: its header, and every record with its size field.",
+        "Bytes of the log file: its header, and all records with their size fields.",
         &|look| Some(look.state.log_end as f64),
     );
     each(
         "immuta_text_bytes_total",
         "counter",
-        "Bytes of the log as text.",
+        "Bytes of the log as text: the size of the file named log.",
         &|look| Some(look.state.text_end as f64),
     );
     each(
         "immuta_appended_records_total",
         "counter",
-        "Records that have come since the mount began.",
+        "Records appended since the mount began.",
         &|look| Some(look.appended as f64),
     );
     each(
         "immuta_refused_writes_total",
         "counter",
-        "Writes that were refused since the mount began, for whatever reason.",
+        "Writes refused since the mount began, for any reason.",
         &|look| Some(look.refused_writes as f64),
     );
     each(
         "immuta_blocked_readers",
         "gauge",
-        "Reads that wait for a record.",
+        "Reads that are waiting for a record.",
         &|look| Some(look.blocked_readers as f64),
     );
     each(
         "immuta_open_readers",
         "gauge",
-        "Files that are open for reading.",
+        "Open files that can be read.",
         &|look| Some(look.open.readers as f64),
     );
     each(
         "immuta_open_writers",
         "gauge",
-        "Files that are open for writing.",
+        "Open files that can be written.",
         &|look| Some(look.open.writers as f64),
     );
     each(
         "immuta_synced_records_total",
         "counter",
-        "Records that are known to be on the disk.",
+        "Records that a sync has confirmed to be on the disk.",
         &|look| Some(look.synced? as f64),
     );
     each(
         "immuta_unsynced_records",
         "gauge",
-        "Records that are written and not known to be on the disk, those included that no reader sees yet.",
+        "Records that are written but not yet confirmed to be on the disk, including records that readers do not see yet.",
         &|look| Some(look.unsynced? as f64),
     );
     each(
         "immuta_sync_lag_seconds",
         "gauge",
-        "How long the first record that is written and not known to be on the disk has been waiting for it.",
+        "Age in seconds of the oldest record that is written but not yet confirmed to be on the disk.",
         &|look| Some(look.sync_lag?.as_secs_f64()),
     );
     each(
         "immuta_last_append_timestamp_seconds",
         "gauge",
-        "When the last record was appended, in seconds since 1970.",
+        "Time of the last append, in seconds since 1970.",
         &|look| {
             let since = look.state.last_time?.duration_since(std::time::UNIX_EPOCH);
             Some(since.ok()?.as_secs_f64())
@@ -152,7 +152,7 @@ pub(crate) fn text(mount: &MountLook) -> String {
     each(
         "immuta_failed",
         "gauge",
-        "1 if the log takes no more records because the disk has failed, until the daemon is started again.",
+        "1 if the log takes no more records after a failure of the disk, until the daemon is started again; otherwise 0.",
         &|look| Some(if look.failed.is_some() { 1.0 } else { 0.0 }),
     );
     text.0
