@@ -1,12 +1,12 @@
 #!/bin/sh
-# Installs the two programs and what belongs to them: mount-scripts/install.sh [--uninstall] [DESTDIR]
+# Installs both programs, with units, manual pages and completions: mount-scripts/install.sh [--uninstall] [DESTDIR]
 #
 # Needs: what mount.sh needs; root for a DESTDIR of / (the default). IMMUTA_PROGRAMS=DIR takes the programs immuta-fs
 #        and immuta from there instead of building them.
 # Does:  builds, and puts below DESTDIR/usr the programs, the helper with which mount(8) and /etc/fstab mount, the units
-#        for systemd (none is enabled), manual pages, and completions for bash, zsh and fish. Says what it has written.
-# --uninstall: removes what was installed there, from here or out of a tarball, and says what. Below / it first ends the
-#        daemons that run the installed program, which unmounts. Logs and settings stay.
+#        for systemd (none is enabled), manual pages, and completions for bash, zsh and fish. Prints each file that it writes.
+# --uninstall: removes the files that this script or a tarball has installed there, and prints each. With a DESTDIR of / it
+#        first ends the daemons that run the installed program, which unmounts. Logs and settings stay.
 set -eu
 # shellcheck source=mount-scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -25,12 +25,12 @@ destination=${1:-/}
 destination=${destination%/}/usr
 programs=${IMMUTA_PROGRAMS:-}
 documents=share/doc/immuta-fs
-# What was installed, by its path below the destination.
+# Lists the installed files, by their paths below the destination.
 list=$documents/installed
 
 if [ -n "$uninstall" ]; then
     [ -f "$destination/$list" ] ||
-        die "cannot uninstall: nothing of install.sh's is below '$destination' (a Debian package: apt remove immuta-fs)"
+        die "cannot uninstall: install.sh has installed nothing below '$destination' (a Debian package: apt remove immuta-fs)"
     if [ "$destination" = /usr ]; then
         "$repository/mount-scripts/debian/prerm" remove
     fi
@@ -39,7 +39,7 @@ if [ -n "$uninstall" ]; then
         say "$destination/$file"
     done <"$destination/$list"
     rm -f -- "$destination/$list"
-    # It stays where somebody else has put something.
+    # The directory stays if other files are in it.
     rmdir -- "$destination/$documents" 2>/dev/null || true
     exit 0
 fi
@@ -56,20 +56,20 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 
-# installed TARGET: it is there now
+# installed TARGET: lists and prints the file
 installed() {
     printf '%s\n' "$1" >>"$work/list"
     say "$destination/$1"
 }
 
-# put MODE SOURCE TARGET, below the destination
+# put MODE SOURCE TARGET: copies the file to TARGET below the destination
 put() {
     mkdir -p "$destination/$(dirname "$3")"
     install -m "$1" "$2" "$destination/$3"
     installed "$3"
 }
 
-# generated TARGET COMMAND...: what the command prints
+# generated TARGET COMMAND...: puts the output of the command there
 generated() {
     target=$1
     shift

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# What the scripts beside this file share. Sourced, never run; POSIX sh, so that Debian's dash and Alpine's ash
+# Functions that the scripts beside this file share. Sourced, never run; POSIX sh, so that Debian's dash and Alpine's ash
 # read it too. A function with its body in ( ) keeps its variables to itself; one in { } is meant to set some.
 #
 # The scripts change the machine in one way only: `install_wanted` installs packages, after saying which and why.
@@ -28,7 +28,7 @@ help_if_asked() {
 
 is_root() { [ "$(id -u)" -eq 0 ]; }
 
-# until_deadline SECONDS COMMAND...: true as soon as the command is, false when it was not within that time.
+# until_deadline SECONDS COMMAND...: repeats the command until it succeeds; fails when it has not within that time.
 until_deadline() (
     deadline=$(($(date +%s) + $1))
     shift
@@ -38,7 +38,7 @@ until_deadline() (
     done
 )
 
-# quoted WORD: the word as a shell takes it, for commands that are shown to be copied.
+# quoted WORD: prints the word quoted for a shell, for commands that the user copies.
 quoted() (
     case $1 in
     *[!A-Za-z0-9/._+:@%,=-]*) printf "'%s'\n" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")" ;;
@@ -70,7 +70,7 @@ package_manager() (
     return 1
 )
 
-# packages_of TOOL MANAGER: what the tool's packages are called there.
+# packages_of TOOL MANAGER: prints the names that the package manager has for the tool's packages.
 packages_of() {
     case $1:$2 in
     cc:apt-get) say gcc libc6-dev ;;
@@ -92,7 +92,7 @@ packages_of() {
     esac
 }
 
-# A compiler driver without the C library's start files is there and still links nothing: so try it.
+# A compiler can be installed without the C library's start files, and then it links nothing: so try to link.
 can_link() (
     command -v cc >/dev/null 2>&1 || return 1
     dir=$(mktemp -d)
@@ -117,7 +117,7 @@ has_tool() {
 
 wanted_tools=
 
-# want TOOL REASON: put it on the list that install_wanted installs, unless it is here.
+# want TOOL REASON: puts the tool on the list that install_wanted installs, unless the machine has it.
 want() {
     if ! has_tool "$1"; then
         say "${0##*/}: '$1' is missing: $2"
@@ -193,7 +193,7 @@ is_older() (
     [ "${1%%.*}" -lt "${2%%.*}" ] || { [ "${1%%.*}" -eq "${2%%.*}" ] && [ "${first%%.*}" -lt "${second%%.*}" ]; }
 )
 
-# Cargo before 1.85 would only say that it does not know the edition.
+# Without this check, a cargo before 1.85 would only report an unknown edition.
 check_rust() {
     found=$(found_rust)
     needed=$(needed_rust)
@@ -226,7 +226,7 @@ want_build_tools() {
     want certificates 'the TLS roots, with which cargo downloads the dependencies'
 }
 
-# Cargo's own answer, because CARGO_TARGET_DIR and configuration files move it.
+# Asks cargo, because CARGO_TARGET_DIR and configuration files can move the directory.
 target_dir() {
     (cd "$repository" && cargo metadata --format-version 1 --no-deps --offline) |
         sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
@@ -264,7 +264,7 @@ absolute() (
     esac
 )
 
-# mounted_as MOUNTPOINT: prints source and type of what the kernel's table has there; false when that is nothing.
+# mounted_as MOUNTPOINT: prints source and type of the mount that the kernel's table has there; fails if there is none.
 mounted_as() (
     tab=$(printf '\t')
     path=$(printf '%s' "$1" | sed "s/\\\\/\\\\134/g; s/ /\\\\040/g; s/$tab/\\\\011/g")
@@ -301,7 +301,7 @@ has_ended() {
 # has_argument PID PATH: whether the process was given that path, seen from its working directory.
 has_argument() (
     directory=$(readlink "/proc/$1/cwd" 2>/dev/null) || directory=/
-    # A daemon is in /: its paths began where it was started.
+    # A daemon's working directory is /: its relative paths start where it was started.
     detached=$(tr '\0' '\n' <"/proc/$1/cmdline" 2>/dev/null | sed -n 's/^--detached=//p')
     directory=${detached:-$directory}
     tr '\0' '\n' <"/proc/$1/cmdline" 2>/dev/null | {
@@ -315,7 +315,7 @@ has_argument() (
     }
 )
 
-# has_options PID OPTION...: whether the process was given these, one behind the other, and none in between.
+# has_options PID OPTION...: whether the process was given these options, in this order, with no others in between.
 has_options() (
     given=$(tr '\0' '\n' <"/proc/$1/cmdline" 2>/dev/null)
     shift
@@ -364,10 +364,10 @@ daemon_of() (
     return 1
 )
 
-# holders MOUNTPOINT: a line for every process that this user may look at and that keeps the mount busy.
+# holders MOUNTPOINT: prints a line for each process that keeps the mount busy, as far as this user may see processes.
 holders() (
     for process in /proc/[0-9]*; do
-        # One ls a process, not a readlink a descriptor; what follows the arrow is the path.
+        # One ls for each process, not one readlink for each descriptor. The path follows the arrow.
         # shellcheck disable=SC2012
         ls -l "$process/cwd" "$process/root" "$process/exe" "$process/fd" 2>/dev/null | sed -n 's/.* -> //p' |
             while read -r path; do

@@ -4,7 +4,7 @@
 # Needs: Linux with /dev/fuse, a Rust toolchain (1.91 or newer), and a package manager (apt, dnf, pacman, apk or zypper).
 # Does:  installs a C linker and fusermount3 if they are missing (through sudo if not root), builds immuta-fs,
 #        makes MOUNTPOINT, starts the daemon in the background, returns when the mount answers. Run again, it
-#        finds the mount there and says so; it fails if that was made without the options that are given.
+#        reports the mount that is there, and fails if that mount was made without the options that are given.
 # LOGS_DIR:   where the logs are on disk (default: /var/lib/immuta for root, else ~/.local/share/immuta)
 # MOUNTPOINT: where they are seen as files (default: /mnt/log for root, else ~/immuta-log)
 # IMMUTA_FS_OPTIONS: handed to the daemon as they are, for example: -- --allow-other --sync always
@@ -42,13 +42,13 @@ check_device() {
     if [ ! -e /dev/fuse ]; then
         die "cannot mount: there is no /dev/fuse (as root: modprobe fuse; in a container: run it with --device /dev/fuse --cap-add SYS_ADMIN)"
     fi
-    # The permission bits do not tell: a container's device rules refuse an open that they allow.
+    # The permission bits are not enough: a container's device rules can refuse an open that the bits allow.
     if ! (: <>/dev/fuse) 2>/dev/null; then
         die "cannot mount: /dev/fuse does not open for $(id -un) (as root: chmod 666 /dev/fuse; in a container: run it with --device /dev/fuse --cap-add SYS_ADMIN)"
     fi
 }
 
-# check_options OPTIONS: whether the mount that is there was made with them.
+# check_options OPTIONS: fails unless the mount that is there was made with these options.
 check_options() {
     [ $# -gt 0 ] || return 0
     if [ -z "$pid" ] || ! has_options "$pid" "$@"; then
@@ -56,11 +56,11 @@ check_options() {
     fi
 }
 
-# What the daemon has said since this start.
+# The daemon's messages since this start.
 messages() { tail -c "+$log_start" "$log_file"; }
 
-# The table and an answer are not enough while a dead mount is taken over: the table still shows the dead one, it goes,
-# and the bare directory answers. So the daemon's own word is heard first.
+# While the daemon takes over a dead mount, the table of mounts and an answer prove nothing: the table still shows the dead
+# mount, and once that is gone the bare directory answers. So the daemon's own message has to come first.
 started() { messages | grep -q "^immuta-fs: mounted '" && mounted_and_answers "$mountpoint"; }
 
 started_or_ended() { has_ended "$pid" || started; }
@@ -100,7 +100,7 @@ while [ $# -gt 0 ]; do
         ;;
     -*) die "unknown option '$1' (options of immuta-fs come last, after '--'; see --help)" ;;
     *)
-        # As immuta-fs takes them: one is the mount point, of two the logs come first.
+        # In the order of immuta-fs: a single directory is the mount point; of two, the first holds the logs.
         if [ -z "$mountpoint" ]; then
             mountpoint=$1
         elif [ -z "$logs_dir" ]; then
@@ -146,7 +146,7 @@ if [ -n "${IMMUTA_FS:-}" ]; then
 else
     build_daemon --release
 fi
-# A dead mount stays for the daemon, which takes it over if it was ours.
+# A dead mount is left to the daemon, which takes it over if it was a mount of immuta-fs.
 if ! is_mounted "$mountpoint"; then
     mkdir -p -- "$mountpoint" ||
         die "cannot make the mount point '$mountpoint' (give another: mount.sh LOGS_DIR MOUNTPOINT)"

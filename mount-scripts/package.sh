@@ -48,7 +48,7 @@ if ! command -v dpkg-deb >/dev/null 2>&1; then
 fi
 maintainer="${DEBFULLNAME:-immuta-fs packagers} <${DEBEMAIL:-immuta-fs@packagers.invalid}>"
 
-# What dpkg knows for itself, and what policy puts elsewhere or wants compressed.
+# dpkg has its own list of files. Debian's policy puts the licences elsewhere, and wants documents compressed.
 documents=$work/usr/share/doc/immuta-fs
 rm "$documents/installed" "$documents/LICENSE-MIT" "$documents/LICENSE-APACHE"
 gzip -9n "$documents/CHANGELOG.md" "$work"/usr/share/man/man1/*

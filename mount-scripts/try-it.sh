@@ -30,7 +30,7 @@ clean_up() {
     if is_mounted "$mountpoint"; then
         "$repository/mount-scripts/unmount.sh" "$mountpoint" >/dev/null || status=1
     fi
-    # Below a mount that stayed, this would go for the records.
+    # While the mount stays, rm would try to remove the records.
     is_mounted "$mountpoint" || rm -rf -- "$work"
     exit "$status"
 }

@@ -3,13 +3,13 @@
 #
 # Needs: nothing but the mount. MOUNTPOINT defaults as in mount.sh: /mnt/log for root, else ~/immuta-log.
 # Does:  tells the daemon that serves MOUNTPOINT to stop (readers get their end of file, logs are synced, files that
-#        are still open fail from then on) and waits for its end. What a daemon that died has left mounted is
-#        unmounted here; if programs hold that, they are named, and it stays.
+#        are still open fail from then on) and waits for its end. If a daemon that died has left its mount, this
+#        script unmounts it. If programs hold that mount, the script names them and leaves it mounted.
 set -eu
 # shellcheck source=mount-scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# The daemon syncs its logs before it ends, which a slow disk stretches.
+# The daemon syncs its logs before it ends, and a slow disk makes that take long.
 stop_deadline_seconds=60
 
 help_if_asked "$@"
@@ -46,7 +46,7 @@ if pid=$(daemon_of "$mountpoint"); then
     until_deadline "$stop_deadline_seconds" has_ended "$pid" ||
         die_mounted "process $pid did not end within $stop_deadline_seconds s"
 fi
-# Only a daemon that died, or could not unmount, leaves this to do.
+# It is still mounted if its daemon had died, or could not unmount.
 if is_mounted "$mountpoint"; then
     if is_root || ! command -v fusermount3 >/dev/null 2>&1; then
         reason=$(umount -- "$mountpoint" 2>&1) || die_mounted "${reason%.}"

@@ -78,7 +78,7 @@ fn what_was_installed_can_be_removed_and_nothing_else_is() {
     };
     let usr = destination.path().join("usr");
     let nothing = format!(
-        "install.sh: cannot uninstall: nothing of install.sh's is below '{}' (a Debian package: apt remove immuta-fs)\n",
+        "install.sh: cannot uninstall: install.sh has installed nothing below '{}' (a Debian package: apt remove immuta-fs)\n",
         usr.display()
     );
     assert_eq!(uninstall(), (1, String::new(), nothing.clone()));
