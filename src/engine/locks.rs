@@ -1,9 +1,21 @@
 //! The locks that the engine's waiting is made of, in one place: `tests/loom` puts loom's in their place and goes through
 //! every order of the threads.
 
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Locks. A panic of one holder says nothing about the data here: every change is made by a single assignment.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Locks for reading; as [`lock`].
+pub(crate) fn read<T: ?Sized>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Locks for writing; as [`lock`].
+pub(crate) fn write<T: ?Sized>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }

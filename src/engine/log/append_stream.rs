@@ -55,7 +55,7 @@ impl Log {
                     // graver one.
                     return Err(match self.cut_back(writer, Wrote::Records) {
                         Ok(()) => Error::Input { source },
-                        Err(e) => self.fail("cannot undo an append", &self.log_path, e),
+                        Err(e) => self.fail("cannot undo an append", &self.segment.log_path, e),
                     });
                 }
             };
@@ -64,7 +64,7 @@ impl Log {
                 let e = io::ErrorKind::FileTooLarge.into();
                 return Err(self.roll_back(writer, e, Wrote::Records));
             }
-            if let Err(e) = disk::write_all(&*self.file, &chunk[..n], at) {
+            if let Err(e) = disk::write_all(&*self.segment.log_file, &chunk[..n], at) {
                 return Err(self.roll_back(writer, e, Wrote::Records));
             }
             crc = checksum_append(crc, &chunk[..n]);
@@ -72,12 +72,12 @@ impl Log {
             size += n as u64;
         }
         let time = stamps.of(0, to_ns(SystemTime::now()), &writer.tail);
-        let Some(tail) = writer.tail.with(size, last, time.ns, time.known) else {
+        let Some(tail) = writer.tail.after_record(size, last, time.ns, time.known) else {
             return Err(self.roll_back(writer, io::ErrorKind::FileTooLarge.into(), Wrote::Records));
         };
         writer.entries.clear();
         writer.entries.extend_from_slice(
-            &entry_at(&writer.tail, time, crc).encode(tail.count - 1, self.index.id),
+            &entry_at(&writer.tail, time, crc).encode(tail.count - 1, self.segment.index.id),
         );
         let appended = Appended {
             record: RecordNo(tail.count - 1),
@@ -85,7 +85,7 @@ impl Log {
             size,
         };
         // The size field last: until then the bytes behind the log's end cannot be taken for a record.
-        if let Err(e) = disk::write_all(&*self.file, &encode_length(size), start) {
+        if let Err(e) = disk::write_all(&*self.segment.log_file, &encode_length(size), start) {
             return Err(self.roll_back(writer, e, Wrote::Records));
         }
         self.finish(guard, tail)?;

@@ -8,13 +8,10 @@ use std::time::Duration;
 
 use super::log::Log;
 use super::log::{Writer, Wrote};
-use crate::disk;
 use crate::error::{Error, Result};
-use crate::format::Format;
 use crate::locks::lock;
 use crate::options::Durability;
-use crate::recovery::read_header;
-use crate::segment::Tail;
+use crate::segment::LogEnd;
 
 impl Log {
     /// Returns when every record that was appended before the call is on the disk, with its index entry.
@@ -52,64 +49,50 @@ impl Log {
     /// appended after us.
     pub(crate) fn mark_unclean(&self, writer: &mut Writer) -> Result<()> {
         // They may have to be opened again.
-        self.file
+        self.segment
+            .log_file
             .ready()
-            .map_err(|e| Error::io("open", &self.log_path, e))?;
-        self.index
+            .map_err(|e| Error::io("open", &self.segment.log_path, e))?;
+        self.segment
+            .index
             .file
             .ready()
-            .map_err(|e| Error::io("open", &self.index_path, e))?;
+            .map_err(|e| Error::io("open", &self.segment.index_path, e))?;
         if writer.unclean {
             return Ok(());
         }
         let tail = &writer.tail;
         let marked = self
+            .segment
             .index
             .write_slot(false, tail, self.boot)
-            .and_then(|()| self.index.file.sync_data());
+            .and_then(|()| self.segment.index.file.sync_data());
         match marked {
             Ok(()) => {
                 writer.unclean = true;
                 Ok(())
             }
             Err(source) if is_no_space(&source) => Err(self.no_space(source)),
-            Err(source) => Err(self.fail("mark", &self.index_path, source)),
+            Err(source) => Err(self.fail("mark", &self.segment.index_path, source)),
         }
-    }
-
-    /// Says in the log how many records there are, in one write. A `bare` log says nothing.
-    pub(crate) fn write_header(&self, tail: &Tail) -> io::Result<()> {
-        match self.format {
-            Format::Bare => Ok(()),
-            Format::Count8 | Format::Count16 => {
-                let header = self.format.header(tail.count, tail.last_index);
-                disk::write_all(&*self.file, header.as_bytes(), 0)
-            }
-        }
-    }
-
-    /// Whether the header of the log is that of `tail`. `false` also when it cannot be read.
-    fn header_says(&self, tail: &Tail) -> bool {
-        let header = self.format.header(tail.count, tail.last_index);
-        read_header(&*self.file, self.format).is_ok_and(|found| found == header)
     }
 
     /// Takes a failed append back, and says what it failed with. A full disk leaves the log as it was;
     /// anything else leaves it failed.
     pub(crate) fn roll_back(&self, writer: &mut Writer, cause: io::Error, wrote: Wrote) -> Error {
         if let Err(e) = self.cut_back(writer, wrote) {
-            return self.fail("undo an append in", &self.log_path, e);
+            return self.fail("undo an append in", &self.segment.log_path, e);
         }
         if !is_no_space(&cause) {
-            return self.fail("append to", &self.log_path, cause);
+            return self.fail("append to", &self.segment.log_path, cause);
         }
         self.next_syncs.store(true, Ordering::Relaxed);
         // With an entry that vouches for it, a record that was refused could be found whole after a power
         // cut.
         if wrote >= Wrote::Entries
-            && let Err(e) = self.index.file.sync_data()
+            && let Err(e) = self.segment.index.file.sync_data()
         {
-            return self.fail("sync", &self.index_path, e);
+            return self.fail("sync", &self.segment.index_path, e);
         }
         self.no_space(cause)
     }
@@ -118,16 +101,16 @@ impl Log {
     pub(crate) fn cut_back(&self, writer: &Writer, wrote: Wrote) -> io::Result<()> {
         // Mostly nothing of the count was written: then it is not written again, which a file system that copies on write
         // would refuse as it has refused the first one.
-        if wrote >= Wrote::Count && !self.header_says(&writer.tail) {
-            self.write_header(&writer.tail)?;
+        if wrote >= Wrote::Count && !self.segment.header_says(&writer.tail) {
+            self.segment.write_header(&writer.tail)?;
         }
-        self.file.set_len(writer.tail.log_end)?;
-        self.index.cut(writer.tail.count)
+        self.segment.log_file.set_len(writer.tail.log_end)?;
+        self.segment.index.cut(writer.tail.count)
     }
 
     pub(crate) fn no_space(&self, source: io::Error) -> Error {
         Error::NoSpace {
-            namespace: self.namespace.to_string(),
+            namespace: self.segment.namespace.to_string(),
             source,
         }
     }
@@ -138,7 +121,7 @@ impl Log {
         if self.failed.set(error.to_string()).is_ok() {
             log::error!(
                 "namespace '{}' takes no more appends until it is reopened: {error}",
-                self.namespace
+                self.segment.namespace
             );
             self.signal.update(|state| state.failed = true);
         }
@@ -153,7 +136,7 @@ impl Log {
             self.sync_files(&tail)?;
             lock(&self.written).end_sync();
             if self.sync == Durability::Always {
-                self.signal.update(|state| tail.write_to(state));
+                self.signal.update(|state| state.follow(&tail));
             }
             Ok(tail.count)
         };
@@ -162,17 +145,19 @@ impl Log {
 
     /// Brings both files to the disk, then notes how far: a hint that bounds the work of recovery. If it is
     /// lost, recovery checks more.
-    fn sync_files(&self, tail: &Tail) -> Result<()> {
+    fn sync_files(&self, tail: &LogEnd) -> Result<()> {
         let sync_log = || {
-            self.file
+            self.segment
+                .log_file
                 .sync_data()
-                .map_err(|e| self.fail("sync", &self.log_path, e))
+                .map_err(|e| self.fail("sync", &self.segment.log_path, e))
         };
         let sync_index = || {
-            self.index
+            self.segment
+                .index
                 .file
                 .sync_data()
-                .map_err(|e| self.fail("sync", &self.index_path, e))
+                .map_err(|e| self.fail("sync", &self.segment.index_path, e))
         };
         if self.sync == Durability::Always {
             // Somebody waits: both at once, so that the file system can put them into one commit of its
@@ -191,25 +176,16 @@ impl Log {
             sync_index()?;
         }
         self.check_in_place()?;
-        self.index
+        self.segment
+            .index
             .write_slot(false, tail, self.boot)
-            .map_err(|e| self.fail("write", &self.index_path, e))
-    }
-
-    /// Whether the file of the log's name is another one, or not there: it was removed, renamed or replaced. `false` where
-    /// that cannot be told.
-    pub(crate) fn has_lost_its_name(&self) -> bool {
-        match (self.disk.stat(&self.log_path), self.file.stat()) {
-            (Err(e), _) => e.kind() == io::ErrorKind::NotFound,
-            (Ok(Some(there)), Ok(Some(open))) => there.identity != open.identity,
-            _ => false,
-        }
+            .map_err(|e| self.fail("write", &self.segment.index_path, e))
     }
 
     /// Fails the log if its file is not the one of its name any more: what is appended to a file without a name is gone when
     /// this process ends.
     fn check_in_place(&self) -> Result<()> {
-        if self.read_only || !self.has_lost_its_name() {
+        if self.read_only || !self.segment.has_lost_its_name(&*self.disk) {
             return Ok(());
         }
         let gone = io::Error::new(
@@ -217,7 +193,7 @@ impl Log {
             "the file was removed or renamed while it was open (its records can be read until it is closed: copy them \
              first)",
         );
-        Err(self.fail("keep", &self.log_path, gone))
+        Err(self.fail("keep", &self.segment.log_path, gone))
     }
 
     /// Syncs, says on disk that all is in order, and tells everybody that there will be no more records. The
@@ -248,11 +224,12 @@ impl Log {
         self.sync_files(tail)?;
         lock(&self.written).end_sync();
         *synced = tail.count;
-        self.signal.update(|state| tail.write_to(state));
-        self.index
+        self.signal.update(|state| state.follow(&tail));
+        self.segment
+            .index
             .write_slot(true, tail, self.boot)
-            .and_then(|()| self.index.file.sync_data())
-            .map_err(|e| self.fail("sync", &self.index_path, e))
+            .and_then(|()| self.segment.index.file.sync_data())
+            .map_err(|e| self.fail("sync", &self.segment.index_path, e))
     }
 
     /// Ends the log as a crash of the process would: nothing is synced, nothing is marked.
@@ -269,7 +246,7 @@ impl Log {
         }
         if writer.tail.count > 0 {
             return Err(Error::NotEmpty {
-                namespace: self.namespace.to_string(),
+                namespace: self.segment.namespace.to_string(),
                 records: writer.tail.count,
             });
         }

@@ -12,9 +12,8 @@ use crate::format::{IndexEntry, SIZE_FIELD_BYTES, Slot, decode_length, text_byte
 use crate::locks::lock;
 use crate::recovery::Claims;
 use crate::recovery::Survey;
-use crate::recovery::read_header;
+use crate::segment::LogEnd;
 use crate::segment::State;
-use crate::segment::Tail;
 use crate::segment::read_slot;
 
 /// What a writer says is there.
@@ -66,11 +65,11 @@ impl Log {
             return Ok(false);
         }
         let state = self.state();
-        if self.format == Format::Bare {
-            let length = self.file.len().map_err(|e| self.log_error(e))?;
+        if self.segment.format == Format::Bare {
+            let length = self.segment.log_file.len().map_err(|e| self.log_error(e))?;
             return Ok(length > state.log_end);
         }
-        let header = read_header(&*self.file, self.format).map_err(|e| self.log_error(e))?;
+        let header = self.segment.read_header()?;
         Ok(u64::try_from(header.count()).is_ok_and(|count| count > state.count))
     }
 
@@ -84,10 +83,10 @@ impl Log {
             return Ok(false);
         };
         // After the count: what it counts is in the file.
-        let length = self.file.len().map_err(|e| self.log_error(e))?;
+        let length = self.segment.log_file.len().map_err(|e| self.log_error(e))?;
         let tail = match self.tail_from_index(&from, &news, length)? {
             Some(tail) => tail,
-            None if self.format == Format::Bare && !news.every_whole => return Ok(false),
+            None if self.segment.format == Format::Bare && !news.every_whole => return Ok(false),
             None => self.tail_from_log(from, &news, length)?,
         };
         if news.last_index.is_some_and(|last| last != tail.last_index) {
@@ -95,35 +94,40 @@ impl Log {
         }
         let advanced = tail.count > from.count;
         writer.tail = tail;
-        self.signal.update(|state| tail.write_to(state));
+        self.signal.update(|state| state.follow(&tail));
         Ok(advanced)
     }
 
     /// `None`: nothing that counts has come behind `from`.
-    fn news(&self, from: &Tail) -> Result<Option<News>> {
-        let ours = read_slot(&*self.index.file)
+    fn news(&self, from: &LogEnd) -> Result<Option<News>> {
+        let ours = read_slot(&*self.segment.index.file)
             .map_err(|e| self.index_error(e))?
-            .filter(|slot| slot.id == self.index.id);
+            .filter(|slot| slot.id == self.segment.index.id);
         if ours.is_some_and(|slot| slot.synced_count >= from.count) {
             // Whatever was made in memory, our own writer has on the disk by now.
-            self.index
+            self.segment
+                .index
                 .file
                 .set_len(0)
                 .map_err(|e| self.index_error(e))?;
         }
-        let news = match (self.format, ours) {
+        let news = match (self.segment.format, ours) {
             (Format::Count8 | Format::Count16, _) => {
-                let header =
-                    read_header(&*self.file, self.format).map_err(|e| self.log_error(e))?;
+                let header = self.segment.read_header()?;
                 News {
                     count: u64::try_from(header.count()).unwrap_or(0),
-                    last_index: (self.format == Format::Count16).then(|| header.last_index()),
+                    last_index: (self.segment.format == Format::Count16)
+                        .then(|| header.last_index()),
                     ours,
                     every_whole: false,
                 }
             }
             (Format::Bare, Some(slot)) if !slot.clean => News {
-                count: self.index.entries().map_err(|e| self.index_error(e))?,
+                count: self
+                    .segment
+                    .index
+                    .entries()
+                    .map_err(|e| self.index_error(e))?,
                 last_index: None,
                 ours,
                 every_whole: false,
@@ -145,11 +149,12 @@ impl Log {
     }
 
     /// Our own writer writes payload, entry and count in this order: what is counted has its entry.
-    fn tail_from_index(&self, from: &Tail, news: &News, length: u64) -> Result<Option<Tail>> {
+    fn tail_from_index(&self, from: &LogEnd, news: &News, length: u64) -> Result<Option<LogEnd>> {
         if news.every_whole {
             return Ok(None);
         }
         let entry = self
+            .segment
             .index
             .entry(news.count - 1)
             .map_err(|e| self.index_error(e))?;
@@ -159,7 +164,7 @@ impl Log {
             return Ok(None);
         };
         let mut field = [0; 8];
-        let have = disk::read_up_to(&*self.file, &mut field, entry.log_offset)
+        let have = disk::read_up_to(&*self.segment.log_file, &mut field, entry.log_offset)
             .map_err(|e| self.log_error(e))?;
         if have < field.len() {
             return Ok(None);
@@ -171,11 +176,11 @@ impl Log {
         };
         let mut last = [0];
         if size > 0 {
-            disk::read_exact(&*self.file, &mut last, payload + size - 1)
+            disk::read_exact(&*self.segment.log_file, &mut last, payload + size - 1)
                 .map_err(|e| self.log_error(e))?;
         }
         let text = text_bytes(size, (size > 0).then_some(last[0]));
-        Ok(Some(Tail {
+        Ok(Some(LogEnd {
             count: news.count,
             log_end: payload + size,
             text_end: entry.text_offset.saturating_add(text),
@@ -187,24 +192,24 @@ impl Log {
     }
 
     /// Another writer leaves the index behind: the entries that are missing are made in memory.
-    fn tail_from_log(&self, from: Tail, news: &News, length: u64) -> Result<Tail> {
+    fn tail_from_log(&self, from: LogEnd, news: &News, length: u64) -> Result<LogEnd> {
         let survey = Survey {
-            namespace: &self.namespace,
-            log_path: &self.log_path,
-            index_path: &self.index_path,
-            log: &*self.file,
-            index: &*self.index.file,
+            namespace: &self.segment.namespace,
+            log_path: &self.segment.log_path,
+            index_path: &self.segment.index_path,
+            log: &*self.segment.log_file,
+            index: &*self.segment.index.file,
             slot: Some(Slot {
-                format: self.format,
+                format: self.segment.format,
                 clean: false,
-                id: self.index.id,
+                id: self.segment.index.id,
                 sequence: 0,
                 synced_count: 0,
-                log_end: self.format.header_bytes(),
+                log_end: self.segment.format.header_bytes(),
                 boot: self.boot,
                 rebuilt: 0,
             }),
-            format: self.format,
+            format: self.segment.format,
             boot: self.boot,
             read_only: true,
             repair: false,
@@ -225,7 +230,7 @@ impl Log {
             return Ok(from);
         }
         if let Some(stale) = walked.stale {
-            survey.rewrite(&claims, stale, tail.count, self.index.id)?;
+            survey.rewrite(&claims, stale, tail.count, self.segment.index.id)?;
         }
         Ok(tail)
     }

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Instant, SystemTime};
@@ -14,18 +13,17 @@ use super::stamp::{Stamp, Stamps};
 use super::sync_thread::SyncQueue;
 use super::unsynced::Written;
 use crate::disk;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::format::{IndexEntry, MAX_LOG_BYTES, SIZE_FIELD_BYTES, checksum, encode_length};
 use crate::ids::{ByteIndex, RecordNo};
 use crate::locks::lock;
 use crate::namespace::Namespace;
-use crate::options::Durability;
-use crate::recovery::Recovery;
-use crate::segment::Index;
-use crate::segment::State;
-use crate::segment::{Appended, Tail, to_ns};
+use crate::options::{Durability, Options};
+use crate::recovery::{Opened, Recovery};
+use crate::segment::{Appended, LogEnd, to_ns};
+use crate::segment::{Segment, State};
 
 /// Payloads up to this size are copied behind their size fields, which costs less than the kernel's walk over
 /// many small buffers; larger ones are written from where they are.
@@ -40,7 +38,7 @@ const KEEP_BYTES: usize = 1 << 20;
 pub(crate) struct Writer {
     /// The end of what is written. With [`Durability::Always`] it is ahead of what is committed while a sync is
     /// under way.
-    pub(crate) tail: Tail,
+    pub(crate) tail: LogEnd,
     /// Whether the index says on disk that the log is being written to.
     pub(crate) unclean: bool,
     pub(crate) closed: bool,
@@ -65,17 +63,12 @@ pub(crate) enum Wrote {
 // Observers are called with none of them.
 pub struct Log {
     pub(crate) id: u32,
-    pub(crate) namespace: Namespace,
-    pub(crate) format: Format,
+    pub(crate) segment: Segment,
     pub(crate) sync: Durability,
     pub(crate) max_record_bytes: u64,
     pub(crate) read_only: bool,
     pub(crate) boot: u64,
     pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) log_path: PathBuf,
-    pub(crate) index_path: PathBuf,
-    pub(crate) file: Arc<dyn DiskFile>,
-    pub(crate) index: Index,
     pub(crate) signal: Signal,
     pub(crate) recovery: Recovery,
     pub(crate) writer: Mutex<Writer>,
@@ -91,46 +84,33 @@ pub struct Log {
     myself: Weak<Log>,
 }
 
-/// What a log is made of; see the fields of [`Log`].
-pub(crate) struct Parts {
-    pub(crate) id: u32,
-    pub(crate) namespace: Namespace,
-    pub(crate) format: Format,
-    pub(crate) sync: Durability,
-    pub(crate) max_record_bytes: u64,
-    pub(crate) read_only: bool,
-    pub(crate) boot: u64,
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) log_path: PathBuf,
-    pub(crate) index_path: PathBuf,
-    pub(crate) file: Arc<dyn DiskFile>,
-    pub(crate) index: Index,
-    pub(crate) tail: Tail,
-    pub(crate) recovery: Recovery,
-    pub(crate) queue: Option<Arc<SyncQueue>>,
-}
-
 impl Log {
-    /// A log whose files are in order, closed cleanly and on the disk up to `parts.tail`.
-    pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let tail = parts.tail;
+    /// A log that was just opened or created with `options`. `id` is the one that the tree shows; with
+    /// [`Durability::Every`], `queue` is where it is put to be synced.
+    pub(crate) fn new(
+        id: u32,
+        opened: Opened,
+        options: &Options,
+        queue: Option<Arc<SyncQueue>>,
+    ) -> Arc<Self> {
+        let Opened {
+            segment,
+            end: tail,
+            recovery,
+            ..
+        } = opened;
         let mut state = State::default();
-        tail.write_to(&mut state);
+        state.follow(&tail);
         Arc::new_cyclic(|myself| Log {
-            id: parts.id,
-            namespace: parts.namespace,
-            format: parts.format,
-            sync: parts.sync,
-            max_record_bytes: parts.max_record_bytes,
-            read_only: parts.read_only,
-            boot: parts.boot,
-            disk: parts.disk,
-            log_path: parts.log_path,
-            index_path: parts.index_path,
-            file: parts.file,
-            index: parts.index,
+            id,
+            segment,
+            sync: options.sync,
+            max_record_bytes: options.max_record_bytes,
+            read_only: options.read_only,
+            boot: options.disk.boot_id(),
+            disk: Arc::clone(&options.disk),
             signal: Signal::new(state),
-            recovery: parts.recovery,
+            recovery,
             writer: Mutex::new(Writer {
                 tail,
                 unclean: false,
@@ -143,14 +123,14 @@ impl Log {
             failed: OnceLock::new(),
             next_syncs: AtomicBool::new(true),
             dirty: AtomicBool::new(false),
-            queue: parts.queue,
+            queue,
             myself: Weak::clone(myself),
         })
     }
 
     /// The name.
     pub fn namespace(&self) -> &Namespace {
-        &self.namespace
+        &self.segment.namespace
     }
 
     /// A number from 1 to 2^23 - 1 that the namespace keeps as long as its index file lives, unique among
@@ -162,7 +142,7 @@ impl Log {
 
     /// How the log lies on disk.
     pub fn format(&self) -> Format {
-        self.format
+        self.segment.format
     }
 
     /// What opening the log found, kept and cut.
@@ -189,7 +169,7 @@ impl Log {
     /// that the log is being written to, one on a full disk may have to see to it that nothing of it is there, and one to
     /// files that were closed to keep fewer open opens them, and may have to sync and close others.
     pub fn next_append_syncs(&self) -> bool {
-        let is_open = || self.file.is_ready() && self.index.file.is_ready();
+        let is_open = || self.segment.log_file.is_ready() && self.segment.index.file.is_ready();
         !self.read_only && (self.next_syncs.load(Ordering::Relaxed) || !is_open())
     }
 
@@ -294,7 +274,7 @@ impl Log {
     pub(crate) fn check_failed(&self) -> Result<()> {
         match self.failed.get() {
             Some(reason) => Err(Error::Failed {
-                namespace: self.namespace.to_string(),
+                namespace: self.segment.namespace.to_string(),
                 reason: reason.clone(),
             }),
             None => Ok(()),
@@ -330,7 +310,7 @@ impl Log {
         writer: &mut Writer,
         payloads: &[&[u8]],
         stamps: Stamps<'_>,
-    ) -> io::Result<Tail> {
+    ) -> io::Result<LogEnd> {
         let now = to_ns(SystemTime::now());
         let Writer {
             tail: start,
@@ -347,9 +327,9 @@ impl Log {
                 batch_goes_on: n + 1 < payloads.len(),
                 ..entry_at(&tail, time, checksum(payload))
             };
-            entries.extend_from_slice(&entry.encode(tail.count, self.index.id));
+            entries.extend_from_slice(&entry.encode(tail.count, self.segment.index.id));
             tail = tail
-                .with(
+                .after_record(
                     payload.len() as u64,
                     payload.last().copied(),
                     time.ns,
@@ -359,19 +339,19 @@ impl Log {
             bytes.extend_from_slice(&encode_length(payload.len() as u64));
             if payload.len() > COPY_BYTES {
                 let mut both = [IoSlice::new(bytes), IoSlice::new(payload)];
-                disk::write_all_vectored(&*self.file, &mut both, written)?;
+                disk::write_all_vectored(&*self.segment.log_file, &mut both, written)?;
             } else {
                 bytes.extend_from_slice(payload);
                 if bytes.len() < WRITE_BYTES {
                     continue;
                 }
-                disk::write_all(&*self.file, bytes, written)?;
+                disk::write_all(&*self.segment.log_file, bytes, written)?;
             }
             written = tail.log_end;
             bytes.clear();
         }
         if !bytes.is_empty() {
-            disk::write_all(&*self.file, bytes, written)?;
+            disk::write_all(&*self.segment.log_file, bytes, written)?;
         }
         Ok(tail)
     }
@@ -385,13 +365,13 @@ impl Log {
     pub(crate) fn finish(
         &self,
         mut guard: std::sync::MutexGuard<'_, Writer>,
-        tail: Tail,
+        tail: LogEnd,
     ) -> Result<()> {
         let writer = &mut *guard;
-        if let Err(e) = self.index.write(writer.tail.count, &writer.entries) {
+        if let Err(e) = self.segment.index.write(writer.tail.count, &writer.entries) {
             return Err(self.roll_back(writer, e, Wrote::Entries));
         }
-        if let Err(e) = self.write_header(&tail) {
+        if let Err(e) = self.segment.write_header(&tail) {
             return Err(self.roll_back(writer, e, Wrote::Count));
         }
         writer.tail = tail;
@@ -406,7 +386,7 @@ impl Log {
             return Ok(()); // What syncs it commits it.
         }
         // Still under the writer's lock, so that commits are in order.
-        self.signal.update(|state| tail.write_to(state));
+        self.signal.update(|state| state.follow(&tail));
         // The thread that stores `false` then looks at what is written: it sees this append, or this sees `false`.
         if let Some(queue) = &self.queue
             && !self.dirty.load(Ordering::Relaxed)
@@ -441,7 +421,7 @@ impl Log {
 }
 
 /// The index entry of the record that comes at `tail`.
-pub(crate) fn entry_at(tail: &Tail, time: Stamp, checksum: u32) -> IndexEntry {
+pub(crate) fn entry_at(tail: &LogEnd, time: Stamp, checksum: u32) -> IndexEntry {
     IndexEntry {
         log_offset: tail.log_end,
         time_unknown: !time.known,
@@ -455,7 +435,7 @@ pub(crate) fn entry_at(tail: &Tail, time: Stamp, checksum: u32) -> IndexEntry {
 impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Log")
-            .field("namespace", &self.namespace.as_str())
+            .field("namespace", &self.segment.namespace.as_str())
             .field("state", &self.state())
             .finish_non_exhaustive()
     }

@@ -27,7 +27,6 @@ mod verify;
 
 pub(crate) use commit::is_no_space;
 pub use log::Log;
-pub(crate) use log::Parts;
 pub use signal::{Signal, Subscription, WaitOutcome};
 pub use stream::{Record, Stream};
 pub(crate) use sync_thread::Syncer;

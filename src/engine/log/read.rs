@@ -39,9 +39,9 @@ impl Log {
             ENTRY_BYTES
         };
         let at = entry_offset(n.0).unwrap_or(u64::MAX);
-        let have = disk::read_up_to(&*self.index.file, &mut pair[..wanted], at)
+        let have = disk::read_up_to(&*self.segment.index.file, &mut pair[..wanted], at)
             .map_err(|e| self.index_error(e))?;
-        let id = self.index.id;
+        let id = self.segment.index.id;
         let raw = IndexEntry::decode(&pair[..have.min(ENTRY_BYTES)], n.0, id)
             .ok_or_else(|| self.bad_entry(n))?;
         let next = IndexEntry::decode(&pair[have.min(ENTRY_BYTES)..have], n.0 + 1, id);
@@ -77,7 +77,7 @@ impl Log {
         if scratch.bytes.len() < length {
             scratch.bytes = vec![0; length];
         }
-        let have = disk::read_up_to(&*self.file, &mut scratch.bytes[..length], start)
+        let have = disk::read_up_to(&*self.segment.log_file, &mut scratch.bytes[..length], start)
             .map_err(|e| self.log_error(e))?;
         let good = scratch
             .entries
@@ -111,6 +111,7 @@ impl Log {
         // One more entry tells where the last record ends, unless that is the end of the log.
         let entries = planned + u64::from(planned < left);
         match self
+            .segment
             .index
             .read(first.0, entries as usize, &mut scratch.index)
         {
@@ -123,7 +124,7 @@ impl Log {
             IndexEntry::decode(
                 &scratch.index[at..at + ENTRY_BYTES],
                 first.0 + i,
-                self.index.id,
+                self.segment.index.id,
             )
         };
         let mut current = raw(0).ok_or_else(|| self.bad_entry(first))?;
@@ -160,8 +161,8 @@ impl Log {
         let left = entry.size.saturating_sub(offset);
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
         let at = entry.index.0 + SIZE_FIELD_BYTES + offset.min(entry.size);
-        let have =
-            disk::read_up_to(&*self.file, &mut buf[..wanted], at).map_err(|e| self.log_error(e))?;
+        let have = disk::read_up_to(&*self.segment.log_file, &mut buf[..wanted], at)
+            .map_err(|e| self.log_error(e))?;
         if have < wanted {
             return Err(self.damaged(entry.record, at, "the log ends before the record does"));
         }
@@ -187,8 +188,8 @@ impl Log {
             return Err(self.log_error(io::ErrorKind::WouldBlock.into()));
         }
         let mut field = [0; SIZE_FIELD_BYTES as usize];
-        let have =
-            disk::read_up_to(&*self.file, &mut field, start).map_err(|e| self.log_error(e))?;
+        let have = disk::read_up_to(&*self.segment.log_file, &mut field, start)
+            .map_err(|e| self.log_error(e))?;
         if have < field.len() || decode_length(field) != Some(entry.size) {
             return Err(self.damaged(
                 entry.record,
@@ -235,7 +236,7 @@ impl Log {
             None if n.0 + 1 == state.count => (state.log_end, state.text_end),
             None => self.end_from_log(n, raw, state)?,
         };
-        let header_bytes = self.format.header_bytes();
+        let header_bytes = self.segment.format.header_bytes();
         Entry::new(n.0, raw, header_bytes, log_end, text_end).ok_or_else(|| self.bad_entry(n))
     }
 
@@ -263,7 +264,7 @@ impl Log {
 
     /// Fills `buf` from a place in the log where record `n` has to be: if the log ends before, it was damaged.
     fn read_known(&self, n: RecordNo, buf: &mut [u8], at: u64) -> Result<()> {
-        match disk::read_exact(&*self.file, buf, at) {
+        match disk::read_exact(&*self.segment.log_file, buf, at) {
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(self.damaged(n, at, "the log ends before the record does"))
             }
@@ -272,13 +273,13 @@ impl Log {
     }
 
     pub(crate) fn index_error(&self, e: io::Error) -> Error {
-        Error::io("read", &self.index_path, e)
+        Error::io("read", &self.segment.index_path, e)
     }
 
     /// What a read of the log that failed with `e` is reported as.
     #[doc(hidden)]
     pub fn log_error(&self, e: io::Error) -> Error {
-        Error::io("read", &self.log_path, e)
+        Error::io("read", &self.segment.log_path, e)
     }
 
     /// What an index entry that is not the one of record `n` is reported as.
@@ -286,12 +287,12 @@ impl Log {
     pub fn bad_entry(&self, n: RecordNo) -> Error {
         let offset = entry_offset(n.0).unwrap_or(u64::MAX);
         Error::Damaged {
-            namespace: self.namespace.to_string(),
+            namespace: self.segment.namespace.to_string(),
             record: Some(n),
             offset: 0,
             what: format!(
                 "its index entry, at byte {offset} of '{}', is not what was written",
-                self.index_path.display()
+                self.segment.index_path.display()
             ),
             way_out: Some(WayOut::DeleteIndex),
         }
@@ -299,7 +300,7 @@ impl Log {
 
     fn damaged(&self, n: RecordNo, offset: u64, what: &str) -> Error {
         Error::Damaged {
-            namespace: self.namespace.to_string(),
+            namespace: self.segment.namespace.to_string(),
             record: Some(n),
             offset,
             what: what.to_owned(),

@@ -40,7 +40,7 @@ impl Log {
     /// [`Error::Io`](crate::Error::Io).
     pub fn find_index(&self, index: ByteIndex) -> Result<Option<RecordNo>> {
         let state = self.state();
-        if index.0 < self.format.header_bytes() || index.0 >= state.log_end {
+        if index.0 < self.segment.format.header_bytes() || index.0 >= state.log_end {
             return Ok(None);
         }
         let start = |entry: &IndexEntry| entry.log_offset;
@@ -143,12 +143,13 @@ impl Log {
                 (to - at).min(STEPS_AT_ONCE)
             };
             let have = self
+                .segment
                 .index
                 .read_some(at, wanted as usize, &mut bytes)
                 .map_err(|e| self.index_error(e))?;
             let entries = bytes[..have].chunks_exact(ENTRY_BYTES).zip(at..);
             for (entry, n) in entries {
-                if let Some(entry) = IndexEntry::decode(entry, n, self.index.id) {
+                if let Some(entry) = IndexEntry::decode(entry, n, self.segment.index.id) {
                     *steps += n - from;
                     return Ok(Some((n, entry)));
                 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::segment::{Tail, to_ns};
+use crate::segment::{LogEnd, to_ns};
 
 /// The time of one record, as its index entry says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) enum Stamps<'a> {
 
 impl Stamps<'_> {
     /// The time of the `n`-th record of an append that is made at `now`, and comes behind `tail`.
-    pub(crate) fn of(self, n: usize, now: i64, tail: &Tail) -> Stamp {
+    pub(crate) fn of(self, n: usize, now: i64, tail: &LogEnd) -> Stamp {
         let (ns, known) = match self {
             Stamps::Now => (now, true),
             Stamps::Copied(times) => match times.get(n).copied().flatten() {

@@ -14,7 +14,7 @@ use crate::ids::{ByteIndex, RecordNo};
 use crate::locks::lock;
 use crate::options::Durability;
 use crate::segment::Appended;
-use crate::segment::{Tail, to_ns};
+use crate::segment::{LogEnd, to_ns};
 
 /// Records that are being appended, and that nobody sees before [`Transaction::commit`]. Dropped without it,
 /// none of them was ever there; the same after a crash, also one in the middle of the commit.
@@ -49,7 +49,7 @@ pub struct Transaction<'a> {
     log: &'a Log,
     /// `None` when it is over: committed, or failed and taken back.
     writer: Option<MutexGuard<'a, Writer>>,
-    tail: Tail,
+    tail: LogEnd,
     entries: Vec<u8>,
     /// What has not been written yet, and where it belongs.
     bytes: Vec<u8>,
@@ -96,7 +96,7 @@ impl Transaction<'_> {
         let time = Stamps::Now.of(0, to_ns(SystemTime::now()), &self.tail);
         let next = self
             .tail
-            .with(size, payload.last().copied(), time.ns, time.known)
+            .after_record(size, payload.last().copied(), time.ns, time.known)
             .filter(|_| size <= limit)
             .ok_or(Error::TooLarge { size, limit })?;
         let written = self.write(payload);
@@ -112,7 +112,7 @@ impl Transaction<'_> {
             size,
         };
         self.entries
-            .extend_from_slice(&goes_on.encode(self.tail.count, self.log.index.id));
+            .extend_from_slice(&goes_on.encode(self.tail.count, self.log.segment.index.id));
         self.last = Some(entry);
         self.tail = next;
         Ok(appended)
@@ -139,7 +139,7 @@ impl Transaction<'_> {
         let Some(last) = self.last else {
             return Ok(()); // an empty one changes nothing
         };
-        let encoded = last.encode(self.tail.count - 1, self.log.index.id);
+        let encoded = last.encode(self.tail.count - 1, self.log.segment.index.id);
         let before = self.entries.len() - encoded.len();
         self.entries.truncate(before);
         self.entries.extend_from_slice(&encoded);
@@ -165,7 +165,7 @@ impl Transaction<'_> {
             };
         }
         let mut both = [IoSlice::new(&self.bytes), IoSlice::new(payload)];
-        disk::write_all_vectored(&*self.log.file, &mut both, self.written)?;
+        disk::write_all_vectored(&*self.log.segment.log_file, &mut both, self.written)?;
         self.bytes.clear();
         self.written = self.tail.log_end + SIZE_FIELD_BYTES + payload.len() as u64;
         Ok(())
@@ -173,7 +173,7 @@ impl Transaction<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         if !self.bytes.is_empty() {
-            disk::write_all(&*self.log.file, &self.bytes, self.written)?;
+            disk::write_all(&*self.log.segment.log_file, &self.bytes, self.written)?;
             self.written += self.bytes.len() as u64;
             self.bytes.clear();
         }
@@ -196,7 +196,8 @@ impl Drop for Transaction<'_> {
             && let Err(e) = self.log.cut_back(&writer, Wrote::Records)
         {
             // Nobody is there to be told but the log: it refuses appends from now on, and says so.
-            self.log.fail("undo an append in", &self.log.log_path, e);
+            self.log
+                .fail("undo an append in", &self.log.segment.log_path, e);
         }
     }
 }
@@ -204,7 +205,7 @@ impl Drop for Transaction<'_> {
 impl std::fmt::Debug for Transaction<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Transaction")
-            .field("log", &self.log.namespace.as_str())
+            .field("log", &self.log.segment.namespace.as_str())
             .field("records", &self.records())
             .finish_non_exhaustive()
     }

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::segment::Tail;
+use crate::segment::LogEnd;
 
 /// The writer's tail, as those see it who sync and who ask; and since when it is ahead of the disk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Written {
     /// The end of what is written.
-    pub(crate) tail: Tail,
+    pub(crate) tail: LogEnd,
     /// When the first record was written that no sync under way covers.
     waiting_since: Option<Instant>,
     /// The same of the records that the sync under way covers, or that a sync which failed has left.
@@ -17,7 +17,7 @@ pub(crate) struct Written {
 
 impl Written {
     /// All of it is on the disk.
-    pub(crate) fn new(tail: Tail) -> Self {
+    pub(crate) fn new(tail: LogEnd) -> Self {
         Written {
             tail,
             waiting_since: None,
@@ -26,13 +26,13 @@ impl Written {
     }
 
     /// Records were written, up to `tail`. Returns since when the first one waits that no sync under way covers.
-    pub(crate) fn append(&mut self, tail: Tail) -> Instant {
+    pub(crate) fn append(&mut self, tail: LogEnd) -> Instant {
         self.tail = tail;
         *self.waiting_since.get_or_insert_with(Instant::now)
     }
 
     /// A sync begins. Returns how far it comes.
-    pub(crate) fn begin_sync(&mut self) -> Tail {
+    pub(crate) fn begin_sync(&mut self) -> LogEnd {
         let waiting = self.waiting_since.take();
         self.syncing_since = self.syncing_since.or(waiting);
         self.tail
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_sync_that_hangs_or_fails_does_not_hide_how_long_its_records_wait() {
-        let mut written = Written::new(Tail::empty(Format::Count8));
+        let mut written = Written::new(LogEnd::empty(Format::Count8));
         assert_eq!(written.lag(), Duration::ZERO);
         let first = written.append(written.tail);
         written.begin_sync();

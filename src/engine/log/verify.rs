@@ -9,7 +9,6 @@ use crate::format::Format;
 use crate::ids::RecordNo;
 use crate::namespace::Namespace;
 use crate::options::Durability;
-use crate::recovery::read_header;
 use crate::segment::State;
 use crate::segment::{MAX_RUN_BYTES, Run, Scratch};
 
@@ -125,18 +124,18 @@ impl Log {
             Err(e) => return Err(e),
         };
         Ok(Details {
-            namespace: self.namespace.clone(),
+            namespace: self.segment.namespace.clone(),
             records: state.count,
             bytes: state.log_end,
             payload_bytes: state.log_end.saturating_sub(
-                self.format.header_bytes() + state.count * crate::format::SIZE_FIELD_BYTES,
+                self.segment.format.header_bytes() + state.count * crate::format::SIZE_FIELD_BYTES,
             ),
             text_bytes: state.text_end,
             checksummed: state.count.saturating_sub(state.rebuilt),
             rebuilt: state.rebuilt,
             first_time,
             last_time: state.last_time,
-            format: self.format,
+            format: self.segment.format,
             sync: self.sync,
             failed: self.failure().map(str::to_owned),
         })
@@ -159,7 +158,7 @@ impl Log {
     pub fn verify_with(&self, progress: &mut dyn FnMut(u64)) -> Result<Report> {
         let state = self.state();
         let mut report = Report {
-            namespace: self.namespace.clone(),
+            namespace: self.segment.namespace.clone(),
             records: state.count,
             bytes: 0,
             damaged: Vec::new(),
@@ -168,7 +167,7 @@ impl Log {
         self.verify_header(&state, &mut report)?;
         let mut scratch = Scratch::default();
         let mut next = 0;
-        let mut end = self.format.header_bytes();
+        let mut end = self.segment.format.header_bytes();
         while next < state.count {
             match self.read_run(RecordNo(next), MAX_RUN_BYTES, &mut scratch) {
                 Ok(Run::Records(records)) => {
@@ -243,17 +242,16 @@ impl Log {
 
     /// What the header says, against `state`. A count above ours is of records that are being appended.
     fn verify_header(&self, state: &State, report: &mut Report) -> Result<()> {
-        if self.format == Format::Bare {
+        if self.segment.format == Format::Bare {
             return Ok(());
         }
-        let header = read_header(&*self.file, self.format)
-            .map_err(|e| Error::io("read", &self.log_path, e))?;
+        let header = self.segment.read_header()?;
         let (claimed, count) = (header.count(), state.count);
         if u64::try_from(claimed).map_or(true, |claimed| claimed < count) {
             let what = format!("its count is {claimed}, but there are {count} records");
             report.add(None, 0, what);
         }
-        if self.format == Format::Count16
+        if self.segment.format == Format::Count16
             && u64::try_from(claimed) == Ok(count)
             && let Some(last) = count.checked_sub(1)
             && let Ok(last) = self.entry(RecordNo(last))

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use super::detect::{Verdict, detect, read_header};
+use super::detect::{Verdict, detect};
 use super::report::{Cut, Recovery};
 use super::walk::{Claims, WINDOW_BYTES};
 use crate::disk::DiskFile;
@@ -17,7 +17,7 @@ use crate::format::{
 };
 use crate::ids::RecordNo;
 use crate::namespace::Namespace;
-use crate::segment::Tail;
+use crate::segment::{LogEnd, read_header};
 
 /// A log and its index as they are found.
 pub(crate) struct Survey<'a> {
@@ -35,11 +35,11 @@ pub(crate) struct Survey<'a> {
 
 /// What is to become of a log: decided before anything is written.
 pub(crate) struct Decision {
-    pub(crate) tail: Tail,
+    pub(crate) tail: LogEnd,
     pub(crate) recovery: Recovery,
     pub(crate) claims: Claims,
     /// The first record whose entry has to be written, and the tail before it.
-    pub(crate) stale: Option<Tail>,
+    pub(crate) stale: Option<LogEnd>,
     pub(crate) index_length: u64,
 }
 
@@ -144,20 +144,25 @@ impl Survey<'_> {
 
     /// The tail of a log that was closed in order and not touched since, found without looking at anything
     /// but its end.
-    fn clean_tail(&self, length: u64, index_length: u64, header: &Header) -> Result<Option<Tail>> {
+    fn clean_tail(
+        &self,
+        length: u64,
+        index_length: u64,
+        header: &Header,
+    ) -> Result<Option<LogEnd>> {
         let Some(slot) = self.slot.filter(|slot| slot.clean) else {
             return Ok(None);
         };
         if length != slot.log_end || entry_offset(slot.synced_count) != Some(index_length) {
             return Ok(None);
         }
-        let agrees = |tail: &Tail| self.format.header(tail.count, tail.last_index) == *header;
+        let agrees = |tail: &LogEnd| self.format.header(tail.count, tail.last_index) == *header;
         Ok(self.tail_at(&slot)?.filter(agrees))
     }
 
     /// The tail at the slot's count, if the last record before it is where the slot says.
-    fn tail_at(&self, slot: &Slot) -> Result<Option<Tail>> {
-        let empty = Tail::empty(self.format);
+    fn tail_at(&self, slot: &Slot) -> Result<Option<LogEnd>> {
+        let empty = LogEnd::empty(self.format);
         let Some(n) = slot.synced_count.checked_sub(1) else {
             return Ok((slot.log_end == empty.log_end).then_some(empty));
         };
@@ -194,7 +199,7 @@ impl Survey<'_> {
             let text = next.text_offset.checked_sub(entry.text_offset);
             last = (size > 0 && text == Some(size)).then_some(b'\n');
         }
-        let before = Tail {
+        let before = LogEnd {
             count: n,
             log_end: entry.log_offset,
             text_end: entry.text_offset,
@@ -203,23 +208,23 @@ impl Survey<'_> {
             time_known: false,
             rebuilt: slot.rebuilt.saturating_sub(u64::from(entry.time_unknown)),
         };
-        Ok(before.with(size, last, entry.time_ns, !entry.time_unknown))
+        Ok(before.after_record(size, last, entry.time_ns, !entry.time_unknown))
     }
 
     /// Where a walk starts: at the last sync, if index and log agree there, else at the beginning.
-    fn base(&self, length: u64) -> Result<Tail> {
+    fn base(&self, length: u64) -> Result<LogEnd> {
         if let Some(slot) = self.slot
             && slot.log_end <= length
             && let Some(tail) = self.tail_at(&slot)?
         {
             return Ok(tail);
         }
-        Ok(Tail::empty(self.format))
+        Ok(LogEnd::empty(self.format))
     }
 
     /// An index that knows of records, of which the log has none, is that of another log: then the bytes have
     /// a say in the format.
-    fn check_index_is_of_this_log(&self, base: &Tail, length: u64) -> Result<()> {
+    fn check_index_is_of_this_log(&self, base: &LogEnd, length: u64) -> Result<()> {
         let knows = self.slot.is_some_and(|slot| slot.synced_count > 0);
         if !knows || base.count > 0 || self.repair || self.knows_first_record(length)? {
             return Ok(());
@@ -276,7 +281,7 @@ impl Survey<'_> {
         &self,
         claims: &mut Claims,
         header: &Header,
-        base: &Tail,
+        base: &LogEnd,
         index_length: u64,
     ) -> Result<()> {
         if let Some(slot) = self.slot.filter(|slot| !slot.clean) {
@@ -316,7 +321,7 @@ impl Survey<'_> {
 
     /// How many records behind `tail` are whole by their size fields and counted by the log itself. A `bare` log counts
     /// none: where the index may be older than the log, all that are whole.
-    fn counted_behind(&self, tail: &Tail, claims: &Claims, header: &Header) -> Result<u64> {
+    fn counted_behind(&self, tail: &LogEnd, claims: &Claims, header: &Header) -> Result<u64> {
         let counted = match self.format {
             Format::Bare if claims.lossy => u64::MAX,
             Format::Bare => 0,

@@ -17,32 +17,8 @@ use crate::format::{Header, MAX_HEADER_BYTES, SIZE_FIELD_BYTES};
 #[cfg(test)]
 mod odds;
 
-/// How often a header is read again that a writer changes under the reader.
-const HEADER_READS: u32 = 100;
 /// A count below this is right by chance too often to prove anything.
 const FEW: u64 = 8;
-
-/// The header of a log, as its writer wrote it: a read may run into a write of its bytes, and see a part of each. So it is
-/// read until two reads agree.
-pub(crate) fn read_header(file: &dyn DiskFile, format: Format) -> io::Result<Header> {
-    let read = || {
-        let mut head = [0; MAX_HEADER_BYTES];
-        let have = disk::read_up_to(file, &mut head, 0)?;
-        let whole = have as u64 >= format.header_bytes();
-        Ok::<_, io::Error>(Header::of(format, if whole { &head[..have] } else { &[] }))
-    };
-    let mut header = read()?;
-    if format != Format::Bare {
-        for _ in 0..HEADER_READS {
-            let again = read()?;
-            if again == header {
-                break;
-            }
-            header = again;
-        }
-    }
-    Ok(header)
-}
 
 /// What the bytes of a log say about its format.
 #[derive(Debug, PartialEq, Eq)]
@@ -264,11 +240,7 @@ fn attempt(file: &dyn DiskFile, length: u64, format: Format, head: &[u8]) -> io:
 
 #[cfg(test)]
 mod tests {
-    use std::io::IoSlice;
-    use std::sync::Mutex;
-
     use super::*;
-    use crate::locks::lock;
     use crate::segment::Overlay;
 
     fn of(bytes: &[u8]) -> Verdict {
@@ -298,63 +270,6 @@ mod tests {
             for count in 1..=PAYLOADS.len() {
                 let bytes = log(format, count, &PAYLOADS[..count]);
                 assert_eq!(of(&bytes), Verdict::Is(format), "{count}");
-            }
-        }
-    }
-
-    /// Each read gives the next of some headers, and then the last one: what a reader sees beside a writer.
-    #[derive(Debug)]
-    struct Changing(Mutex<Vec<Vec<u8>>>);
-
-    impl DiskFile for Changing {
-        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-            let mut headers = lock(&self.0);
-            let header = match headers.len() {
-                1 => headers[0].clone(),
-                _ => headers.remove(0),
-            };
-            let rest = header.get(offset as usize..).unwrap_or_default();
-            let bytes = rest.len().min(buf.len());
-            buf[..bytes].copy_from_slice(&rest[..bytes]);
-            Ok(bytes)
-        }
-
-        fn write_vectored_at(&self, _: &[IoSlice<'_>], _: u64) -> io::Result<usize> {
-            Err(io::ErrorKind::ReadOnlyFilesystem.into())
-        }
-
-        fn set_len(&self, _: u64) -> io::Result<()> {
-            Err(io::ErrorKind::ReadOnlyFilesystem.into())
-        }
-
-        fn len(&self) -> io::Result<u64> {
-            Ok(MAX_HEADER_BYTES as u64)
-        }
-
-        fn sync_data(&self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// The count of a `count8` log was read once: a read that ran into its write gave a count of which half was new, and
-    /// a follower saw records that were not committed.
-    #[test]
-    fn regression_a_torn_count_is_read_again_in_every_format_that_has_one() {
-        for format in [Format::Count8, Format::Count16] {
-            let header = |count: u64| {
-                let mut bytes = format.header(count, 16).as_bytes().to_vec();
-                bytes.resize(MAX_HEADER_BYTES, 0);
-                bytes
-            };
-            // From 0xff to 0x100: 0x1ff is of neither.
-            let [old, torn, new] = [0xff, 0x1ff, 0x100].map(header);
-            for seen in [
-                vec![torn.clone(), new.clone()],
-                vec![old, torn, new.clone()],
-            ] {
-                let file = Changing(Mutex::new(seen));
-                let found = read_header(&file, format).expect("read");
-                assert_eq!(found, Header::of(format, &new), "{format}");
             }
         }
     }

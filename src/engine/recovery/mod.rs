@@ -14,7 +14,6 @@ mod save;
 mod walk;
 
 pub(crate) use decide::Survey;
-pub(crate) use detect::read_header;
 pub(crate) use find::Files;
 pub(crate) use open::{Opened, open};
 pub use report::{Cut, Recovery};

@@ -21,17 +21,14 @@ use crate::format::{Slot, entry_offset};
 use crate::namespace::Namespace;
 use crate::options::Options;
 use crate::progress::Checking;
-use crate::segment::Tail;
-use crate::segment::{Index, Overlay, new_index_header, slot_offset};
+use crate::segment::{Index, LogEnd, Overlay, Segment, new_index_header, slot_offset};
 
 /// A log that is in order, and what it took.
 pub(crate) struct Opened {
-    pub(crate) file: Arc<dyn DiskFile>,
-    pub(crate) index: Index,
+    pub(crate) segment: Segment,
     /// There was an index, or there is one now.
     pub(crate) has_index: bool,
-    pub(crate) format: Format,
-    pub(crate) tail: Tail,
+    pub(crate) end: LogEnd,
     pub(crate) recovery: Recovery,
 }
 
@@ -39,7 +36,11 @@ impl Opened {
     /// Whether nothing tells yet what it will be: it has no byte and no index, as when another process has just made the
     /// first of its two files. Its format, and the times of its records, would stay unknown.
     pub(crate) fn is_being_made(&self) -> bool {
-        self.file.is_empty().is_ok_and(|is_empty| is_empty) && !self.has_index
+        self.segment
+            .log_file
+            .is_empty()
+            .is_ok_and(|is_empty| is_empty)
+            && !self.has_index
     }
 }
 
@@ -101,11 +102,16 @@ pub(crate) fn open(
         rebuilt: tail.rebuilt,
     };
     Ok(Opened {
-        index: Index::new(index, last),
+        segment: Segment {
+            namespace: namespace.clone(),
+            index: Index::new(index, last),
+            log_file: file,
+            format,
+            log_path,
+            index_path,
+        },
         has_index,
-        file,
-        format,
-        tail,
+        end: tail,
         recovery,
     })
 }
@@ -120,7 +126,7 @@ fn create_index(disk: &dyn Disk, dir: &Path, path: &Path) -> Result<Arc<dyn Disk
 
 impl Survey<'_> {
     /// Puts the log in order, and returns its tail and the sequence number of the slot that counts.
-    fn run(&self, options: &Options, id: u32) -> Result<(Tail, Recovery, u64)> {
+    fn run(&self, options: &Options, id: u32) -> Result<(LogEnd, Recovery, u64)> {
         let same_id = self.slot.is_some_and(|slot| slot.id == id);
         let decision = self.decide(same_id)?;
         let (tail, mut recovery) = (decision.tail, decision.recovery.clone());
@@ -144,7 +150,7 @@ impl Survey<'_> {
         let stale = if same_id {
             decision.stale
         } else {
-            Some(Tail::empty(self.format))
+            Some(LogEnd::empty(self.format))
         };
         if let Some(from) = stale {
             self.rewrite(&decision.claims, from, tail.count, id)?;

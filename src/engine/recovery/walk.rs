@@ -10,7 +10,7 @@ use crate::format::{
     text_bytes, u64_at,
 };
 use crate::ids::RecordNo;
-use crate::segment::Tail;
+use crate::segment::LogEnd;
 
 /// What is read at a time while a log is walked.
 pub(crate) const WINDOW_BYTES: usize = 256 << 10;
@@ -37,9 +37,9 @@ pub(crate) struct Claims {
 /// Where a walk along the log ended.
 #[derive(Clone, Copy)]
 pub(crate) struct Walked {
-    pub(crate) tail: Tail,
+    pub(crate) tail: LogEnd,
     /// The first record whose entry has to be written, and the tail before it.
-    pub(crate) stale: Option<Tail>,
+    pub(crate) stale: Option<LogEnd>,
     pub(crate) rebuilt_from: Option<RecordNo>,
     pub(crate) rebuilt: u64,
     pub(crate) damaged: u64,
@@ -64,7 +64,7 @@ impl Survey<'_> {
     pub(crate) fn walk(
         &self,
         claims: &Claims,
-        base: Tail,
+        base: LogEnd,
         mut each: impl FnMut(u64, &IndexEntry) -> Result<()>,
     ) -> Result<Walked> {
         let (mut log, mut index) = (
@@ -101,7 +101,8 @@ impl Survey<'_> {
                     changed,
                     damaged,
                 } => {
-                    let Some(next) = tail.with(size, last, entry.time_ns, !entry.time_unknown)
+                    let Some(next) =
+                        tail.after_record(size, last, entry.time_ns, !entry.time_unknown)
                     else {
                         walked.what = "more than a log can hold";
                         return Ok(walked);
@@ -128,7 +129,7 @@ impl Survey<'_> {
     fn step(
         &self,
         claims: &Claims,
-        tail: &Tail,
+        tail: &LogEnd,
         log: &mut Window<'_>,
         index: &mut Window<'_>,
     ) -> Result<Step> {
@@ -240,7 +241,7 @@ impl Survey<'_> {
     fn known_end(
         &self,
         claims: &Claims,
-        tail: &Tail,
+        tail: &LogEnd,
         entry: &IndexEntry,
         field: Option<u64>,
         log: &mut Window<'_>,
@@ -271,7 +272,7 @@ impl Survey<'_> {
 
     /// Writes the entries from `from` on, up to record `count`, by walking there again: at constant memory,
     /// and only once it is known that the walk ends well.
-    pub(crate) fn rewrite(&self, claims: &Claims, from: Tail, count: u64, id: u32) -> Result<()> {
+    pub(crate) fn rewrite(&self, claims: &Claims, from: LogEnd, count: u64, id: u32) -> Result<()> {
         let mut pending: Vec<u8> = Vec::with_capacity(ENTRIES_AT_ONCE * ENTRY_BYTES);
         let mut first = from.count;
         let write = |first: u64, pending: &[u8]| {

@@ -1,9 +1,9 @@
 //! The sidecar `<ns>.idx` as a file: entries read in place, header slots written in turn.
 
-use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex, RwLock};
+use std::io;
+use std::sync::{Arc, Mutex};
 
-use super::tail::Tail;
+use super::log_end::LogEnd;
 use crate::disk;
 use crate::disk::DiskFile;
 use crate::format::{ENTRY_BYTES, INDEX_HEADER_BYTES, IndexEntry, SLOT_BYTES, Slot, entry_offset};
@@ -79,7 +79,7 @@ impl Index {
     }
 
     /// Writes the next slot. Not synced; a slot that is lost or torn leaves the one before.
-    pub(crate) fn write_slot(&self, clean: bool, synced: &Tail, boot: u64) -> io::Result<()> {
+    pub(crate) fn write_slot(&self, clean: bool, synced: &LogEnd, boot: u64) -> io::Result<()> {
         let mut last = lock(&self.slot);
         let next = Slot {
             clean,
@@ -120,124 +120,4 @@ pub(crate) fn read_slot(file: &dyn DiskFile) -> io::Result<Option<Slot>> {
     let mut header = [0; INDEX_HEADER_BYTES as usize];
     let have = disk::read_up_to(file, &mut header, 0)?;
     Ok(Slot::newest(&header[..have]))
-}
-
-/// An index for a log that may not be written to: what is missing in the file, or wrong, lies over it in
-/// memory.
-#[derive(Debug)]
-pub(crate) struct Overlay {
-    file: Option<Arc<dyn DiskFile>>,
-    over: RwLock<Over>,
-}
-
-#[derive(Debug)]
-struct Over {
-    /// Bytes of the file from here on are covered, by what is in memory or by nothing.
-    from: u64,
-    bytes: Vec<u8>,
-}
-
-impl Overlay {
-    pub(crate) fn new(file: Option<Arc<dyn DiskFile>>) -> Self {
-        Overlay {
-            file,
-            over: RwLock::new(Over {
-                from: u64::MAX,
-                bytes: Vec::new(),
-            }),
-        }
-    }
-}
-
-impl DiskFile for Overlay {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let over = self
-            .over
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if offset >= over.from {
-            let at = usize::try_from(offset - over.from)
-                .unwrap_or(usize::MAX)
-                .min(over.bytes.len());
-            let n = buf.len().min(over.bytes.len() - at);
-            buf[..n].copy_from_slice(&over.bytes[at..at + n]);
-            return Ok(n);
-        }
-        let below = usize::try_from(over.from - offset)
-            .unwrap_or(usize::MAX)
-            .min(buf.len());
-        self.file
-            .as_ref()
-            .map_or(Ok(0), |file| file.read_at(&mut buf[..below], offset))
-    }
-
-    fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        let mut over = self
-            .over
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if over.bytes.is_empty() {
-            over.from = offset;
-        }
-        let at = offset
-            .checked_sub(over.from)
-            .ok_or(io::ErrorKind::InvalidInput)?;
-        over.bytes
-            .truncate(usize::try_from(at).unwrap_or(usize::MAX));
-        if over.bytes.len() as u64 != at {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        for buf in bufs {
-            over.bytes.extend_from_slice(buf);
-        }
-        Ok(bufs.iter().map(|buf| buf.len()).sum())
-    }
-
-    /// Forgets what is in memory from `bytes` on; the file is not touched.
-    fn set_len(&self, bytes: u64) -> io::Result<()> {
-        let mut over = self
-            .over
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let kept = bytes.saturating_sub(over.from);
-        over.bytes
-            .truncate(usize::try_from(kept).unwrap_or(usize::MAX));
-        if over.bytes.is_empty() {
-            over.from = u64::MAX;
-        }
-        Ok(())
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        let over = self
-            .over
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        match &self.file {
-            _ if !over.bytes.is_empty() => Ok(over.from + over.bytes.len() as u64),
-            Some(file) => file.len(),
-            None => Ok(0),
-        }
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_overlay_without_a_file_is_a_file_in_memory() {
-        let overlay = Overlay::new(None);
-        disk::write_all(&overlay, b"abcd", 128).expect("written");
-        disk::write_all(&overlay, b"xyz", 130).expect("written over its own end");
-        let mut buf = [0; 8];
-        assert_eq!(disk::read_up_to(&overlay, &mut buf, 129).expect("read"), 4);
-        assert_eq!(&buf[..4], b"bxyz");
-        assert_eq!(overlay.len().expect("a length"), 133);
-        assert!(disk::write_all(&overlay, b"!", 100).is_err());
-    }
 }

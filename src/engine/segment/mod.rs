@@ -1,15 +1,23 @@
 //! The two files of a log, without a thread and without a lock that waits for one.
 //!
-//! `index` is the file beside the log, `overlay` the same with what a writer has not yet written down; `tail` is the end that
-//! a writer writes at, `state` what readers see of it, and `run` the records that one read brings.
+//! `segment` is the two files, `header` the front of the log file, `index` the file beside it, `overlay` an index that may
+//! not be written to; `log_end` is the end that a writer writes at, `state` what readers see of it, and `run` the records
+//! that one read brings.
 
+mod header;
 mod index;
+mod log_end;
+mod overlay;
 mod run;
+#[allow(clippy::module_inception)] // the two files themselves
+mod segment;
 mod state;
-mod tail;
 
-pub(crate) use index::{Index, Overlay, new_index_header, read_slot, slot_offset};
+pub(crate) use header::read_header;
+pub(crate) use index::{Index, new_index_header, read_slot, slot_offset};
+pub(crate) use log_end::LogEnd;
+pub use log_end::{Appended, to_ns};
+pub(crate) use overlay::Overlay;
 pub use run::{Entry, MAX_RUN_BYTES, Records, Run, Scratch};
+pub(crate) use segment::Segment;
 pub use state::State;
-pub(crate) use tail::Tail;
-pub use tail::{Appended, to_ns};

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::tail::{Appended, from_ns};
+use super::log_end::{Appended, from_ns};
 use crate::format::{IndexEntry, SIZE_FIELD_BYTES};
 use crate::ids::{ByteIndex, RecordNo};
 

@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use super::log_end::{LogEnd, from_ns};
+
 /// A log at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -33,5 +35,15 @@ impl State {
     /// not known; 0 without a record.
     pub fn time_ns(&self) -> i64 {
         self.time_ns
+    }
+
+    /// Commits every record up to `end`.
+    pub(crate) fn follow(&mut self, end: &LogEnd) {
+        self.count = end.count;
+        self.log_end = end.log_end;
+        self.text_end = end.text_end;
+        self.rebuilt = end.rebuilt;
+        self.time_ns = end.time_ns;
+        self.last_time = (end.time_known && end.count > 0).then(|| from_ns(end.time_ns));
     }
 }

@@ -15,8 +15,7 @@ use crate::namespace::Namespace;
 use crate::options::Options;
 use crate::recovery::Opened;
 use crate::recovery::Recovery;
-use crate::segment::Tail;
-use crate::segment::{Index, new_index_header};
+use crate::segment::{Index, LogEnd, Segment, new_index_header};
 
 /// Ids of namespaces are below this, so that an inode number can hold one beside a record's number.
 pub(crate) const MAX_ID: u32 = 1 << 23;
@@ -81,11 +80,16 @@ pub(crate) fn create_files(options: &Options, namespace: &Namespace, id: u32) ->
     })();
     match made {
         Ok(index) => Ok(Opened {
-            file,
-            index,
+            segment: Segment {
+                namespace: namespace.clone(),
+                log_path,
+                index_path,
+                log_file: file,
+                index,
+                format: options.format,
+            },
             has_index: true,
-            format: options.format,
-            tail: Tail::empty(options.format),
+            end: LogEnd::empty(options.format),
             recovery: Recovery {
                 clean: true,
                 ..Recovery::default()

@@ -13,9 +13,7 @@ use super::others::Attempt;
 use super::storage::Storage;
 use crate::error::{Error, Result};
 use crate::locks::lock;
-use crate::log::Log;
-use crate::log::Parts;
-use crate::log::Syncer;
+use crate::log::{Log, Syncer};
 use crate::namespace::Namespace;
 use crate::progress::Checking;
 use crate::recovery;
@@ -230,24 +228,9 @@ impl Storage {
     }
 
     pub(crate) fn log_of(&self, namespace: &Namespace, opened: Opened, logs: &Logs) -> Arc<Log> {
-        let options = &self.options;
-        Log::new(Parts {
-            id: self.id_in_tree(namespace, opened.index.id, logs),
-            namespace: namespace.clone(),
-            format: opened.format,
-            sync: options.sync,
-            max_record_bytes: options.max_record_bytes,
-            read_only: options.read_only,
-            boot: options.disk.boot_id(),
-            disk: Arc::clone(&options.disk),
-            log_path: namespace.log_path(&options.logs_dir),
-            index_path: namespace.index_path(&options.logs_dir),
-            file: opened.file,
-            index: opened.index,
-            tail: opened.tail,
-            recovery: opened.recovery,
-            queue: lock(&self.syncer).as_ref().map(Syncer::queue),
-        })
+        let id = self.id_in_tree(namespace, opened.segment.index.id, logs);
+        let queue = lock(&self.syncer).as_ref().map(Syncer::queue);
+        Log::new(id, opened, &self.options, queue)
     }
 }
 

@@ -102,7 +102,7 @@ impl Storage {
             .collect();
         let gone: Vec<_> = known
             .into_iter()
-            .filter(|log| log.has_lost_its_name())
+            .filter(|log| log.segment.has_lost_its_name(&*self.options.disk))
             .collect();
         let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
         for log in &gone {

@@ -221,7 +221,7 @@ impl Storage {
         self.logs_to_change().remove(ns);
         // The log goes first: an index without a log is nothing, a log without its index is a namespace.
         let disk = &self.options.disk;
-        for path in [&log.log_path, &log.index_path] {
+        for path in [&log.segment.log_path, &log.segment.index_path] {
             if let Err(e) = disk.remove(path) {
                 log.end();
                 return Err(Error::io("remove", path, e));

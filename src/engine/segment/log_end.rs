@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::state::State;
 use crate::format::Format;
 use crate::format::{MAX_LOG_BYTES, SIZE_FIELD_BYTES, text_bytes};
 use crate::ids::{ByteIndex, RecordNo};
@@ -20,7 +19,7 @@ pub struct Appended {
 
 /// The end of a log: what the next record continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tail {
+pub(crate) struct LogEnd {
     pub(crate) count: u64,
     pub(crate) log_end: u64,
     pub(crate) text_end: u64,
@@ -34,9 +33,9 @@ pub(crate) struct Tail {
     pub(crate) rebuilt: u64,
 }
 
-impl Tail {
+impl LogEnd {
     pub(crate) fn empty(format: Format) -> Self {
-        Tail {
+        LogEnd {
             count: 0,
             log_end: format.header_bytes(),
             text_end: 0,
@@ -47,9 +46,9 @@ impl Tail {
         }
     }
 
-    /// The tail with one more record of `size` bytes, whose last byte is `last`. `None` if a log cannot be
+    /// The end with one more record of `size` bytes, whose last byte is `last`. `None` if a log cannot be
     /// that long.
-    pub(crate) fn with(
+    pub(crate) fn after_record(
         &self,
         size: u64,
         last: Option<u8>,
@@ -60,7 +59,7 @@ impl Tail {
             .log_end
             .checked_add(SIZE_FIELD_BYTES)?
             .checked_add(size)?;
-        (log_end <= MAX_LOG_BYTES).then(|| Tail {
+        (log_end <= MAX_LOG_BYTES).then(|| LogEnd {
             count: self.count + 1,
             log_end,
             text_end: self.text_end + text_bytes(size, last),
@@ -70,15 +69,6 @@ impl Tail {
             // A forged slot may say anything.
             rebuilt: self.rebuilt.saturating_add(u64::from(!time_known)),
         })
-    }
-
-    pub(crate) fn write_to(&self, state: &mut State) {
-        state.count = self.count;
-        state.log_end = self.log_end;
-        state.text_end = self.text_end;
-        state.rebuilt = self.rebuilt;
-        state.time_ns = self.time_ns;
-        state.last_time = (self.time_known && self.count > 0).then(|| from_ns(self.time_ns));
     }
 }
 
