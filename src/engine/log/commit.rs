@@ -224,7 +224,7 @@ impl Log {
         self.sync_files(tail)?;
         lock(&self.written).end_sync();
         *synced = tail.count;
-        self.signal.update(|state| state.follow(&tail));
+        self.signal.update(|state| state.follow(tail));
         self.segment
             .index
             .write_slot(true, tail, self.boot)

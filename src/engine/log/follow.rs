@@ -66,7 +66,11 @@ impl Log {
         }
         let state = self.state();
         if self.segment.format == Format::Bare {
-            let length = self.segment.log_file.len().map_err(|e| self.log_error(e))?;
+            let length = self
+                .segment
+                .log_file
+                .len()
+                .map_err(|e| self.segment.log_error(e))?;
             return Ok(length > state.log_end);
         }
         let header = self.segment.read_header()?;
@@ -83,7 +87,11 @@ impl Log {
             return Ok(false);
         };
         // After the count: what it counts is in the file.
-        let length = self.segment.log_file.len().map_err(|e| self.log_error(e))?;
+        let length = self
+            .segment
+            .log_file
+            .len()
+            .map_err(|e| self.segment.log_error(e))?;
         let tail = match self.tail_from_index(&from, &news, length)? {
             Some(tail) => tail,
             None if self.segment.format == Format::Bare && !news.every_whole => return Ok(false),
@@ -101,7 +109,7 @@ impl Log {
     /// `None`: nothing that counts has come behind `from`.
     fn news(&self, from: &LogEnd) -> Result<Option<News>> {
         let ours = read_slot(&*self.segment.index.file)
-            .map_err(|e| self.index_error(e))?
+            .map_err(|e| self.segment.index_error(e))?
             .filter(|slot| slot.id == self.segment.index.id);
         if ours.is_some_and(|slot| slot.synced_count >= from.count) {
             // Whatever was made in memory, our own writer has on the disk by now.
@@ -109,7 +117,7 @@ impl Log {
                 .index
                 .file
                 .set_len(0)
-                .map_err(|e| self.index_error(e))?;
+                .map_err(|e| self.segment.index_error(e))?;
         }
         let news = match (self.segment.format, ours) {
             (Format::Count8 | Format::Count16, _) => {
@@ -127,7 +135,7 @@ impl Log {
                     .segment
                     .index
                     .entries()
-                    .map_err(|e| self.index_error(e))?,
+                    .map_err(|e| self.segment.index_error(e))?,
                 last_index: None,
                 ours,
                 every_whole: false,
@@ -157,7 +165,7 @@ impl Log {
             .segment
             .index
             .entry(news.count - 1)
-            .map_err(|e| self.index_error(e))?;
+            .map_err(|e| self.segment.index_error(e))?;
         // In a bare log nothing but the entries says that a batch is whole.
         let counts = |entry: &IndexEntry| entry.log_offset >= from.log_end && !entry.batch_goes_on;
         let Some(entry) = entry.filter(counts) else {
@@ -165,7 +173,7 @@ impl Log {
         };
         let mut field = [0; 8];
         let have = disk::read_up_to(&*self.segment.log_file, &mut field, entry.log_offset)
-            .map_err(|e| self.log_error(e))?;
+            .map_err(|e| self.segment.log_error(e))?;
         if have < field.len() {
             return Ok(None);
         }
@@ -177,7 +185,7 @@ impl Log {
         let mut last = [0];
         if size > 0 {
             disk::read_exact(&*self.segment.log_file, &mut last, payload + size - 1)
-                .map_err(|e| self.log_error(e))?;
+                .map_err(|e| self.segment.log_error(e))?;
         }
         let text = text_bytes(size, (size > 0).then_some(last[0]));
         Ok(Some(LogEnd {

@@ -3,7 +3,7 @@
 //! `log` is the writer, `append_stream` takes records of any size, `append_copies` what another log holds, `transaction`
 //! holds many appends back until they are visible at once; `stamp` is the time that each record gets. `commit` brings them
 //! to the disk, for a `group` of writers at once, and `sync_thread` does so at an interval; `unsynced` knows since when.
-//! `signal` holds what is committed and wakes those that wait for more. `read` and `search` find records, `stream` follows
+//! `signal` holds what is committed and wakes those that wait for more. `read` gives and finds records, `stream` follows
 //! them, `follow` picks up what another process appends, and `verify` looks at every byte.
 
 mod append_copies;
@@ -14,7 +14,6 @@ mod group;
 #[allow(clippy::module_inception)] // the log itself
 mod log;
 mod read;
-mod search;
 mod signal;
 #[cfg(test)]
 mod signal_tests;

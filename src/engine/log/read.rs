@@ -1,23 +1,12 @@
-//! Reading: one record's place, whole runs of records, parts of large ones.
+//! Reading a log. `segment/read` and `segment/search` do the work, up to what is committed.
 
 use std::io;
+use std::time::SystemTime;
 
 use super::log::Log;
-use crate::disk;
-use crate::disk::may_wait;
-use crate::error::{Error, Result, WayOut};
-use crate::format::{
-    ENTRY_BYTES, IndexEntry, SIZE_FIELD_BYTES, checksum, checksum_append, decode_length,
-    entry_offset, text_bytes,
-};
-use crate::ids::RecordNo;
-use crate::segment::State;
-use crate::segment::{Entry, MAX_RUN_BYTES, Records, Run, Scratch};
-
-/// The most records in one run: their entries are 128 KiB of index.
-const MAX_RUN_RECORDS: u64 = 4096;
-/// What is read at a time where a record is streamed through a buffer.
-const PIECE_BYTES: usize = 64 << 10;
+use crate::error::{Error, Result};
+use crate::ids::{ByteIndex, RecordNo};
+use crate::segment::{Entry, Run, Scratch};
 
 impl Log {
     /// Where record `n` is. One read of the index.
@@ -25,27 +14,7 @@ impl Log {
     /// # Errors
     /// [`Error::NoSuchRecord`] from the committed count on, [`Error::Damaged`], [`Error::Io`].
     pub fn entry(&self, n: RecordNo) -> Result<Entry> {
-        let state = self.state();
-        if n.0 >= state.count {
-            return Err(Error::NoSuchRecord {
-                record: n,
-                count: state.count,
-            });
-        }
-        let mut pair = [0; 2 * ENTRY_BYTES];
-        let wanted = if n.0 + 1 < state.count {
-            2 * ENTRY_BYTES
-        } else {
-            ENTRY_BYTES
-        };
-        let at = entry_offset(n.0).unwrap_or(u64::MAX);
-        let have = disk::read_up_to(&*self.segment.index.file, &mut pair[..wanted], at)
-            .map_err(|e| self.index_error(e))?;
-        let id = self.segment.index.id;
-        let raw = IndexEntry::decode(&pair[..have.min(ENTRY_BYTES)], n.0, id)
-            .ok_or_else(|| self.bad_entry(n))?;
-        let next = IndexEntry::decode(&pair[have.min(ENTRY_BYTES)..have], n.0 + 1, id);
-        self.entry_between(n, &raw, next.as_ref(), &state)
+        self.segment.entry(&self.state(), n)
     }
 
     /// Reads whole records from `first` on, as many as fit into about `want_bytes` (at least one, at most 1
@@ -62,111 +31,16 @@ impl Log {
         scratch: &'a mut Scratch,
     ) -> Result<Run<'a>> {
         let state = self.state();
-        if first.0 >= state.count {
-            return Err(Error::NoSuchRecord {
-                record: first,
-                count: state.count,
-            });
-        }
-        let want = want_bytes.min(MAX_RUN_BYTES) as u64;
-        if let Some(large) = self.plan_run(first, want, &state, scratch)? {
-            return Ok(Run::Large(large));
-        }
-        let start = first_index(&scratch.entries);
-        let length = scratch.entries.last().map_or(0, |last| last.end() - start) as usize;
-        if scratch.bytes.len() < length {
-            scratch.bytes = vec![0; length];
-        }
-        let have = disk::read_up_to(&*self.segment.log_file, &mut scratch.bytes[..length], start)
-            .map_err(|e| self.log_error(e))?;
-        let good = scratch
-            .entries
-            .iter()
-            .take_while(|entry| is_whole(entry, start, &scratch.bytes[..have]))
-            .count();
-        if good == 0 {
-            return Err(self.damaged(first, start, "its bytes are not those that were written"));
-        }
-        scratch.entries.truncate(good);
-        Ok(Run::Records(Records {
-            entries: &scratch.entries,
-            bytes: &scratch.bytes,
-            next: 0,
-        }))
+        self.segment.read_run(&state, first, want_bytes, scratch)
     }
 
-    /// Fills `scratch.entries` with the records of a run, at least one; or returns the first one if it is too
-    /// large.
-    fn plan_run(
-        &self,
-        first: RecordNo,
-        want: u64,
-        state: &State,
-        scratch: &mut Scratch,
-    ) -> Result<Option<Entry>> {
-        scratch.entries.clear();
-        let left = state.count - first.0;
-        let average = (state.log_end / state.count).max(SIZE_FIELD_BYTES);
-        let planned = (want / average + 1).min(MAX_RUN_RECORDS).min(left);
-        // One more entry tells where the last record ends, unless that is the end of the log.
-        let entries = planned + u64::from(planned < left);
-        match self
-            .segment
-            .index
-            .read(first.0, entries as usize, &mut scratch.index)
-        {
-            Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(self.bad_entry(first)),
-            Err(e) => return Err(self.index_error(e)),
-        }
-        let raw = |i: u64| {
-            let at = i as usize * ENTRY_BYTES;
-            IndexEntry::decode(
-                &scratch.index[at..at + ENTRY_BYTES],
-                first.0 + i,
-                self.segment.index.id,
-            )
-        };
-        let mut current = raw(0).ok_or_else(|| self.bad_entry(first))?;
-        let start = current.log_offset;
-        for i in 0..planned {
-            let next = if i + 1 < entries { raw(i + 1) } else { None };
-            let entry =
-                match self.entry_between(RecordNo(first.0 + i), &current, next.as_ref(), state) {
-                    Ok(entry) => entry,
-                    Err(e) if i == 0 || e.would_wait() => return Err(e),
-                    Err(_) => break,
-                };
-            if i == 0 && entry.size > MAX_RUN_BYTES as u64 {
-                return Ok(Some(entry));
-            }
-            if i > 0 && entry.end() - start > want {
-                break;
-            }
-            scratch.entries.push(entry);
-            match next {
-                Some(next) => current = next,
-                None => break,
-            }
-        }
-        Ok(None)
-    }
-
-    /// Reads a part of a payload, from `offset` in it, as it is on disk, unchecked. Returns how much: less
-    /// than `buf` only at the end of the payload.
+    /// Reads a part of a payload, from `offset` in it, as it is on disk, unchecked. Returns how many bytes:
+    /// fewer than `buf` holds only at the end of the payload.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Damaged`] if the log ends before the record does.
     pub fn read_part(&self, entry: &Entry, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        let left = entry.size.saturating_sub(offset);
-        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
-        let at = entry.index.0 + SIZE_FIELD_BYTES + offset.min(entry.size);
-        let have = disk::read_up_to(&*self.segment.log_file, &mut buf[..wanted], at)
-            .map_err(|e| self.log_error(e))?;
-        if have < wanted {
-            return Err(self.damaged(entry.record, at, "the log ends before the record does"));
-        }
-        Ok(wanted)
+        self.segment.read_part(entry, offset, buf)
     }
 
     /// Reads a record of any size through a small buffer and checks it.
@@ -177,149 +51,54 @@ impl Log {
         self.verify_record_with(entry, |_| {})
     }
 
-    /// As [`Log::verify_record`], and shows `each` what passes by, in order: who has to know something of the
-    /// whole record reads it once. What it was shown counts only if the record is good.
+    /// As [`Log::verify_record`], and gives each piece of the payload to `each`, in order. So a caller that has
+    /// to look at a whole record reads it once. What `each` has got counts only if the result is `Ok`.
     ///
     /// # Errors
     /// As [`Log::verify_record`].
-    pub fn verify_record_with(&self, entry: &Entry, mut each: impl FnMut(&[u8])) -> Result<()> {
-        let start = entry.index.0;
-        if entry.size > MAX_RUN_BYTES as u64 && !may_wait() {
-            return Err(self.log_error(io::ErrorKind::WouldBlock.into()));
-        }
-        let mut field = [0; SIZE_FIELD_BYTES as usize];
-        let have = disk::read_up_to(&*self.segment.log_file, &mut field, start)
-            .map_err(|e| self.log_error(e))?;
-        if have < field.len() || decode_length(field) != Some(entry.size) {
-            return Err(self.damaged(
-                entry.record,
-                start,
-                "its size field is not what was written",
-            ));
-        }
-        let mut piece = vec![
-            0;
-            usize::try_from(entry.size)
-                .unwrap_or(usize::MAX)
-                .min(PIECE_BYTES)
-        ];
-        let (mut done, mut crc) = (0, 0);
-        while done < entry.size {
-            let n = self.read_part(entry, done, &mut piece)?;
-            crc = checksum_append(crc, &piece[..n]);
-            each(&piece[..n]);
-            done += n as u64;
-        }
-        if crc != entry.checksum {
-            return Err(self.damaged(
-                entry.record,
-                start,
-                "its bytes are not those that were written",
-            ));
-        }
-        Ok(())
+    pub fn verify_record_with(&self, entry: &Entry, each: impl FnMut(&[u8])) -> Result<()> {
+        self.segment.verify_record(entry, each)
     }
 
-    /// A record from its own index entry and the next one's. Without a next one, the end of the log is its
-    /// end; and if the next entry is there but damaged, the size field in the log says where it is.
-    fn entry_between(
-        &self,
-        n: RecordNo,
-        raw: &IndexEntry,
-        next: Option<&IndexEntry>,
-        state: &State,
-    ) -> Result<Entry> {
-        let (log_end, text_end) = match next {
-            // Nobody is to make room for a record that ends behind the log, whatever an index says.
-            Some(next) if next.log_offset > state.log_end => return Err(self.bad_entry(n)),
-            Some(next) => (next.log_offset, next.text_offset),
-            None if n.0 + 1 == state.count => (state.log_end, state.text_end),
-            None => self.end_from_log(n, raw, state)?,
-        };
-        let header_bytes = self.segment.format.header_bytes();
-        Entry::new(n.0, raw, header_bytes, log_end, text_end).ok_or_else(|| self.bad_entry(n))
+    /// The record whose text covers byte `offset` of the text view; `None` at its end and beyond. O(log n)
+    /// reads of 32 bytes.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the index is damaged just there, [`Error::Io`].
+    pub fn find_text(&self, offset: u64) -> Result<Option<RecordNo>> {
+        self.segment.find_text(&self.state(), offset)
     }
 
-    fn end_from_log(&self, n: RecordNo, raw: &IndexEntry, state: &State) -> Result<(u64, u64)> {
-        let mut field = [0; SIZE_FIELD_BYTES as usize];
-        self.read_known(n, &mut field, raw.log_offset)?;
-        let end = decode_length(field)
-            .and_then(|size| {
-                raw.log_offset
-                    .checked_add(SIZE_FIELD_BYTES)?
-                    .checked_add(size)
-            })
-            .filter(|end| *end <= state.log_end)
-            .ok_or_else(|| {
-                self.damaged(n, raw.log_offset, "its size field is not what was written")
-            })?;
-        let size = end - raw.log_offset - SIZE_FIELD_BYTES;
-        let mut last = [0];
-        if size > 0 {
-            self.read_known(n, &mut last, end - 1)?;
-        }
-        let text = text_bytes(size, (size > 0).then_some(last[0]));
-        Ok((end, raw.text_offset.saturating_add(text)))
+    /// The record whose bytes in the log file, size field included, cover byte `index`; `None` before the
+    /// first record and from the end on. O(log n) reads of 32 bytes.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the index is damaged just there, [`Error::Io`].
+    pub fn find_index(&self, index: ByteIndex) -> Result<Option<RecordNo>> {
+        self.segment.find_index(&self.state(), index)
     }
 
-    /// Fills `buf` from a place in the log where record `n` has to be: if the log ends before, it was damaged.
-    fn read_known(&self, n: RecordNo, buf: &mut [u8], at: u64) -> Result<()> {
-        match disk::read_exact(&*self.segment.log_file, buf, at) {
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(self.damaged(n, at, "the log ends before the record does"))
-            }
-            result => result.map_err(|e| self.log_error(e)),
-        }
+    /// The first record appended at `time` or after; the committed count if there is none. O(log n) reads of
+    /// 32 bytes.
+    ///
+    /// The times of records never go back, even if the clock does. A record whose own time is not known counts
+    /// with the time of the record before it.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if very many entries of the index are damaged, [`Error::Io`].
+    pub fn find_time(&self, time: SystemTime) -> Result<RecordNo> {
+        self.segment.find_time(&self.state(), time)
     }
 
-    pub(crate) fn index_error(&self, e: io::Error) -> Error {
-        Error::io("read", &self.segment.index_path, e)
-    }
-
-    /// What a read of the log that failed with `e` is reported as.
+    /// The error of a read of the log file that failed with `e`.
     #[doc(hidden)]
     pub fn log_error(&self, e: io::Error) -> Error {
-        Error::io("read", &self.segment.log_path, e)
+        self.segment.log_error(e)
     }
 
-    /// What an index entry that is not the one of record `n` is reported as.
+    /// The error for record `n` when the bytes at the place of its index entry are not that entry.
     #[doc(hidden)]
     pub fn bad_entry(&self, n: RecordNo) -> Error {
-        let offset = entry_offset(n.0).unwrap_or(u64::MAX);
-        Error::Damaged {
-            namespace: self.segment.namespace.to_string(),
-            record: Some(n),
-            offset: 0,
-            what: format!(
-                "its index entry, at byte {offset} of '{}', is not what was written",
-                self.segment.index_path.display()
-            ),
-            way_out: Some(WayOut::DeleteIndex),
-        }
+        self.segment.bad_entry(n)
     }
-
-    fn damaged(&self, n: RecordNo, offset: u64, what: &str) -> Error {
-        Error::Damaged {
-            namespace: self.segment.namespace.to_string(),
-            record: Some(n),
-            offset,
-            what: what.to_owned(),
-            way_out: None,
-        }
-    }
-}
-
-fn first_index(entries: &[Entry]) -> u64 {
-    entries.first().map_or(0, |entry| entry.index.0)
-}
-
-/// Whether size field and payload of a record are as the index says, in bytes that start at `start` of the
-/// log.
-fn is_whole(entry: &Entry, start: u64, bytes: &[u8]) -> bool {
-    let at = (entry.index.0 - start) as usize;
-    let Some(record) = bytes.get(at..at + (SIZE_FIELD_BYTES + entry.size) as usize) else {
-        return false;
-    };
-    let (field, payload) = record.split_at(SIZE_FIELD_BYTES as usize);
-    field == entry.size.to_le_bytes() && checksum(payload) == entry.checksum
 }

@@ -1,14 +1,16 @@
 //! The two files of a log, without a thread and without a lock that waits for one.
 //!
 //! `segment` is the two files, `header` the front of the log file, `index` the file beside it, `overlay` an index that may
-//! not be written to; `log_end` is the end that a writer writes at, `state` what readers see of it, and `run` the records
-//! that one read brings.
+//! not be written to; `log_end` is the end that a writer writes at, `state` what readers see of it; `read` and `search`
+//! give and find the records up to there, and `run` is what one read brings.
 
 mod header;
 mod index;
 mod log_end;
 mod overlay;
+mod read;
 mod run;
+mod search;
 #[allow(clippy::module_inception)] // the two files themselves
 mod segment;
 mod state;
