@@ -29,7 +29,7 @@ die_mounted() {
         printf '%s\n' "$held_by" >&2
         die "cannot unmount '$mountpoint': $1; the programs above hold it (end them, or leave its directories, and run this again)"
     fi
-    die "cannot unmount '$mountpoint': $1 (run this as root, who also sees what other users' programs hold)"
+    die "cannot unmount '$mountpoint': $1 (run this as root, which also sees the programs of other users)"
 }
 
 if ! is_mounted "$mountpoint"; then

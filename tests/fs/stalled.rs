@@ -217,8 +217,8 @@ fn on_a_full_disk_the_threads_that_serve_the_mount_sync_once() {
 
 /// Every call here is made by one thread: if one of them waited, nobody would have the disk go on.
 //
-// > Threads of their own read from the disk what is not in memory: a read that waits for the disk holds up no
-// > other call, and a signal ends it.
+// > Bytes that are not in memory are read from the disk by threads for that purpose: a read that waits for the
+// > disk holds up no other call, and a signal ends it.
 #[test]
 fn a_read_that_waits_for_the_disk_holds_no_thread_that_serves_the_mount() {
     let disk = StallingDisk::default();

@@ -195,8 +195,8 @@ fn sixteen_namespaces_whose_disk_stands_still_stop_no_other() {
     }
 }
 
-// > Threads of their own read from the disk what is not in memory: a read that waits for the disk holds up no
-// > other call, and a signal ends it.
+// > Bytes that are not in memory are read from the disk by threads for that purpose: a read that waits for the
+// > disk holds up no other call, and a signal ends it.
 // > A process that is killed while its `stat` or `open` waits for the disk is gone at once. Other signals do not
 // > end these calls.
 #[test]
