@@ -493,8 +493,8 @@ if os.fork() == 0:
     ));
 }
 
-// > When the opener closes the file before anything was written, the processes that inherited it go on. The
-// > record is stored at the last close, and not at all if one of them was killed.
+// > When the opener closes the file before anything was written, the other processes that have it open go on.
+// > The record is stored at the last close, and not at all if one of them was killed.
 #[test]
 fn a_file_that_was_handed_on_is_stored_when_the_last_one_closes_it() {
     let mount = Mount::new();
