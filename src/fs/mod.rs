@@ -30,6 +30,7 @@ mod transport;
 pub mod tree;
 pub mod wait;
 
+pub use about::{NamespaceStatus, Status, StatusOptions, UnopenedNamespace};
 pub use calls::{Access, DirEntry, DiskSpace, Opened, PollState, XattrReply};
 // For the program `immuta`.
 #[doc(hidden)]

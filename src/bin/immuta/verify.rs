@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 use immuta::{Log, Namespace, Options, Report, Storage};
+use serde::Serialize;
 
 use crate::Failure;
 use crate::open::{Assume, all_or_some, log_of, no_logs, progress_bar};
@@ -62,8 +63,12 @@ fn verify(options: Options, names: &[String], json: bool) -> Result<(), Failure>
         if let Some((_, why)) = failed.iter().find(|(failed, _)| *failed == name) {
             sound = false;
             if json {
-                let why = quoted(&why.to_string());
-                writeln!(out, "{{\"namespace\":\"{name}\",\"error\":{why}}}")?;
+                let json = JsonError {
+                    namespace: name.as_str(),
+                    error: why.to_string(),
+                };
+                let json = serde_json::to_string(&json).map_err(io::Error::from)?;
+                writeln!(out, "{json}")?;
             } else {
                 out.flush()?;
                 crate::report(why);
@@ -140,34 +145,54 @@ pub(crate) fn damages(report: &Report) -> u64 {
     report.damaged.len() as u64 + report.unlisted
 }
 
-fn write_json(out: &mut impl Write, report: &Report, log: &Log, rebuilt: u64) -> io::Result<()> {
-    write!(
-        out,
-        "{{\"namespace\":\"{}\",\"format\":\"{}\",\"records\":{},\"bytes\":{},\"disk_bytes\":{},\"checksummed\":{},\
-         \"rebuilt\":{rebuilt},\"damaged\":[",
-        report.namespace,
-        log.format(),
-        report.records,
-        report.bytes,
-        log.state().log_end,
-        report.records - rebuilt,
-    )?;
-    for (n, damage) in report.damaged.iter().enumerate() {
-        let comma = if n == 0 { "" } else { "," };
-        let record = damage
-            .record
-            .map_or("null".to_owned(), |record| record.to_string());
-        let what = quoted(&damage.to_string());
-        write!(
-            out,
-            "{comma}{{\"record\":{record},\"offset\":{},\"what\":{what}}}",
-            damage.offset
-        )?;
-    }
-    writeln!(out, "],\"unlisted\":{}}}", report.unlisted)
+/// The line of JSON for a log.
+#[derive(Serialize)]
+struct Json<'a> {
+    namespace: &'a str,
+    format: String,
+    records: u64,
+    /// Of payload.
+    bytes: u64,
+    disk_bytes: u64,
+    /// Records whose checksum was made when they were written.
+    checksummed: u64,
+    /// Records whose checksum was made later.
+    rebuilt: u64,
+    damaged: Vec<JsonDamage>,
+    /// How many further damaged places there are.
+    unlisted: u64,
 }
 
-/// A JSON string.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+#[derive(Serialize)]
+struct JsonDamage {
+    record: Option<u64>,
+    offset: u64,
+    what: String,
+}
+
+/// The line of JSON for a log that cannot be opened.
+#[derive(Serialize)]
+struct JsonError<'a> {
+    namespace: &'a str,
+    error: String,
+}
+
+fn write_json(out: &mut impl Write, report: &Report, log: &Log, rebuilt: u64) -> io::Result<()> {
+    let damaged = report.damaged.iter().map(|damage| JsonDamage {
+        record: damage.record.map(|record| record.0),
+        offset: damage.offset,
+        what: damage.to_string(),
+    });
+    let json = Json {
+        namespace: report.namespace.as_str(),
+        format: log.format().to_string(),
+        records: report.records,
+        bytes: report.bytes,
+        disk_bytes: log.state().log_end,
+        checksummed: report.records - rebuilt,
+        rebuilt,
+        damaged: damaged.collect(),
+        unlisted: report.unlisted,
+    };
+    writeln!(out, "{}", serde_json::to_string(&json)?)
 }

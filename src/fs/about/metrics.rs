@@ -1,160 +1,176 @@
 //! `.immuta/metrics`: the mount and its namespaces in the text format of Prometheus (version 0.0.4).
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
+use std::time::UNIX_EPOCH;
 
-use super::look::{MountLook, NamespaceLook};
+use super::status::{NamespaceStatus, Status};
 
-/// All metrics, each with its help line, its type and its value.
-pub(crate) fn text(mount: &MountLook) -> String {
-    let mut text = Text::default();
-    text.one(
-        "immuta_build_info",
-        "gauge",
-        "The version of the daemon; always 1.",
-        &format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")),
-        1,
-    );
-    text.one(
+/// A metric of `T`: a row of the tables below.
+struct Metric<T> {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    /// `None`: not known.
+    value: fn(&T) -> Option<f64>,
+}
+
+const fn gauge<T>(
+    name: &'static str,
+    help: &'static str,
+    value: fn(&T) -> Option<f64>,
+) -> Metric<T> {
+    Metric {
+        name,
+        kind: "gauge",
+        help,
+        value,
+    }
+}
+
+const fn counter<T>(
+    name: &'static str,
+    help: &'static str,
+    value: fn(&T) -> Option<f64>,
+) -> Metric<T> {
+    Metric {
+        name,
+        kind: "counter",
+        help,
+        value,
+    }
+}
+
+const BUILD_INFO: Metric<Status> = gauge(
+    "immuta_build_info",
+    "The version of the daemon; always 1.",
+    |_| Some(1.0),
+);
+
+const OF_THE_MOUNT: [Metric<Status>; 7] = [
+    gauge(
         "immuta_uptime_seconds",
-        "gauge",
         "Seconds since the file system was mounted.",
-        "",
-        mount.uptime.as_secs_f64(),
-    );
-    text.one(
+        |s| Some(s.uptime_seconds),
+    ),
+    gauge(
         "immuta_namespaces",
-        "gauge",
         "Number of namespaces that are mounted.",
-        "",
-        mount.namespaces.len(),
-    );
-    text.one(
+        |s| Some(s.namespaces.len() as f64),
+    ),
+    gauge(
         "immuta_unopened_namespaces",
-        "gauge",
         "Number of namespaces whose log could not be opened.",
-        "",
-        mount.unopened.len(),
-    );
-    text.one(
+        |s| Some(s.unopened.len() as f64),
+    ),
+    gauge(
         "immuta_mount_blocked_readers",
-        "gauge",
         "Reads that are waiting for a record, in all namespaces.",
-        "",
-        mount.blocked_readers,
-    );
-
-    text.one(
+        |s| Some(s.blocked_readers as f64),
+    ),
+    gauge(
         "immuta_open_bytes",
-        "gauge",
         "Bytes of memory held by unfinished lines and frames, and by writes that wait for the disk.",
-        "",
-        mount.open_bytes,
-    );
-    text.one(
+        |s| Some(s.open_bytes as f64),
+    ),
+    gauge(
         "immuta_open_bytes_limit",
-        "gauge",
         "Upper limit of immuta_open_bytes (--max-open-bytes).",
-        "",
-        mount.settings.max_open_bytes,
-    );
-    text.one(
+        |s| Some(s.options.max_open_bytes as f64),
+    ),
+    counter(
         "immuta_refused_for_memory_total",
-        "counter",
         "Writes refused since the mount began, because they would have exceeded immuta_open_bytes_limit or a user's half of it.",
-        "",
-        mount.open_refused,
-    );
+        |s| Some(s.refused_for_memory as f64),
+    ),
+];
 
-    let mut each = |name, kind, help, value: &dyn Fn(&NamespaceLook) -> Option<f64>| {
-        text.head(name, kind, help);
-        for look in &mount.namespaces {
-            if let Some(value) = value(look) {
-                // The characters of a namespace's name need no escapes.
-                text.sample(name, &format!("{{namespace=\"{}\"}}", look.name), value);
-            }
-        }
-    };
-    each(
+const OF_EACH_NAMESPACE: [Metric<NamespaceStatus>; 13] = [
+    counter(
         "immuta_records_total",
-        "counter",
         "Records in the log. The counter starts at the number that the log held when the mount began.",
-        &|look| Some(look.state.count as f64),
-    );
-    each(
+        |n| Some(n.records as f64),
+    ),
+    counter(
         "immuta_log_bytes_total",
-        "counter",
         "Bytes of the log file: its header, and all records with their size fields.",
-        &|look| Some(look.state.log_end as f64),
-    );
-    each(
+        |n| Some(n.bytes as f64),
+    ),
+    counter(
         "immuta_text_bytes_total",
-        "counter",
         "Bytes of the log as text: the size of the file named log.",
-        &|look| Some(look.state.text_end as f64),
-    );
-    each(
+        |n| Some(n.text_bytes as f64),
+    ),
+    counter(
         "immuta_appended_records_total",
-        "counter",
         "Records appended since the mount began.",
-        &|look| Some(look.appended as f64),
-    );
-    each(
+        |n| Some(n.appended_records as f64),
+    ),
+    counter(
         "immuta_refused_writes_total",
-        "counter",
         "Writes refused since the mount began, for any reason.",
-        &|look| Some(look.refused_writes as f64),
-    );
-    each(
+        |n| Some(n.refused_writes as f64),
+    ),
+    gauge(
         "immuta_blocked_readers",
-        "gauge",
         "Reads that are waiting for a record.",
-        &|look| Some(look.blocked_readers as f64),
-    );
-    each(
-        "immuta_open_readers",
-        "gauge",
-        "Open files that can be read.",
-        &|look| Some(look.open.readers as f64),
-    );
-    each(
+        |n| Some(n.blocked_readers as f64),
+    ),
+    gauge("immuta_open_readers", "Open files that can be read.", |n| {
+        Some(n.open_readers as f64)
+    }),
+    gauge(
         "immuta_open_writers",
-        "gauge",
         "Open files that can be written.",
-        &|look| Some(look.open.writers as f64),
-    );
-    each(
+        |n| Some(n.open_writers as f64),
+    ),
+    counter(
         "immuta_synced_records_total",
-        "counter",
         "Records that a sync has confirmed to be on the disk.",
-        &|look| Some(look.synced? as f64),
-    );
-    each(
+        |n| Some(n.synced_records? as f64),
+    ),
+    gauge(
         "immuta_unsynced_records",
-        "gauge",
         "Records that are written but not yet confirmed to be on the disk, including records that readers do not see yet.",
-        &|look| Some(look.unsynced? as f64),
-    );
-    each(
+        |n| Some(n.unsynced_records? as f64),
+    ),
+    gauge(
         "immuta_sync_lag_seconds",
-        "gauge",
         "Age in seconds of the oldest record that is written but not yet confirmed to be on the disk.",
-        &|look| Some(look.sync_lag?.as_secs_f64()),
-    );
-    each(
+        |n| n.sync_lag_seconds,
+    ),
+    gauge(
         "immuta_last_append_timestamp_seconds",
-        "gauge",
         "Time of the last append, in seconds since 1970.",
-        &|look| {
-            let since = look.state.last_time?.duration_since(std::time::UNIX_EPOCH);
+        |n| {
+            let since = n.last_time?.duration_since(UNIX_EPOCH);
             Some(since.ok()?.as_secs_f64())
         },
-    );
-    each(
+    ),
+    gauge(
         "immuta_failed",
-        "gauge",
         "1 if the log takes no more records after a failure of the disk, until the daemon is started again; otherwise 0.",
-        &|look| Some(if look.failed.is_some() { 1.0 } else { 0.0 }),
-    );
+        |n| Some(if n.failed.is_some() { 1.0 } else { 0.0 }),
+    ),
+];
+
+/// All metrics, each with its help line, its type and its value.
+pub(crate) fn text(status: &Status) -> String {
+    let mut text = Text::default();
+    text.head(&BUILD_INFO);
+    let version = format!("{{version=\"{}\"}}", status.version);
+    text.sample(&BUILD_INFO, &version, status);
+    for metric in &OF_THE_MOUNT {
+        text.head(metric);
+        text.sample(metric, "", status);
+    }
+    for metric in &OF_EACH_NAMESPACE {
+        text.head(metric);
+        for namespace in &status.namespaces {
+            // The characters of a namespace's name need no escapes.
+            let label = format!("{{namespace=\"{}\"}}", namespace.name);
+            text.sample(metric, &label, namespace);
+        }
+    }
     text.0
 }
 
@@ -164,16 +180,17 @@ struct Text(String);
 impl Text {
     // Writing to memory cannot fail.
 
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
+    fn head<T>(&mut self, metric: &Metric<T>) {
+        let Metric {
+            name, kind, help, ..
+        } = metric;
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn sample(&mut self, name: &str, labels: &str, value: impl Display) {
-        let _ = writeln!(self.0, "{name}{labels} {value}");
-    }
-
-    fn one(&mut self, name: &str, kind: &str, help: &str, labels: &str, value: impl Display) {
-        self.head(name, kind, help);
-        self.sample(name, labels, value);
+    /// Adds the value, if it is known.
+    fn sample<T>(&mut self, metric: &Metric<T>, labels: &str, of: &T) {
+        if let Some(value) = (metric.value)(of) {
+            let _ = writeln!(self.0, "{}{labels} {value}", metric.name);
+        }
     }
 }

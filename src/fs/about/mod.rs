@@ -1,12 +1,12 @@
 //! What is told of a mount.
 //!
-//! - `look`: the mount and its namespaces at one moment.
-//! - `status`, `metrics`: how it is written, as JSON and for Prometheus.
-//! - `stats`: the same of one namespace, as JSON.
+//! - `status`: the mount and its namespaces at one moment, and how that is written as JSON.
+//! - `metrics`: the same for Prometheus.
+//! - `stats`: what is told of one namespace, as JSON.
 
-mod look;
 pub(crate) mod metrics;
 pub(crate) mod stats;
-pub(crate) mod status;
+mod status;
 
-pub(crate) use look::{MountLook, NamespaceLook, OpenFiles};
+pub(crate) use status::sync_option;
+pub use status::{NamespaceStatus, Status, StatusOptions, UnopenedNamespace};

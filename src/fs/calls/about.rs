@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::fs::about::{MountLook, NamespaceLook, OpenFiles, metrics, stats, status};
+use crate::fs::about::{
+    NamespaceStatus, Status, StatusOptions, UnopenedNamespace, metrics, stats, sync_option,
+};
 use crate::fs::errno::Errno;
 use crate::fs::fs::Fs;
 use crate::fs::handles::Output;
@@ -22,10 +24,10 @@ const FILE_MODE: u16 = 0o440;
 impl<T: Transport> Fs<T> {
     /// What a file of `.immuta` shows now.
     pub(crate) fn about(&self, about: About) -> String {
-        let look = self.look();
+        let status = self.status();
         match about {
-            About::Metrics => metrics::text(&look),
-            About::Status => status::json(&look),
+            About::Metrics => metrics::text(&status),
+            About::Status => status.json(),
         }
     }
 
@@ -59,12 +61,13 @@ impl<T: Transport> Fs<T> {
         })
     }
 
-    fn look(&self) -> MountLook {
-        let mut open: BTreeMap<u32, OpenFiles> = BTreeMap::new();
+    fn status(&self) -> Status {
+        // How many files of a namespace are open for reading, and for writing.
+        let mut open: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
         for handle in self.handles.all() {
-            let open = open.entry(handle.namespace.id()).or_default();
-            open.readers += u64::from(!matches!(handle.output, Output::Nothing));
-            open.writers += u64::from(handle.input.is_some());
+            let (readers, writers) = open.entry(handle.namespace.id()).or_default();
+            *readers += u64::from(!matches!(handle.output, Output::Nothing));
+            *writers += u64::from(handle.input.is_some());
         }
         let namespaces: Vec<_> = {
             let namespaces = self
@@ -73,27 +76,38 @@ impl<T: Transport> Fs<T> {
                 .unwrap_or_else(PoisonError::into_inner);
             namespaces.values().cloned().collect()
         };
-        let mut looks: Vec<_> = namespaces
+        let mut namespaces: Vec<_> = namespaces
             .iter()
             .map(|namespace| {
                 let open = open.get(&namespace.id()).copied().unwrap_or_default();
-                self.look_at(namespace, open)
+                self.namespace_status(namespace, open)
             })
             .collect();
-        looks.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        namespaces.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let unopened = self.storage.failed().into_iter();
-        MountLook {
+        let settings = &self.settings;
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
             logs_dir: self.storage.logs_dir().display().to_string(),
-            settings: self.settings,
-            sync: self.storage.durability(),
-            started: self.started,
-            uptime: self.running_since.elapsed(),
+            options: StatusOptions {
+                read_only: settings.read_only,
+                sync: sync_option(self.storage.durability()),
+                max_record_bytes: settings.max_record_bytes,
+                max_open_bytes: settings.max_open_bytes,
+                append_limit_bytes: settings.split_write_bytes,
+            },
+            started: Some(self.started),
+            uptime_seconds: self.running_since.elapsed().as_secs_f64(),
             blocked_readers: self.parked.len(),
             open_bytes: self.budget.held(),
-            open_refused: self.budget.refused(),
-            namespaces: looks,
+            refused_for_memory: self.budget.refused(),
+            namespaces,
             unopened: unopened
-                .map(|(name, why)| (name.to_string(), why.to_string()))
+                .map(|(name, why)| UnopenedNamespace {
+                    name: name.to_string(),
+                    why: why.to_string(),
+                })
                 .collect(),
         }
     }
@@ -134,24 +148,32 @@ impl<T: Transport> Fs<T> {
         self.later.threads.run(about, ask);
     }
 
-    fn look_at(&self, namespace: &Arc<MountedLog>, open: OpenFiles) -> NamespaceLook {
+    fn namespace_status(
+        &self,
+        namespace: &Arc<MountedLog>,
+        (open_readers, open_writers): (u64, u64),
+    ) -> NamespaceStatus {
         let log = &namespace.log;
         // In this order: what is on the disk is not older than what is there.
         let state = log.state();
         let synced = log.synced().map(|synced| synced.min(state.count));
         let unsynced = log.unsynced();
-        NamespaceLook {
+        NamespaceStatus {
             name: log.namespace().to_string(),
-            state,
-            format: log.format(),
+            records: state.count,
+            bytes: state.log_end,
+            text_bytes: state.text_end,
             first_time: self.first_time(namespace),
-            appended: state.count.saturating_sub(log.recovery().records),
+            last_time: state.last_time,
+            format: log.format().to_string(),
+            appended_records: state.count.saturating_sub(log.recovery().records),
             refused_writes: namespace.refused_writes.load(Ordering::Relaxed),
             blocked_readers: self.parked.waiting_for(namespace.id()),
-            open,
-            synced,
-            unsynced: unsynced.map(|(records, _)| records),
-            sync_lag: unsynced.map(|(_, lag)| lag),
+            open_readers,
+            open_writers,
+            synced_records: synced,
+            unsynced_records: unsynced.map(|(records, _)| records),
+            sync_lag_seconds: unsynced.map(|(_, lag)| lag.as_secs_f64()),
             failed: log.failure().map(str::to_owned),
         }
     }

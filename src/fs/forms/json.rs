@@ -1,42 +1,63 @@
 //! Writes JSON: for `stats`, `.immuta/status` and the lines of `log.jsonl`.
 
-use std::borrow::Cow;
+use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Writes an object on one line, without a newline. The values are JSON already.
-pub(crate) fn object<V: AsRef<str>>(fields: &[(&str, V)]) -> String {
-    let fields: Vec<String> = fields
-        .iter()
-        .map(|(name, value)| format!("\"{name}\": {}", value.as_ref()))
-        .collect();
-    format!("{{{}}}", fields.join(", "))
-}
+use serde::Serialize;
+use serde_json::ser::Formatter;
 
-/// Writes a string.
-pub(crate) fn string(text: &str) -> String {
-    let mut json = Vec::with_capacity(text.len() + 2);
-    json.push(b'"');
-    push_escaped(text.as_bytes(), &mut json);
-    json.push(b'"');
-    // Nothing is replaced: what is escaped is ASCII, and the rest is copied.
+/// Writes a value on one line, without a newline.
+pub(crate) fn line(value: &impl Serialize) -> String {
+    let mut json = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut json, OneLine);
+    // Only a map with keys that are no strings would fail, or a value that refuses.
+    let _ = value.serialize(&mut serializer);
     String::from_utf8_lossy(&json).into_owned()
 }
 
-/// Writes a string, or `null`.
-pub(crate) fn string_or_null(text: Option<&str>) -> String {
-    text.map_or_else(null, string)
-}
+/// A space behind each colon and comma; numbers as Rust prints them.
+struct OneLine;
 
-/// Writes a time in UTC, or `null` when it is not known.
-pub(crate) fn time(time: Option<SystemTime>) -> String {
-    match time.filter(|time| *time >= UNIX_EPOCH) {
-        Some(time) => string(&humantime::format_rfc3339_nanos(time).to_string()),
-        None => null(),
+impl Formatter for OneLine {
+    fn write_f64<W: ?Sized + Write>(&mut self, out: &mut W, value: f64) -> io::Result<()> {
+        write!(out, "{value}")
+    }
+
+    fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        out.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        out.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        out.write_all(b": ")
     }
 }
 
-pub(crate) fn null() -> String {
-    "null".to_owned()
+/// Times as JSON has them: in UTC, `null` when not known.
+pub(crate) mod time {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        time: &Option<SystemTime>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let known = time.filter(|time| *time >= UNIX_EPOCH);
+        let text = known.map(|time| humantime::format_rfc3339_nanos(time).to_string());
+        text.serialize(serializer)
+    }
+
+    /// A text that is no time is as one that is not known.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<SystemTime>, D::Error> {
+        let text: Option<String> = Option::deserialize(deserializer)?;
+        Ok(text.and_then(|text| humantime::parse_rfc3339(&text).ok()))
+    }
 }
 
 /// Writes times in the order of a log: within one second, only the nanoseconds are formatted anew.
@@ -47,7 +68,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Appends what [`time`] returns.
+    /// Appends a time as [`time`] has it.
     pub(crate) fn push(&mut self, time: Option<SystemTime>, json: &mut Vec<u8>) {
         let Some(since) = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()) else {
             return json.extend_from_slice(b"null");
@@ -198,17 +219,6 @@ fn needs_escape(word: u64) -> u64 {
     below(word, 0x20) | equal(b'"') | equal(b'\\')
 }
 
-/// Writes a durability as on the command line.
-pub(crate) fn sync(sync: immuta::Durability) -> Cow<'static, str> {
-    match sync {
-        immuta::Durability::Always => "always".into(),
-        immuta::Durability::Every(interval) => {
-            humantime::format_duration(interval).to_string().into()
-        }
-        immuta::Durability::Never => "never".into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -218,7 +228,7 @@ mod tests {
     #[test]
     fn a_string_is_json_whatever_is_in_it() {
         assert_eq!(
-            string("a\"b\\c\n\r\t\u{8}\u{c}\u{1}\u{1f} \u{7f}é"),
+            line(&"a\"b\\c\n\r\t\u{8}\u{c}\u{1}\u{1f} \u{7f}é"),
             "\"a\\\"b\\\\c\\n\\r\\t\\b\\f\\u0001\\u001f \u{7f}é\""
         );
     }
@@ -245,6 +255,11 @@ mod tests {
 
     #[test]
     fn a_clock_writes_what_a_time_is() {
+        #[derive(Serialize)]
+        #[serde(transparent)]
+        struct Time(#[serde(with = "time")] Option<SystemTime>);
+
+        let time = |time| line(&Time(time));
         let mut clock = Clock::default();
         for nanos in [0, 1, 999_999_999, 1_000_000_000, 1_795_255_200_123_456_789] {
             let then = Some(UNIX_EPOCH + Duration::from_nanos(nanos));

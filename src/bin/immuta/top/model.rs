@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::status::{Namespace, Status};
+use immuta_fs::fs::{NamespaceStatus, Status};
 
 /// How far back the history goes, in seconds.
 pub(super) const HISTORY: usize = 60;
@@ -144,19 +144,17 @@ impl Model {
         rows
     }
 
-    fn row(&self, namespace: &Namespace, now: SystemTime) -> Row {
+    fn row(&self, namespace: &NamespaceStatus, now: SystemTime) -> Row {
         let history = self.histories.get(&namespace.name);
         let last_append = namespace
             .last_time
-            .as_ref()
-            .and_then(|time| humantime::parse_rfc3339(time).ok())
             .map(|time| now.duration_since(time).unwrap_or_default());
         Row {
             name: namespace.name.clone(),
             records: namespace.records,
             record_rate: history.map_or(0.0, |history| history.record_rate),
             byte_rate: history.map_or(0.0, |history| history.byte_rate),
-            waiting: namespace.blocked_readers,
+            waiting: namespace.blocked_readers as u64,
             lag: namespace.sync_lag_seconds,
             last_append,
             history: history.map(|h| h.seconds.clone()).unwrap_or_default(),
@@ -183,7 +181,7 @@ impl Model {
 }
 
 impl History {
-    fn new(namespace: &Namespace) -> Self {
+    fn new(namespace: &NamespaceStatus) -> Self {
         History {
             records: namespace.records,
             bytes: namespace.bytes,
@@ -200,7 +198,7 @@ impl History {
     }
 
     /// What has come in the `since` seconds before now.
-    fn grow(&mut self, namespace: &Namespace, since: f64) {
+    fn grow(&mut self, namespace: &NamespaceStatus, since: f64) {
         let records = namespace.records.saturating_sub(self.records) as f64;
         self.record_rate = records / since;
         self.byte_rate = namespace.bytes.saturating_sub(self.bytes) as f64 / since;

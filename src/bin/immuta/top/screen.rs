@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use immuta_fs::fs::Status;
 use nix::sys::signal::{Signal, raise};
 use ratatui::DefaultTerminal;
 use ratatui::Frame;
@@ -18,7 +19,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::model::{Column, Model, Row};
-use super::status::{Look, Status};
+use super::status::Look;
 use super::table::{self, COLUMNS};
 use crate::Failure;
 use crate::on_signal::on_signal;
