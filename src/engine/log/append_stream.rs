@@ -4,8 +4,9 @@ use std::io::{self, Read};
 use std::time::SystemTime;
 
 use super::log::Log;
-use super::log::{Wrote, entry_at};
+use super::log::entry_at;
 use super::stamp::Stamps;
+use super::undo::Wrote;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::format::{MAX_LOG_BYTES, SIZE_FIELD_BYTES, checksum_append, encode_length};
@@ -53,9 +54,9 @@ impl Log {
                 Err(source) => {
                     // The log is as it was, unless taking back what was written fails: that error is the
                     // graver one.
-                    return Err(match self.cut_back(writer, Wrote::Records) {
+                    return Err(match self.undo(writer, Wrote::Records) {
                         Ok(()) => Error::Input { source },
-                        Err(e) => self.fail("cannot undo an append", &self.segment.log_path, e),
+                        Err(e) => e,
                     });
                 }
             };
@@ -88,7 +89,7 @@ impl Log {
         if let Err(e) = disk::write_all(&*self.segment.log_file, &encode_length(size), start) {
             return Err(self.roll_back(writer, e, Wrote::Records));
         }
-        self.finish(guard, tail)?;
+        self.commit(guard, tail)?;
         if self.sync == Durability::Always {
             self.sync_through(tail.count)?;
         }

@@ -5,12 +5,13 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use super::group::Group;
 use super::signal::Signal;
 use super::stamp::{Stamp, Stamps};
 use super::sync_thread::SyncQueue;
+use super::undo::Wrote;
 use super::unsynced::Written;
 use crate::disk;
 use crate::disk::Disk;
@@ -31,7 +32,7 @@ pub(crate) const COPY_BYTES: usize = 64 << 10;
 /// A batch is written in pieces of about this size: what the second-level cache holds.
 pub(crate) const WRITE_BYTES: usize = 256 << 10;
 /// A buffer that a huge batch has grown beyond this is given back.
-const KEEP_BYTES: usize = 1 << 20;
+pub(crate) const KEEP_BYTES: usize = 1 << 20;
 
 /// What only the one who appends may touch.
 #[derive(Debug)]
@@ -45,14 +46,6 @@ pub(crate) struct Writer {
     bytes: Vec<u8>,
     /// The index entries of what is being appended.
     pub(crate) entries: Vec<u8>,
-}
-
-/// How far an append has come: what of it may be in the files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Wrote {
-    Records,
-    Entries,
-    Count,
 }
 
 /// One namespace: an append-only log with one writer at a time and any number of readers.
@@ -80,8 +73,8 @@ pub struct Log {
     pub(crate) next_syncs: AtomicBool,
     /// Set while the log is in the queue of those to be synced, or is being synced from there.
     pub(crate) dirty: AtomicBool,
-    queue: Option<Arc<SyncQueue>>,
-    myself: Weak<Log>,
+    pub(crate) queue: Option<Arc<SyncQueue>>,
+    pub(crate) myself: Weak<Log>,
 }
 
 impl Log {
@@ -252,7 +245,7 @@ impl Log {
             Ok(tail) => tail,
             Err(e) => return Err(self.roll_back(writer, e, Wrote::Records)),
         };
-        self.finish(guard, tail)?;
+        self.commit(guard, tail)?;
         Ok((appended, tail.count))
     }
 
@@ -354,69 +347,6 @@ impl Log {
             disk::write_all(&*self.segment.log_file, bytes, written)?;
         }
         Ok(tail)
-    }
-
-    /// The second half of an append: index entries, count, and the commit, unless a sync has to come before
-    /// it.
-    ///
-    /// The index is written before the count, so that after a crash of this process every counted record has
-    /// its entry; the count is written with each append, so that the log alone, its index deleted, opens with
-    /// every acknowledged record.
-    pub(crate) fn finish(
-        &self,
-        mut guard: std::sync::MutexGuard<'_, Writer>,
-        tail: LogEnd,
-    ) -> Result<()> {
-        let writer = &mut *guard;
-        if let Err(e) = self.segment.index.write(writer.tail.count, &writer.entries) {
-            return Err(self.roll_back(writer, e, Wrote::Entries));
-        }
-        if let Err(e) = self.segment.write_header(&tail) {
-            return Err(self.roll_back(writer, e, Wrote::Count));
-        }
-        writer.tail = tail;
-        let since = lock(&self.written).append(tail);
-        if self.next_syncs.load(Ordering::Relaxed) {
-            self.next_syncs.store(false, Ordering::Relaxed);
-        }
-        if writer.entries.capacity() > KEEP_BYTES {
-            writer.entries = Vec::new();
-        }
-        if self.sync == Durability::Always {
-            return Ok(()); // What syncs it commits it.
-        }
-        // Still under the writer's lock, so that commits are in order.
-        self.signal.update(|state| state.follow(&tail));
-        // The thread that stores `false` then looks at what is written: it sees this append, or this sees `false`.
-        if let Some(queue) = &self.queue
-            && !self.dirty.load(Ordering::Relaxed)
-        {
-            self.put_in_line(queue, since);
-        }
-        Ok(())
-    }
-}
-
-impl Log {
-    /// Has the log synced the interval after that time, unless it is in line already.
-    fn put_in_line(&self, queue: &SyncQueue, since: Instant) {
-        if let Some(myself) = self.myself.upgrade()
-            && !self.dirty.swap(true, Ordering::Relaxed)
-        {
-            queue.add(myself, since);
-        }
-    }
-
-    /// What a thread that syncs at an interval does with a log that it has taken out of its queue. The log is not put in
-    /// line again meanwhile, so that one whose disk is slow holds one thread.
-    pub(crate) fn sync_from_queue(&self) {
-        // A failed sync has said so in the log of the program, and in the state of the log.
-        let synced = self.sync();
-        self.dirty.store(false, Ordering::Relaxed);
-        let came_meanwhile = lock(&self.written).waiting_since();
-        if let (Ok(()), Some(queue), Some(since)) = (synced, &self.queue, came_meanwhile) {
-            self.put_in_line(queue, since);
-        }
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::MutexGuard;
 use std::time::SystemTime;
 
 use super::log::Log;
-use super::log::{COPY_BYTES, WRITE_BYTES, Writer, Wrote, entry_at};
+use super::log::{COPY_BYTES, WRITE_BYTES, Writer, entry_at};
 use super::stamp::Stamps;
+use super::undo::Wrote;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::format::{IndexEntry, SIZE_FIELD_BYTES, checksum, encode_length};
@@ -145,7 +146,7 @@ impl Transaction<'_> {
         self.entries.extend_from_slice(&encoded);
         if let Some(mut writer) = self.writer.take() {
             writer.entries = std::mem::take(&mut self.entries);
-            self.log.finish(writer, self.tail)?;
+            self.log.commit(writer, self.tail)?;
             if self.log.sync == Durability::Always {
                 self.log.sync_through(self.tail.count)?;
             }
@@ -193,11 +194,9 @@ impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if let Some(writer) = self.writer.take()
             && self.written > writer.tail.log_end
-            && let Err(e) = self.log.cut_back(&writer, Wrote::Records)
         {
-            // Nobody is there to be told but the log: it refuses appends from now on, and says so.
-            self.log
-                .fail("undo an append in", &self.log.segment.log_path, e);
+            // If this fails, nobody is there to be told: the log refuses appends from now on, and says so.
+            let _ = self.log.undo(&writer, Wrote::Records);
         }
     }
 }

@@ -284,20 +284,23 @@ fn a_power_cut_while_a_namespace_is_made_leaves_it_whole_or_not_there() {
     }
 }
 
+/// Gives that many bytes, then an error.
+struct Broken(usize);
+
+impl std::io::Read for Broken {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        if self.0 == 0 {
+            return Err(std::io::Error::other("the other end is gone"));
+        }
+        let n = self.0.min(buf.len());
+        self.0 -= n;
+        buf[..n].fill(1);
+        Ok(n)
+    }
+}
+
 #[test]
 fn a_reader_that_fails_stores_nothing_and_the_log_goes_on() {
-    struct Broken(usize);
-    impl std::io::Read for Broken {
-        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-            if self.0 == 0 {
-                return Err(std::io::Error::other("the other end is gone"));
-            }
-            let n = self.0.min(buf.len());
-            self.0 -= n;
-            buf[..n].fill(1);
-            Ok(n)
-        }
-    }
     let bench = Bench::new();
     let storage = bench.open();
     let log = storage.log("a").expect("there");
@@ -314,4 +317,22 @@ fn a_reader_that_fails_stores_nothing_and_the_log_goes_on() {
     let huge = vec![5; 3 << 20];
     log.append_from(&mut &huge[..]).expect("appended");
     assert_eq!(contents(&log), [huge]);
+}
+
+#[test]
+fn an_append_that_cannot_be_undone_says_so_and_fails_the_log() {
+    let bench = Bench::new();
+    let storage = bench.open();
+    let log = storage.log("a").expect("there");
+    log.append(b"kept").expect("appended");
+    // What the reader gave is written; cutting it off again fails.
+    bench.disk.fail_change(1, Fault::Errno(libc::EIO));
+    let failed = log.append_from(&mut Broken(10)).expect_err("not undone");
+    let message = failed.to_string();
+    assert!(
+        message.starts_with("cannot undo an append in '"),
+        "{message}"
+    );
+    assert!(matches!(log.append(b"no"), Err(Error::Failed { .. })));
+    assert_eq!(contents(&log), [b"kept"]);
 }
