@@ -12,8 +12,8 @@ use crate::fs::rights::{CurrentRights, RightsFiles, RightsQueue};
 use crate::fs::settings::Settings;
 use crate::fs::transport::{Nudge, Transport};
 use crate::fs::wait::{
-    Backlog, DiskQueue, FarRead, Later, Looks, MeasureQueue, Parked, Places, Poller, Pool,
-    WaitLimit, Waiter, Waker,
+    Backlog, DiskQueue, Later, Looks, MeasureQueue, Parked, Places, Poller, Pool, WaitLimit,
+    Waiter, Waker,
 };
 use immuta::Storage;
 
@@ -47,7 +47,7 @@ pub struct Fs<T: Transport> {
     pub(crate) rights_files: RightsFiles,
     /// The root's.
     pub(crate) rights: CurrentRights,
-    pub(crate) far_reads: Parked<FarRead<T>>,
+    pub(crate) far_reads: Parked<Waiter<T>>,
     pub(crate) measuring: MeasureQueue,
     pub(crate) nudge: RwLock<Option<Arc<dyn Nudge>>>,
     /// The threads whose change of times is an inotify nudge.

@@ -39,9 +39,6 @@ pub use forms::{frames, lines, parse_time, view};
 pub use fs::Fs;
 pub use namespace::Grown;
 pub use settings::Settings;
-pub use transport::{
-    AttrReply, Caller, DoneReply, Nudge, PollWaker, ReadMode, ReadReply, Transport, WriteMode,
-    WriteReply,
-};
+pub use transport::{Caller, Nudge, PollWaker, ReadMode, ReadRequest, Reply, Transport, WriteMode};
 pub use tree::{Attr, NodeType, SetAttr};
 pub use wait::{Asked, parked};

@@ -6,48 +6,22 @@ use crate::fs::tree::Attr;
 
 /// What carries calls to the file system and answers back: FUSE, or a test.
 pub trait Transport: 'static {
-    /// Answers one read, from any thread, once.
-    type Read: ReadReply;
-    /// Answers one write.
-    type Write: WriteReply;
-    /// Answers one call that gives nothing back.
-    type Done: DoneReply;
-    /// Answers one call that gives attributes back.
-    type Attr: AttrReply;
-    /// Tells a poller once that something changed.
+    /// Answers a read with its bytes; none is end of file.
+    type Read: for<'a> Reply<&'a [u8]>;
+    /// Answers a write with the number of bytes that were taken: all of them.
+    type Write: Reply<u32>;
+    /// Answers a call that gives nothing back.
+    type Done: Reply<()>;
+    /// Answers a call that gives attributes back: as they are now.
+    type Attr: Reply<Attr>;
+    /// Tells a poller once that something changed. It answers no call.
     type Poll: PollWaker;
 }
 
-/// The answer to a read.
-pub trait ReadReply: Send + 'static {
-    /// Gives the bytes; none is end of file.
-    fn data(self, bytes: &[u8]);
-    /// Refuses.
-    fn error(self, errno: Errno);
-}
-
-/// The answer to a write.
-pub trait WriteReply: Send + 'static {
-    /// All `bytes` bytes were taken.
-    fn written(self, bytes: u32);
-    /// Nothing was taken.
-    fn error(self, errno: Errno);
-}
-
-/// The answer to a call that gives nothing back.
-pub trait DoneReply: Send + 'static {
-    /// It is done.
-    fn done(self);
-    /// Refuses, or says what failed.
-    fn error(self, errno: Errno);
-}
-
-/// The answer to a call that gives attributes back.
-pub trait AttrReply: Send + 'static {
-    /// It is done, and these are the attributes now.
-    fn attr(self, attr: &Attr);
-    /// Refuses.
-    fn error(self, errno: Errno);
+/// Answers one call, from any thread.
+pub trait Reply<A>: Send + 'static {
+    /// Gives what was asked for, or says why not.
+    fn answer(self, result: Result<A, Errno>);
 }
 
 /// Wakes a poller, who then asks again.
@@ -71,6 +45,19 @@ pub struct Caller {
 pub trait Nudge: Send + Sync {
     /// A file has grown. Must not block.
     fn grew(&self, file: Grown);
+}
+
+/// A read of an open file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// The transport's number of the request, by which a signal finds it.
+    pub unique: u64,
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// How many bytes it takes at most.
+    pub size: u32,
+    /// How it comes.
+    pub mode: ReadMode,
 }
 
 /// How a read comes.

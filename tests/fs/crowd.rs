@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use immuta::Durability;
 
-use crate::transport::{Answer, PLAIN, Tree, WAIT, data, open_start};
+use crate::transport::{Answer, PLAIN, Tree, WAIT, data, open_start, request};
 use support::hooked_disk::{HookedDisk, Hooks};
 
 /// How often the disk is read.
@@ -34,7 +34,8 @@ fn readers_of_a_time_that_has_not_come_cost_an_append_no_read_of_the_disk() {
     for reader in 0..READERS {
         let far = open_start(&tree, "since", "2099-01-01T00:00:00Z");
         let who = tree.reply("reader");
-        tree.fs.read(far, 2 + 2 * reader, 0, 100, WAIT, who);
+        tree.fs
+            .read(far, request(2 + 2 * reader, 0, 100, WAIT), who);
     }
     assert_eq!(tree.fs.parked_reads() as u64, READERS);
     let before = reads.0.load(Ordering::SeqCst);
@@ -55,7 +56,7 @@ fn a_reader_of_a_time_before_all_records_waits_for_the_first_one_only() {
     for name in ["1970-01-01T00:00:00Z", "9999years", "10m"] {
         let since = open_start(&tree, "since", name);
         let who = tree.reply("reader");
-        tree.fs.read(since, 2, 0, 100, WAIT, who);
+        tree.fs.read(since, request(2, 0, 100, WAIT), who);
         if tree.count() == 0 {
             assert_eq!((tree.next(), tree.fs.parked_reads()), (None, 1));
             assert_eq!(tree.write(append, b"x", PLAIN), Answer::Written(1));
@@ -77,8 +78,11 @@ fn a_crowd_gets_every_record_from_the_thread_that_serves_rounds() {
         for follow in &follows {
             unique += 2;
             let offset = 2 * record as u64;
-            tree.fs
-                .read(*follow, unique, offset, 100, WAIT, tree.reply("reader"));
+            tree.fs.read(
+                *follow,
+                request(unique, offset, 100, WAIT),
+                tree.reply("reader"),
+            );
         }
         tree.fs.write(append, b"x", PLAIN, tree.reply("writer"));
         assert_eq!(tree.wait(), ("writer", Answer::Written(1)));
@@ -98,8 +102,11 @@ fn every_door_is_open_to_a_crowd_too() {
     let wait = |offset| {
         for (reader, follow) in follows.iter().enumerate() {
             let unique = 2 + 2 * reader as u64 + 1000 * offset;
-            tree.fs
-                .read(*follow, unique, offset, 100, WAIT, tree.reply("reader"));
+            tree.fs.read(
+                *follow,
+                request(unique, offset, 100, WAIT),
+                tree.reply("reader"),
+            );
         }
     };
     wait(0);

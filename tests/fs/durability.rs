@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering;
 use immuta::Durability;
 
 use crate::gate::GatedDisk;
-use crate::transport::{Answer, DURABLE, PLAIN, Tree, WAIT, data, me};
+use crate::transport::{Answer, DURABLE, PLAIN, Tree, WAIT, data, me, request};
 
 #[test]
 fn with_sync_always_no_answer_comes_before_the_disk_and_the_writers_come_before_the_readers() {
     let tree = Tree::with(Durability::Always);
     let (follow, append) = (tree.open("follow"), tree.open("append"));
-    tree.fs.read(follow, 2, 0, 100, WAIT, tree.reply("reader"));
+    tree.fs
+        .read(follow, request(2, 0, 100, WAIT), tree.reply("reader"));
     tree.fs.write(append, b"x", PLAIN, tree.reply("writer"));
     assert_eq!(tree.wait(), ("writer", Answer::Written(1)));
     assert_eq!(tree.wait(), ("reader", data(b"x\n")));
@@ -48,7 +49,8 @@ fn a_durable_write_wakes_its_followers_when_it_can_be_seen_not_after_its_sync() 
     let (follow, append) = (tree.open("follow"), tree.open("append"));
     // The first append after the opening syncs by itself.
     assert_eq!(tree.write(append, b"first", PLAIN), Answer::Written(5));
-    tree.fs.read(follow, 2, 6, 100, WAIT, tree.reply("reader"));
+    tree.fs
+        .read(follow, request(2, 6, 100, WAIT), tree.reply("reader"));
     gate.before_syncs.store(true, Ordering::SeqCst);
     tree.fs.write(append, b"x", DURABLE, tree.reply("writer"));
     assert_eq!(tree.wait(), ("reader", data(b"x\n")));
@@ -64,7 +66,8 @@ fn a_close_that_ends_a_line_is_answered_before_the_readers() {
     let tree = Tree::new();
     let follow = tree.open("follow");
     let lines = tree.open_by(me(), "append-lines");
-    tree.fs.read(follow, 2, 0, 100, WAIT, tree.reply("reader"));
+    tree.fs
+        .read(follow, request(2, 0, 100, WAIT), tree.reply("reader"));
     assert_eq!(tree.write(lines, b"no newline", PLAIN), Answer::Written(10));
     tree.fs.flush(me(), lines, tree.reply("close"));
     assert_eq!(tree.wait(), ("close", Answer::Done));

@@ -8,7 +8,7 @@ use immuta::Durability;
 use immuta_fs::fs::errno::Errno;
 
 use crate::gate::GatedDisk;
-use crate::transport::{Answer, NOW, PLAIN, ROOT, Tree, WAIT, data};
+use crate::transport::{Answer, NOW, PLAIN, ROOT, Tree, WAIT, data, request};
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -77,7 +77,8 @@ fn who_reads_lines_of_json_at_their_end_waits_or_is_told_as_in_follow() {
         tree.open("log.jsonl"),
         tree.open("append"),
     );
-    tree.fs.read(follow, 2, 0, 1000, WAIT, tree.reply("first"));
+    tree.fs
+        .read(follow, request(2, 0, 1000, WAIT), tree.reply("first"));
     assert_eq!((tree.next(), tree.fs.parked_reads()), (None, 1));
     assert_eq!(tree.read(log, 0, 100), Some(data(b"")), "it ends");
     tree.fs.write(append, b"a", PLAIN, tree.reply("writer"));
@@ -99,8 +100,9 @@ fn who_reads_lines_of_json_at_their_end_waits_or_is_told_as_in_follow() {
 
     // Beyond the end: for that byte, however many lines that takes.
     tree.fs
-        .read(follow, 4, end + 150, 9, WAIT, tree.reply("beyond"));
-    tree.fs.read(follow, 6, end, 1000, WAIT, tree.reply("at"));
+        .read(follow, request(4, end + 150, 9, WAIT), tree.reply("beyond"));
+    tree.fs
+        .read(follow, request(6, end, 1000, WAIT), tree.reply("at"));
     tree.fs.write(append, b"b", PLAIN, tree.reply("writer"));
     let both = json_of(&tree, &[b"a".to_vec(), b"b".to_vec()]);
     assert!(both.len() < line.len() + 150);
@@ -115,14 +117,14 @@ fn who_reads_lines_of_json_at_their_end_waits_or_is_told_as_in_follow() {
 
     let end = all.len() as u64;
     tree.fs
-        .read(follow, 8, end, 9, WAIT, tree.reply("interrupted"));
+        .read(follow, request(8, end, 9, WAIT), tree.reply("interrupted"));
     tree.fs.interrupt(8);
     assert_eq!(
         tree.next(),
         Some(("interrupted", Answer::Refused(Errno::EINTR)))
     );
     tree.fs
-        .read(follow, 10, end, 9, WAIT, tree.reply("unmounted"));
+        .read(follow, request(10, end, 9, WAIT), tree.reply("unmounted"));
     tree.fs.close();
     assert_eq!(tree.next(), Some(("unmounted", data(b""))));
 }
@@ -136,8 +138,11 @@ fn followers_of_lines_of_json_at_one_place_read_on_each_by_itself() {
     for n in 0..3u8 {
         for (i, reader) in readers.iter().enumerate() {
             let unique = u64::from(n) * 10 + i as u64;
-            tree.fs
-                .read(*reader, unique, at, 500, WAIT, tree.reply("reader"));
+            tree.fs.read(
+                *reader,
+                request(unique, at, 500, WAIT),
+                tree.reply("reader"),
+            );
         }
         tree.fs
             .write(append, &[b'a' + n], PLAIN, tree.reply("writer"));
@@ -155,8 +160,10 @@ fn followers_of_lines_of_json_at_one_place_read_on_each_by_itself() {
 fn whoever_waits_for_a_line_of_json_gets_end_of_file_when_the_namespace_is_removed() {
     let tree = Tree::new();
     let follow = tree.open("follow.jsonl");
-    tree.fs.read(follow, 2, 0, 9, WAIT, tree.reply("at"));
-    tree.fs.read(follow, 4, 99, 9, WAIT, tree.reply("beyond"));
+    tree.fs
+        .read(follow, request(2, 0, 9, WAIT), tree.reply("at"));
+    tree.fs
+        .read(follow, request(4, 99, 9, WAIT), tree.reply("beyond"));
     tree.fs.rmdir(ROOT, "ns").unwrap();
     assert_eq!(tree.next(), Some(("at", data(b""))));
     assert_eq!(tree.next(), Some(("beyond", data(b""))));
@@ -236,7 +243,8 @@ fn the_size_of_the_lines_is_exact_or_not_known_and_never_goes_back_while_somebod
     let at = lines.len() as u64 / 2 + 77;
     assert_eq!(tree.read(file, 0, 1000), Some(data(&lines[..1000])));
     let far = tree.open("log.jsonl");
-    tree.fs.read(far, 2, at, 1000, WAIT, tree.reply("far"));
+    tree.fs
+        .read(far, request(2, at, 1000, WAIT), tree.reply("far"));
     assert_eq!(tree.wait(), ("far", data(&lines[at as usize..][..1000])));
     let mut last = at + 1000;
     while last < lines.len() as u64 {
@@ -256,8 +264,10 @@ fn a_read_far_behind_what_is_known_of_the_lines_waits_without_holding_up_others(
     let lines = append_json(&tree, &[1; 100_000], FAR as usize + 2_000_000);
     let far = tree.open("log.jsonl");
     let (beyond, at) = (lines.len() as u64 + 5, FAR as usize);
-    tree.fs.read(far, 2, FAR, 100, NOW, tree.reply("far"));
-    tree.fs.read(far, 4, beyond, 100, NOW, tree.reply("beyond"));
+    tree.fs
+        .read(far, request(2, FAR, 100, NOW), tree.reply("far"));
+    tree.fs
+        .read(far, request(4, beyond, 100, NOW), tree.reply("beyond"));
     let mut answers = [tree.wait(), tree.wait()];
     answers.sort_by_key(|(who, _)| *who);
     let expected = data(&lines[at..at + 100]);
@@ -268,7 +278,8 @@ fn a_read_far_behind_what_is_known_of_the_lines_waits_without_holding_up_others(
     append_json(&tree, &[1; 100_000], FAR as usize + 2_000_000);
     tree.damage(500_000);
     let file = tree.open("follow.jsonl");
-    tree.fs.read(file, 2, FAR, 100, WAIT, tree.reply("far"));
+    tree.fs
+        .read(file, request(2, FAR, 100, WAIT), tree.reply("far"));
     assert_eq!(tree.wait(), ("far", Answer::Refused(Errno::EIO)));
 
     // While it waits, which here is as long as the gate is closed.
@@ -280,24 +291,28 @@ fn a_read_far_behind_what_is_known_of_the_lines_waits_without_holding_up_others(
     gate.before_reads.store(true, Ordering::SeqCst);
     let interrupted = ("far", Answer::Refused(Errno::EINTR));
     tree.fs.interrupt(2);
-    tree.fs.read(file, 2, FAR, 100, WAIT, tree.reply("far"));
+    tree.fs
+        .read(file, request(2, FAR, 100, WAIT), tree.reply("far"));
     assert_eq!(
         tree.next(),
         Some(interrupted.clone()),
         "a signal was faster"
     );
-    tree.fs.read(file, 4, FAR, 100, WAIT, tree.reply("far"));
+    tree.fs
+        .read(file, request(4, FAR, 100, WAIT), tree.reply("far"));
     gate.wait_until_reached();
     assert_eq!(tree.write(append, b"meanwhile", PLAIN), Answer::Written(9));
     tree.fs.interrupt(4);
     assert_eq!(tree.next(), Some(interrupted.clone()));
     tree.fs.limit_waits(Duration::from_millis(20)).unwrap();
-    tree.fs.read(file, 6, FAR, 100, WAIT, tree.reply("far"));
+    tree.fs
+        .read(file, request(6, FAR, 100, WAIT), tree.reply("far"));
     assert_eq!(tree.wait(), interrupted, "as long as a read may wait");
     gate.before_reads.store(false, Ordering::SeqCst);
     gate.open();
     let far = std::iter::from_fn(|| {
-        tree.fs.read(file, 8, FAR, 100, WAIT, tree.reply("far"));
+        tree.fs
+            .read(file, request(8, FAR, 100, WAIT), tree.reply("far"));
         Some(tree.wait())
     });
     let expected = data(&lines[at..at + 100]);
@@ -312,6 +327,7 @@ fn a_read_far_behind_what_is_known_of_the_lines_waits_without_holding_up_others(
     append_json(&tree, &[1; 100_000], FAR as usize + 2_000_000);
     let file = tree.open("log.jsonl");
     tree.fs.close();
-    tree.fs.read(file, 4, FAR, 100, WAIT, tree.reply("late"));
+    tree.fs
+        .read(file, request(4, FAR, 100, WAIT), tree.reply("late"));
     assert_eq!(tree.wait(), ("late", Answer::Refused(Errno::EIO)));
 }

@@ -3,7 +3,7 @@
 use immuta_fs::fs::errno::Errno;
 use immuta_fs::fs::{Access, ReadMode, XattrReply};
 
-use crate::transport::{Answer, ME, NOW, PLAIN, ROOT, Tree, WAIT, data};
+use crate::transport::{Answer, ME, NOW, PLAIN, ROOT, Tree, WAIT, data, request};
 
 /// It was put together from two numbers, `9` and the end of `10`.
 #[test]
@@ -12,7 +12,7 @@ fn regression_a_count_that_grows_while_it_is_read_is_one_number() {
     let count = tree.open("count");
     let read = |offset| {
         tree.fs
-            .read(count, 2, offset, 100, WAIT, tree.reply("count"));
+            .read(count, request(2, offset, 100, WAIT), tree.reply("count"));
         tree.next().unwrap().1
     };
     assert_eq!(read(0), Answer::Data(b"0\n".to_vec()));
@@ -28,7 +28,7 @@ fn regression_a_count_that_grows_while_it_is_read_is_one_number() {
     let count = tree.open("count");
     let read = |offset| {
         tree.fs
-            .read(count, 2, offset, 100, WAIT, tree.reply("count"));
+            .read(count, request(2, offset, 100, WAIT), tree.reply("count"));
         tree.next().unwrap().1
     };
     assert_eq!(read(0), Answer::Data(b"9\n".to_vec()));
@@ -57,7 +57,8 @@ fn what_grows_is_not_read_for_the_page_cache_and_a_written_record_is() {
     files.extend([next, tree.fs.open(ME, ino, Access::Read).unwrap().fh]);
     for file in files {
         let mode = for_page_cache;
-        tree.fs.read(file, 2, 0, 100, mode, tree.reply("sendfile"));
+        tree.fs
+            .read(file, request(2, 0, 100, mode), tree.reply("sendfile"));
         assert_eq!(
             tree.next(),
             Some(("sendfile", Answer::Refused(Errno::EINVAL)))
@@ -67,7 +68,8 @@ fn what_grows_is_not_read_for_the_page_cache_and_a_written_record_is() {
     let opened = tree.fs.open(ME, tree.ino("1"), Access::Read).unwrap();
     assert!(opened.cached);
     let reply = tree.reply("sendfile");
-    (tree.fs).read(opened.fh, 2, 0, 100, for_page_cache, reply);
+    let request = request(2, 0, 100, for_page_cache);
+    tree.fs.read(opened.fh, request, reply);
     assert_eq!(tree.next(), Some(("sendfile", data(b"the next one"))));
 }
 

@@ -4,7 +4,7 @@ use immuta_fs::fs::{ReadMode, SetAttr, WriteMode};
 use proptest::prelude::*;
 
 use crate::json_lines::json_of;
-use crate::transport::{ACCESSES, Answer, ME, ROOT, Tree, data, me, open_start};
+use crate::transport::{ACCESSES, Answer, ME, ROOT, Tree, data, me, open_start, request};
 use support::files::frames_of;
 
 fn text_of(records: &[Vec<u8>]) -> Vec<u8> {
@@ -157,7 +157,7 @@ proptest! {
                 5 => drop(fs.opendir(ino)),
                 6 => drop(fs.readdir(ino, fh, c, |entry| entry.next_offset % 7 == 0)),
                 7 => drop(fs.open(me(), ino, ACCESSES[c as usize % ACCESSES.len()])),
-                8 => fs.read(fh, a, c, b as u32, ReadMode { nonblock: c % 2 == 0, for_page_cache: c % 3 == 0 }, tree.reply("read")),
+                8 => fs.read(fh, request(a, c, b as u32, ReadMode { nonblock: c % 2 == 0, for_page_cache: c % 3 == 0 }), tree.reply("read")),
                 9 => fs.write(fh, name.as_bytes(), WriteMode { uid: 1, durable: c % 2 == 0, append: c % 3 == 0, offset: 0 }, tree.reply("write")),
                 10 => fs.flush(me(), fh, tree.reply("flush")),
                 11 => fs.release(fh),

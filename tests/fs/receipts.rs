@@ -4,7 +4,7 @@ use immuta::Durability;
 use immuta_fs::fs::errno::Errno;
 use immuta_fs::fs::{Access, ReadMode};
 
-use crate::transport::{Answer, DURABLE, PLAIN, Tree, data};
+use crate::transport::{Answer, DURABLE, PLAIN, Tree, data, request};
 use support::files::frames_of;
 
 #[test]
@@ -100,8 +100,11 @@ fn receipts_are_not_read_for_the_page_cache() {
         nonblock: false,
         for_page_cache: true,
     };
-    tree.fs
-        .read(append, 2, 0, 4096, for_page_cache, tree.reply("kernel"));
+    tree.fs.read(
+        append,
+        request(2, 0, 4096, for_page_cache),
+        tree.reply("kernel"),
+    );
     assert_eq!(
         tree.next(),
         Some(("kernel", Answer::Refused(Errno::EINVAL)))

@@ -10,7 +10,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use crate::stall::{StallingDisk, Threads};
-use crate::transport::{Answer, ME, NOW, PLAIN, ROOT, Tree, WAIT, data, me, written};
+use crate::transport::{Answer, ME, NOW, PLAIN, ROOT, Tree, WAIT, data, me, request, written};
 
 const NAMESPACES: usize = 16;
 
@@ -235,10 +235,10 @@ fn a_read_that_waits_for_the_disk_holds_no_thread_that_serves_the_mount() {
     );
     let directory = fs.lookup(ROOT, "n0").unwrap().ino;
     disk.stall_reads(&names());
-    fs.read(log, 1, 0, 100, WAIT, tree.reply("log"));
-    fs.read(record, 2, 0, 100, NOW, tree.reply("record"));
-    fs.read(json, 3, 0, 1000, WAIT, tree.reply("lines"));
-    fs.read(log, 4, 0, 100, WAIT, tree.reply("killed"));
+    fs.read(log, request(1, 0, 100, WAIT), tree.reply("log"));
+    fs.read(record, request(2, 0, 100, NOW), tree.reply("record"));
+    fs.read(json, request(3, 0, 1000, WAIT), tree.reply("lines"));
+    fs.read(log, request(4, 0, 100, WAIT), tree.reply("killed"));
     let reply = tree.reply("lookup");
     fs.ask(
         asked(5, 0, directory),
@@ -279,7 +279,8 @@ fn regression_who_answers_followers_waits_for_no_read_of_the_disk() {
     for n in 0..FOLLOWERS as u64 {
         let follow = open(&tree, "n0", "follow", Access::Read);
         assert_eq!(tree.read(follow, 0, 100), Some(data(b"first\n")));
-        tree.fs.read(follow, n, 6, 100, WAIT, tree.reply("stalled"));
+        tree.fs
+            .read(follow, request(n, 6, 100, WAIT), tree.reply("stalled"));
     }
     disk.stall_only_reads(&names());
     let (fs, fh, reply) = (tree.fs.clone(), files[0], tree.reply("write"));
@@ -293,7 +294,7 @@ fn regression_who_answers_followers_waits_for_no_read_of_the_disk() {
     for n in 0..FOLLOWERS as u64 {
         let at = 6 + 7 * n;
         tree.fs
-            .read(other, 100 + n, at, 100, WAIT, tree.reply("other"));
+            .read(other, request(100 + n, at, 100, WAIT), tree.reply("other"));
         tree.fs.write(append, b"second", PLAIN, tree.reply("write"));
         let mut answers = [tree.wait(), tree.wait()];
         answers.sort_by_key(|&(who, _)| who);
@@ -314,7 +315,10 @@ fn regression_a_crowd_that_waits_for_one_disk_leaves_threads_to_who_waits_for_an
     let disk = StallingDisk::default();
     let (tree, _) = stalling(Durability::Never, &disk);
     let [log, other] = ["n0", "n1"].map(|name| open(&tree, name, "log", Access::Read));
-    let read = |unique, log, who| tree.fs.read(log, unique, 0, 100, WAIT, tree.reply(who));
+    let read = |unique, log, who| {
+        tree.fs
+            .read(log, request(unique, 0, 100, WAIT), tree.reply(who))
+    };
     disk.stall_reads(&names());
     for unique in 0..1000 {
         read(unique, log, "stalled");
@@ -338,7 +342,8 @@ fn regression_the_limit_of_waits_ends_a_read_that_waits_for_the_disk() {
     let log = open(&tree, "n0", "log", Access::Read);
     tree.fs.limit_waits(Duration::from_millis(10)).unwrap();
     disk.stall_reads(&names());
-    tree.fs.read(log, 1, 0, 100, WAIT, tree.reply("limited"));
+    tree.fs
+        .read(log, request(1, 0, 100, WAIT), tree.reply("limited"));
     let limited = ("limited", Answer::Refused(Errno::EINTR));
     assert_eq!(tree.wait(), limited);
     disk.go_on();
@@ -399,10 +404,12 @@ fn a_large_record_is_verified_by_no_thread_that_serves_the_mount() {
     tree.append(&large);
     tree.fs.serve_with(6);
     let log = tree.open("log");
-    tree.fs.read(log, 1, 0, 100, WAIT, tree.reply("read"));
+    tree.fs
+        .read(log, request(1, 0, 100, WAIT), tree.reply("read"));
     assert_eq!(tree.wait(), ("read", data(&large[..100])));
     // Now it is verified, and this thread gives the next piece.
-    tree.fs.read(log, 2, 100, 100, WAIT, tree.reply("read"));
+    tree.fs
+        .read(log, request(2, 100, 100, WAIT), tree.reply("read"));
     assert_eq!(tree.next(), Some(("read", data(&large[..100]))));
 }
 

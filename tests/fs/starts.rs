@@ -3,7 +3,7 @@
 use immuta_fs::fs::Access;
 use immuta_fs::fs::errno::Errno;
 
-use crate::transport::{Answer, ME, PLAIN, Tree, WAIT, data, open_start, start};
+use crate::transport::{Answer, ME, PLAIN, Tree, WAIT, data, open_start, request, start};
 
 #[test]
 fn a_start_shows_the_text_from_there_and_waits_where_the_log_ends() {
@@ -51,7 +51,8 @@ fn a_start_shows_the_text_from_there_and_waits_where_the_log_ends() {
 fn a_start_beyond_the_end_waits_for_its_record_and_skips_those_before() {
     let tree = Tree::new();
     let (fifth, append) = (open_start(&tree, "from", "2"), tree.open("append"));
-    tree.fs.read(fifth, 2, 0, 100, WAIT, tree.reply("reader"));
+    tree.fs
+        .read(fifth, request(2, 0, 100, WAIT), tree.reply("reader"));
     for n in 0..2 {
         tree.fs
             .write(append, b"before", PLAIN, tree.reply("writer"));

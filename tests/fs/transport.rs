@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use immuta::{Disk, Durability, Options, StdDisk, Storage};
+use immuta_fs::fs;
 use immuta_fs::fs::errno::Errno;
 use immuta_fs::fs::{
-    Access, Attr, AttrReply, Caller, DoneReply, Fs, PollWaker, ReadMode, ReadReply, Settings,
-    Transport, WriteMode, WriteReply,
+    Access, Attr, Caller, Fs, PollWaker, ReadMode, ReadRequest, Settings, Transport, WriteMode,
 };
 use nix::unistd::gettid;
 
@@ -50,43 +50,27 @@ impl Reply {
     }
 }
 
-impl ReadReply for Reply {
-    fn data(self, bytes: &[u8]) {
-        self.send(Answer::Data(bytes.to_vec()));
-    }
-
-    fn error(self, errno: Errno) {
-        self.send(Answer::Refused(errno));
+impl fs::Reply<&[u8]> for Reply {
+    fn answer(self, result: Result<&[u8], Errno>) {
+        self.send(result.map_or_else(Answer::Refused, |bytes| Answer::Data(bytes.to_vec())));
     }
 }
 
-impl WriteReply for Reply {
-    fn written(self, bytes: u32) {
-        self.send(Answer::Written(bytes));
-    }
-
-    fn error(self, errno: Errno) {
-        self.send(Answer::Refused(errno));
+impl fs::Reply<u32> for Reply {
+    fn answer(self, result: Result<u32, Errno>) {
+        self.send(result.map_or_else(Answer::Refused, Answer::Written));
     }
 }
 
-impl DoneReply for Reply {
-    fn done(self) {
-        self.send(Answer::Done);
-    }
-
-    fn error(self, errno: Errno) {
-        self.send(Answer::Refused(errno));
+impl fs::Reply<()> for Reply {
+    fn answer(self, result: Result<(), Errno>) {
+        self.send(result.map_or_else(Answer::Refused, |()| Answer::Done));
     }
 }
 
-impl AttrReply for Reply {
-    fn attr(self, attr: &Attr) {
-        self.send(Answer::Attr(*attr));
-    }
-
-    fn error(self, errno: Errno) {
-        self.send(Answer::Refused(errno));
+impl fs::Reply<Attr> for Reply {
+    fn answer(self, result: Result<Attr, Errno>) {
+        self.send(result.map_or_else(Answer::Refused, Answer::Attr));
     }
 }
 
@@ -130,6 +114,15 @@ pub(crate) const ACCESSES: [Access; 6] = [
     Access::ReadWrite,
     Access::ReadAppend,
 ];
+
+pub(crate) fn request(unique: u64, offset: u64, size: u32, mode: ReadMode) -> ReadRequest {
+    ReadRequest {
+        unique,
+        offset,
+        size,
+        mode,
+    }
+}
 
 pub(crate) const ME: Caller = Caller {
     thread: 0,
@@ -246,7 +239,8 @@ impl Tree {
     }
 
     pub(crate) fn read(&self, fh: u64, offset: u64, size: u32) -> Option<Answer> {
-        self.fs.read(fh, 0, offset, size, NOW, self.reply("read"));
+        self.fs
+            .read(fh, request(0, offset, size, NOW), self.reply("read"));
         self.next().map(|(_, answer)| answer)
     }
 

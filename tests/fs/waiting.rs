@@ -4,14 +4,16 @@ use std::time::{Duration, Instant};
 
 use immuta_fs::fs::errno::Errno;
 
-use crate::transport::{Answer, ME, PLAIN, ROOT, Tree, WAIT, data};
+use crate::transport::{Answer, ME, PLAIN, ROOT, Tree, WAIT, data, request};
 
 #[test]
 fn the_writer_is_answered_before_the_readers_and_the_first_to_wait_is_the_first_to_be_answered() {
     let tree = Tree::new();
     let (follow, zero, append) = (tree.open("follow"), tree.open("0"), tree.open("append"));
-    tree.fs.read(zero, 30, 0, 100, WAIT, tree.reply("second"));
-    tree.fs.read(follow, 20, 0, 100, WAIT, tree.reply("first"));
+    tree.fs
+        .read(zero, request(30, 0, 100, WAIT), tree.reply("second"));
+    tree.fs
+        .read(follow, request(20, 0, 100, WAIT), tree.reply("first"));
     assert_eq!((tree.next(), tree.fs.parked_reads()), (None, 2));
     tree.fs.write(append, b"hello", PLAIN, tree.reply("writer"));
     assert_eq!(tree.next(), Some(("writer", Answer::Written(5))));
@@ -24,7 +26,8 @@ fn the_writer_is_answered_before_the_readers_and_the_first_to_wait_is_the_first_
 fn a_read_beyond_the_end_waits_for_that_byte() {
     let tree = Tree::new();
     let (follow, append) = (tree.open("follow"), tree.open("append"));
-    tree.fs.read(follow, 2, 3, 100, WAIT, tree.reply("reader"));
+    tree.fs
+        .read(follow, request(2, 3, 100, WAIT), tree.reply("reader"));
     tree.fs.write(append, b"ab", PLAIN, tree.reply("writer"));
     assert_eq!(tree.next(), Some(("writer", Answer::Written(2))));
     assert_eq!(
@@ -42,7 +45,7 @@ fn each_door_out_of_the_wait_gives_its_answer() {
     let tree = Tree::new();
     let follow = tree.open("follow");
     tree.fs
-        .read(follow, 2, 0, 100, WAIT, tree.reply("interrupted"));
+        .read(follow, request(2, 0, 100, WAIT), tree.reply("interrupted"));
     tree.fs.interrupt(2);
     assert_eq!(
         tree.next(),
@@ -52,15 +55,13 @@ fn each_door_out_of_the_wait_gives_its_answer() {
     tree.fs.interrupt(4);
     tree.fs.read(
         follow,
-        4,
-        0,
-        100,
-        WAIT,
+        request(4, 0, 100, WAIT),
         tree.reply("interrupted before it was parked"),
     );
     assert_eq!(tree.next().unwrap().1, Answer::Refused(Errno::EINTR));
 
-    tree.fs.read(follow, 6, 0, 100, WAIT, tree.reply("removed"));
+    tree.fs
+        .read(follow, request(6, 0, 100, WAIT), tree.reply("removed"));
     tree.fs.rmdir(ROOT, "ns").unwrap();
     assert_eq!(tree.next(), Some(("removed", data(b""))));
     assert_eq!(
@@ -72,10 +73,11 @@ fn each_door_out_of_the_wait_gives_its_answer() {
     tree.fs.mkdir(ME, ROOT, "ns", 0o755).unwrap();
     let follow = tree.open("follow");
     tree.fs
-        .read(follow, 8, 0, 100, WAIT, tree.reply("unmounted"));
+        .read(follow, request(8, 0, 100, WAIT), tree.reply("unmounted"));
     tree.fs.close();
     assert_eq!(tree.next(), Some(("unmounted", data(b""))));
-    tree.fs.read(follow, 10, 0, 100, WAIT, tree.reply("late"));
+    tree.fs
+        .read(follow, request(10, 0, 100, WAIT), tree.reply("late"));
     assert_eq!(tree.next(), Some(("late", data(b""))));
     assert_eq!(tree.fs.parked_reads(), 0);
 }
@@ -87,20 +89,20 @@ fn a_read_that_has_waited_as_long_as_it_may_is_interrupted_and_nobody_else() {
     let follow = tree.open("follow");
     // It came before there was a limit.
     tree.fs
-        .read(follow, 2, 0, 100, WAIT, tree.reply("for ever"));
+        .read(follow, request(2, 0, 100, WAIT), tree.reply("for ever"));
     tree.fs.limit_waits(LIMIT).unwrap();
     // The first limit counts.
     tree.fs.limit_waits(Duration::ZERO).unwrap();
     for unique in [4, 6, 8] {
         let start = Instant::now();
         tree.fs
-            .read(follow, unique, 0, 100, WAIT, tree.reply("limited"));
+            .read(follow, request(unique, 0, 100, WAIT), tree.reply("limited"));
         assert_eq!(tree.wait(), ("limited", Answer::Refused(Errno::EINTR)));
         assert!(start.elapsed() >= LIMIT);
     }
     for unique in 10..30 {
         tree.fs
-            .read(follow, unique, 0, 100, WAIT, tree.reply("limited"));
+            .read(follow, request(unique, 0, 100, WAIT), tree.reply("limited"));
     }
     for _ in 10..30 {
         assert_eq!(tree.wait(), ("limited", Answer::Refused(Errno::EINTR)));

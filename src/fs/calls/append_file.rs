@@ -16,7 +16,7 @@ use crate::fs::fs::Fs;
 use crate::fs::handles::errno_of;
 use crate::fs::handles::{Handle, Input, Spool, Unclosed, Verdict, WriteError};
 use crate::fs::namespace::Takes;
-use crate::fs::transport::{Caller, DoneReply, Transport, WriteMode, WriteReply};
+use crate::fs::transport::{Caller, Reply, Transport, WriteMode};
 use crate::fs::wait::Pending;
 use immuta::{Appended, Error, Log, Result, is_out_of_descriptors, what_holds_descriptors};
 
@@ -33,13 +33,13 @@ impl<T: Transport> Fs<T> {
         reply: T::Write,
     ) {
         let Some(Input::File(spool)) = &handle.input else {
-            return reply.error(Errno::EBADF);
+            return reply.answer(Err(Errno::EBADF));
         };
         match self.spool(&handle.namespace.log, spool, data, mode.durable) {
-            Ok(()) => reply.written(data.len() as u32),
+            Ok(()) => reply.answer(Ok(data.len() as u32)),
             Err(errno) => {
                 handle.namespace.refuse_write();
-                reply.error(errno);
+                reply.answer(Err(errno));
             }
         }
     }
@@ -100,11 +100,11 @@ impl<T: Transport> Fs<T> {
         reply: T::Done,
     ) {
         let Some(Input::File(spool)) = &handle.input else {
-            return reply.done();
+            return reply.answer(Ok(()));
         };
         match spool.closed_by(caller.thread, goes_on, &handle.namespace.log) {
-            Verdict::Wait => reply.done(),
-            Verdict::Refuse(errno) => reply.error(errno),
+            Verdict::Wait => reply.answer(Ok(())),
+            Verdict::Refuse(errno) => reply.answer(Err(errno)),
             Verdict::Store(unclosed) => self.store_spooled(handle, unclosed, Some(reply)),
         }
     }
@@ -198,11 +198,9 @@ impl<T: Transport> Fs<T> {
     }
 }
 
-fn answer(reply: Option<impl DoneReply>, result: Result<(), Errno>) {
-    match (reply, result) {
-        (Some(reply), Ok(())) => reply.done(),
-        (Some(reply), Err(errno)) => reply.error(errno),
-        (None, _) => {}
+fn answer(reply: Option<impl Reply<()>>, result: Result<(), Errno>) {
+    if let Some(reply) = reply {
+        reply.answer(result);
     }
 }
 
@@ -245,10 +243,10 @@ impl Read for Consumed {
 }
 
 /// Refuses a write to an `append-file`, of which nothing is stored then.
-pub(crate) fn refuse_spooled(handle: &Handle, errno: Errno, reply: impl WriteReply) {
+pub(crate) fn refuse_spooled(handle: &Handle, errno: Errno, reply: impl Reply<u32>) {
     if let Some(Input::File(spool)) = &handle.input {
         spool.fail(errno);
     }
     handle.namespace.refuse_write();
-    reply.error(errno);
+    reply.answer(Err(errno));
 }

@@ -6,8 +6,7 @@ use crate::fs::errno::Errno;
 use crate::fs::fs::Fs;
 use crate::fs::handles::is_killed;
 use crate::fs::locks::lock;
-use crate::fs::transport::ReadReply;
-use crate::fs::transport::Transport;
+use crate::fs::transport::{Reply, Transport};
 use crate::fs::tree::Node;
 use crate::fs::wait::{Asked, Question};
 use immuta::without_waiting;
@@ -69,7 +68,7 @@ impl<T: Transport> Fs<T> {
     pub(crate) fn interrupt_later(&self, unique: u64) -> bool {
         let read = lock(&self.later.reads).remove(&unique);
         if let Some(read) = read {
-            read.reply.error(Errno::EINTR);
+            read.reply.answer(Err(Errno::EINTR));
             return true;
         }
         let asker = lock(&self.later.questions).get(&unique).map(|q| q.thread);

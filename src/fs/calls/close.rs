@@ -7,8 +7,7 @@ use crate::fs::forms::{Frames, Lines};
 use crate::fs::fs::Fs;
 use crate::fs::handles::{Handle, Input, Opener, Output};
 use crate::fs::locks::lock;
-use crate::fs::transport::DoneReply;
-use crate::fs::transport::{Caller, Transport};
+use crate::fs::transport::{Caller, Reply, Transport};
 use crate::fs::wait::{Look, Pending, UnderWay};
 
 impl<T: Transport> Fs<T> {
@@ -20,16 +19,20 @@ impl<T: Transport> Fs<T> {
     pub fn flush(&self, caller: Caller, fh: u64, reply: T::Done) {
         let handle = match self.handle(fh) {
             Ok(handle) => handle,
-            Err(_) if self.snapshots.get(fh).is_some() => return reply.done(),
-            Err(errno) => return reply.error(errno),
+            Err(_) if self.snapshots.get(fh).is_some() => return reply.answer(Ok(())),
+            Err(errno) => return reply.answer(Err(errno)),
         };
         let opener = match &handle.input {
             // Somebody else's write may hold it, and wait for the disk.
-            Some(Input::Lines { lines, .. }) if has_no_partial(lines) => return reply.done(),
-            Some(Input::Frames { frames, .. }) if has_no_unfinished(frames) => return reply.done(),
+            Some(Input::Lines { lines, .. }) if has_no_partial(lines) => {
+                return reply.answer(Ok(()));
+            }
+            Some(Input::Frames { frames, .. }) if has_no_unfinished(frames) => {
+                return reply.answer(Ok(()));
+            }
             Some(Input::Lines { opener, .. } | Input::Frames { opener, .. }) => opener,
             Some(Input::File(spool)) => spool.opener(),
-            Some(Input::Writes { .. }) | None => return reply.done(),
+            Some(Input::Writes { .. }) | None => return reply.answer(Ok(())),
         };
         self.look_at_descriptors(caller, Arc::clone(opener), move |fs, goes_on| {
             // Another thread: this one is not to wait for the disk.
@@ -59,22 +62,22 @@ impl<T: Transport> Fs<T> {
                         fs.durable.push(fs, &finished.namespace, pending);
                     }
                     Ok(grew) => {
-                        reply.done();
+                        reply.answer(Ok(()));
                         if grew {
                             fs.notify_readers(&finished.namespace);
                         }
                     }
-                    Err(errno) => reply.error(errno),
+                    Err(errno) => reply.answer(Err(errno)),
                 });
             }
             // It waits on: a process that inherited the file may have its end.
             Some(Input::Frames { frames, .. })
                 if goes_on != Some(true) && lock(frames).unfinished().is_some() =>
             {
-                reply.error(Errno::EINVAL);
+                reply.answer(Err(Errno::EINVAL));
             }
             Some(Input::File(_)) => self.close_spool(caller, goes_on, handle, reply),
-            _ => reply.done(),
+            _ => reply.answer(Ok(())),
         }
     }
 

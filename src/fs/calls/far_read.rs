@@ -5,12 +5,10 @@ use std::sync::Arc;
 use crate::fs::errno::Errno;
 use crate::fs::forms::{Need, Reached, json_lines};
 use crate::fs::fs::Fs;
-use crate::fs::handles::{Handle, Output};
 use crate::fs::locks::lock;
 use crate::fs::namespace::MountedLog;
-use crate::fs::transport::ReadReply;
-use crate::fs::transport::{ReadMode, Transport};
-use crate::fs::wait::{FarRead, Parking};
+use crate::fs::transport::{Reply, Transport};
+use crate::fs::wait::{Parking, Waiter};
 
 /// How many bytes of lines are measured before the next namespace has its turn.
 const TURN_BYTES: u64 = 16 << 20;
@@ -25,49 +23,29 @@ const MEASURED: Reached = Reached {
 };
 
 impl<T: Transport> Fs<T> {
-    /// Reads at once, or as soon as it is known where that is.
-    pub(crate) fn read_when_near(
-        &self,
-        handle: Arc<Handle>,
-        unique: u64,
-        offset: u64,
-        size: u32,
-        mode: ReadMode,
-        reply: T::Read,
-    ) {
-        if !is_far(&handle, offset) {
-            return self.read_at(handle, unique, offset, size, mode, reply);
-        }
-        let namespace = handle.namespace.clone();
+    /// Has a read wait until it is known where it reads.
+    pub(super) fn wait_until_measured(&self, mut waiter: Waiter<T>) {
         let overdue = self.overdue.get();
-        let read = FarRead {
-            handle,
-            unique,
-            offset,
-            size,
-            mode,
-            deadline: overdue.map(|overdue| overdue.deadline()),
-            reply,
-        };
-        let measured = read.handle.clone();
+        waiter.deadline = waiter.deadline.or(overdue.map(|o| o.deadline()));
+        let (handle, request) = (waiter.handle.clone(), waiter.request);
+        let namespace = &handle.namespace;
         let look = || {
-            if is_far(&measured, offset) {
+            if handle.is_far(request.offset) {
                 Reached::NOTHING
             } else {
                 MEASURED
             }
         };
-        let parking = self.far_reads.park(namespace.id(), unique, FAR, read, look);
-        match parking {
+        match (self.far_reads).park(namespace.id(), request.unique, FAR, waiter, look) {
             Parking::Parked => {
-                self.measure(&namespace);
+                self.measure(namespace);
                 if let Some(overdue) = overdue {
                     overdue.came();
                 }
             }
-            Parking::Ready(r) => self.read_at(r.handle, unique, offset, size, mode, r.reply),
-            Parking::Interrupted(read) => read.reply.error(Errno::EINTR),
-            Parking::Closed(read) => read.reply.error(Errno::EIO),
+            Parking::Ready(waiter) => self.answer_or_wait(waiter),
+            Parking::Interrupted(waiter) => waiter.reply.answer(Err(Errno::EINTR)),
+            Parking::Closed(waiter) => waiter.reply.answer(Err(Errno::EIO)),
         }
     }
 
@@ -103,21 +81,12 @@ impl<T: Transport> Fs<T> {
             .measure(&namespace.log, TURN_BYTES, &mut buffers)
             .map_err(Errno::from);
         let ready = self.far_reads.take_if(namespace.id(), |read| {
-            measured.is_err() || !is_far(&read.handle, read.offset)
+            measured.is_err() || !read.handle.is_far(read.request.offset)
         });
-        for FarRead {
-            handle,
-            unique,
-            offset,
-            size,
-            mode,
-            reply,
-            ..
-        } in ready
-        {
+        for waiter in ready {
             match measured {
-                Ok(()) => self.read_at(handle, unique, offset, size, mode, reply),
-                Err(errno) => reply.error(errno),
+                Ok(()) => self.answer_or_wait(waiter),
+                Err(errno) => waiter.reply.answer(Err(errno)),
             }
         }
     }
@@ -125,25 +94,14 @@ impl<T: Transport> Fs<T> {
     /// Ends a read that waits until more is known, with `EINTR`.
     pub(crate) fn interrupt_far_read(&self, unique: u64) {
         if let Some(read) = self.far_reads.interrupt(unique) {
-            read.reply.error(Errno::EINTR);
+            read.reply.answer(Err(Errno::EINTR));
         }
     }
 
     /// Refuses each read that waits until more is known: where it reads is not the end of the file.
     pub(crate) fn close_far_reads(&self) {
         for read in self.far_reads.close().readers {
-            read.reply.error(Errno::EIO);
+            read.reply.answer(Err(Errno::EIO));
         }
     }
-}
-
-/// Whether a read has to wait until more is known of where the lines are.
-fn is_far(handle: &Handle, offset: u64) -> bool {
-    let Output::Lines(lines) = &handle.output else {
-        return false;
-    };
-    let (namespace, position) = (&handle.namespace, *lock(&lines.position));
-    namespace
-        .json_index
-        .is_far(&namespace.log, &position, offset)
 }

@@ -13,9 +13,7 @@ use crate::fs::handles::{Handle, Handles, SecondOpens, Snapshots};
 use crate::fs::namespace::{MountedLog, UnopenedNumbers};
 use crate::fs::rights::{CurrentRights, RightsFiles};
 use crate::fs::settings::Settings;
-use crate::fs::transport::PollWaker;
-use crate::fs::transport::ReadReply;
-use crate::fs::transport::{Nudge, Transport};
+use crate::fs::transport::{Nudge, PollWaker, Reply, Transport};
 use crate::fs::wait::{Later, Looks, MeasureQueue, Parked, Places, Pool, WaitLimit};
 use immuta::Storage;
 
@@ -143,13 +141,13 @@ impl<T: Transport> Fs<T> {
             deadline <= now
         };
         for waiter in self.parked.take_any(|waiter| is_over(waiter.deadline)) {
-            waiter.reply.error(Errno::EINTR);
+            waiter.reply.answer(Err(Errno::EINTR));
         }
         for waiter in self.later.take_reads(|waiter| is_over(waiter.deadline)) {
-            waiter.reply.error(Errno::EINTR);
+            waiter.reply.answer(Err(Errno::EINTR));
         }
         for read in self.far_reads.take_any(|read| is_over(read.deadline)) {
-            read.reply.error(Errno::EINTR);
+            read.reply.answer(Err(Errno::EINTR));
         }
         next
     }
@@ -175,7 +173,7 @@ impl<T: Transport> Fs<T> {
         }
         let left = self.parked.close();
         for waiter in left.readers {
-            waiter.reply.data(&[]);
+            waiter.reply.answer(Ok(&[]));
         }
         self.changes.close();
         self.close_far_reads();

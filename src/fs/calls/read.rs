@@ -1,174 +1,143 @@
 //! Reads: what is there is given, and who is at the end waits, or is told.
 
-use std::sync::Arc;
-
 use crate::fs::errno::Errno;
 use crate::fs::forms::Reached;
 use crate::fs::fs::Fs;
-use crate::fs::handles::{BUFFERS, Found, Handle, find, reached};
+use crate::fs::handles::{BUFFERS, Found, Handle};
 use crate::fs::locks::lock;
-use crate::fs::transport::ReadReply;
-use crate::fs::transport::{ReadMode, Transport};
+use crate::fs::transport::{ReadRequest, Reply, Transport};
 use crate::fs::wait::Waiter;
 
 impl<T: Transport> Fs<T> {
-    /// Reads up to `size` bytes at `offset`. Where the log ends: a handle that has asked for the end gets end
-    /// of file, one in non-blocking mode gets `EAGAIN`, any other is parked under `unique`, the kernel's
-    /// number of its request, and answered when there is something.
+    /// Reads. Where the log ends: a handle that has asked for the end gets end of file, one in non-blocking mode gets
+    /// `EAGAIN`, any other is parked under the number of the request, and answered when there is something.
     ///
     /// For the page cache nothing is read but a record that is written; all else is `EINVAL`: the kernel would end
     /// it where it ended when somebody last looked, and, where it has grown meanwhile, show NULs of its own. So
     /// `sendfile` and `splice` fail, and the programs that try them first (`cat` of BusyBox and of the Rust
     /// coreutils, `io::copy`) read instead, and wait.
-    pub fn read(
-        &self,
-        fh: u64,
-        unique: u64,
-        offset: u64,
-        size: u32,
-        mode: ReadMode,
-        reply: T::Read,
-    ) {
+    pub fn read(&self, fh: u64, request: ReadRequest, reply: T::Read) {
         let handle = match self.handle(fh) {
             Ok(handle) => handle,
             Err(errno) => match self.snapshots.get(fh) {
-                Some(text) => return Self::read_snapshot(&text, offset, size, mode, reply),
-                None => return reply.error(errno),
+                Some(text) => return reply.answer(read_snapshot(&text, request)),
+                None => return reply.answer(Err(errno)),
             },
         };
-        if mode.for_page_cache && !handle.output.is_fixed() {
-            return reply.error(Errno::EINVAL);
+        if request.mode.for_page_cache && !handle.output.is_fixed() {
+            return reply.answer(Err(Errno::EINVAL));
         }
-        self.at_once(|| self.read_when_near(handle, unique, offset, size, mode, reply));
-    }
-
-    /// Reads at a place that is known, or is soon found.
-    pub(crate) fn read_at(
-        &self,
-        handle: Arc<Handle>,
-        unique: u64,
-        offset: u64,
-        size: u32,
-        mode: ReadMode,
-        reply: T::Read,
-    ) {
         let waiter = Waiter {
             handle,
-            unique,
-            offset,
-            size,
-            nonblock: mode.nonblock,
+            request,
             deadline: None,
             reply,
         };
-        let seen = reached(&waiter.handle);
-        let waits = !mode.nonblock && !waiter.handle.ends_at_eof();
-        if waits && self.is_held_back(&waiter.handle, offset) {
+        self.at_once(|| self.answer_or_wait(waiter));
+    }
+
+    /// Answers a read, or has it wait.
+    pub(super) fn answer_or_wait(&self, waiter: Waiter<T>) {
+        let (handle, request) = (&waiter.handle, waiter.request);
+        let seen = handle.reached();
+        let waits = !request.mode.nonblock && !handle.ends_at_eof();
+        if waits && self.is_held_back(handle, request.offset) {
             return self.park(waiter, None);
         }
-        if let Some(waiter) = self.answer(waiter) {
-            self.at_end(waiter, seen);
+        if let Some((waiter, found)) = self.answer(waiter) {
+            self.wait_for_more(waiter, found, seen);
         }
     }
 
-    /// Goes on with a read that has found the end. `seen`: how far the log had come before it looked.
-    fn at_end(&self, waiter: Waiter<T>, seen: Reached) {
-        waiter.handle.has_read(waiter.offset, 0);
+    /// Goes on with a read that has `found` nothing yet. `seen`: how far the log had come before it looked.
+    pub(super) fn wait_for_more(&self, waiter: Waiter<T>, found: Found, seen: Reached) {
+        if found == Found::Far {
+            return self.wait_until_measured(waiter);
+        }
+        waiter.handle.has_read(waiter.request.offset, 0);
         if waiter.handle.ends_at_eof() {
-            waiter.reply.data(&[]);
-        } else if waiter.nonblock {
-            waiter.reply.error(Errno::EAGAIN);
+            waiter.reply.answer(Ok(&[]));
+        } else if waiter.request.mode.nonblock {
+            waiter.reply.answer(Err(Errno::EAGAIN));
         } else {
             self.park(waiter, Some(seen));
         }
     }
 
-    /// Finds what a read gets that waits for the disk, and only then takes it from where a signal finds it.
-    pub(crate) fn answer_later(
-        &self,
-        handle: &Handle,
-        offset: u64,
-        size: usize,
-        taken: impl FnOnce() -> Option<Waiter<T>>,
-    ) {
-        let seen = reached(handle);
-        let at_end = BUFFERS.with_borrow_mut(|buffers| {
-            let found = find(handle, offset, size, buffers);
-            let waiter = taken()?;
-            match found {
+    /// Answers a read, unless there is nothing for it yet: then gives it back, with what was found.
+    pub(super) fn answer(&self, waiter: Waiter<T>) -> Option<(Waiter<T>, Found)> {
+        let ReadRequest { offset, size, .. } = waiter.request;
+        BUFFERS.with_borrow_mut(|buffers| {
+            match waiter.handle.show(offset, size as usize, buffers) {
                 Ok(Found::Bytes) => {
-                    handle.has_read(offset, buffers.out.len());
-                    waiter.reply.data(&buffers.out);
+                    waiter.handle.has_read(offset, buffers.out.len());
+                    waiter.reply.answer(Ok(&buffers.out));
                 }
-                Ok(Found::End) => return Some(waiter),
-                Err(errno) => waiter.reply.error(errno),
+                Ok(nothing) => return Some((waiter, nothing)),
+                Err(Errno::WOULD_WAIT) => self.read_later(waiter),
+                Err(errno) => waiter.reply.answer(Err(errno)),
             }
             None
-        });
-        if let Some(waiter) = at_end {
-            self.at_end(waiter, seen);
-        }
-    }
-
-    /// Answers a read unless it would wait; then gives it back.
-    pub(crate) fn answer(&self, waiter: Waiter<T>) -> Option<Waiter<T>> {
-        BUFFERS.with_borrow_mut(|buffers| {
-            match find(&waiter.handle, waiter.offset, waiter.size as usize, buffers) {
-                Ok(Found::End) => Some(waiter),
-                Ok(Found::Bytes) => {
-                    waiter.handle.has_read(waiter.offset, buffers.out.len());
-                    waiter.reply.data(&buffers.out);
-                    None
-                }
-                Err(Errno::WOULD_WAIT) => {
-                    self.read_later(waiter);
-                    None
-                }
-                Err(errno) => {
-                    waiter.reply.error(errno);
-                    None
-                }
-            }
         })
     }
 
     /// Has a read answered by a thread that may wait for the disk. A signal ends it at any time.
-    pub(crate) fn read_later(&self, mut waiter: Waiter<T>) {
+    pub(super) fn read_later(&self, mut waiter: Waiter<T>) {
         let Some(fs) = self.myself.upgrade() else {
-            return waiter.reply.error(Errno::EIO);
+            return waiter.reply.answer(Err(Errno::EIO));
         };
-        let (handle, unique) = (waiter.handle.clone(), waiter.unique);
-        let (offset, size) = (waiter.offset, waiter.size as usize);
+        let (handle, request) = (waiter.handle.clone(), waiter.request);
         let (about, overdue) = (Some(handle.namespace.id()), self.overdue.get());
         waiter.deadline = waiter.deadline.or(overdue.map(|o| o.deadline()));
-        lock(&self.later.reads).insert(unique, waiter);
+        lock(&self.later.reads).insert(request.unique, waiter);
         if let Some(overdue) = overdue {
             overdue.came();
         }
         let read = Box::new(move || {
-            let is_there = |fs: &Fs<T>| lock(&fs.later.reads).contains_key(&unique);
+            let is_there = |fs: &Fs<T>| lock(&fs.later.reads).contains_key(&request.unique);
             if is_there(&fs) {
-                let taken = || lock(&fs.later.reads).remove(&unique);
-                fs.answer_later(&handle, offset, size, taken);
+                let taken = || lock(&fs.later.reads).remove(&request.unique);
+                fs.answer_later(&handle, request, taken);
             }
         });
         self.later.threads.run(about, read);
     }
 
-    /// A read of an open text. For the page cache it is refused: the kernel would end it at the size that the
-    /// file had when somebody last looked, and programs that are refused read as any other.
-    pub(crate) fn read_snapshot(
-        text: &str,
-        offset: u64,
-        size: u32,
-        mode: ReadMode,
-        reply: T::Read,
+    /// Finds what a read gets that waits for the disk, and only then takes it from where a signal finds it.
+    fn answer_later(
+        &self,
+        handle: &Handle,
+        request: ReadRequest,
+        taken: impl FnOnce() -> Option<Waiter<T>>,
     ) {
-        if mode.for_page_cache {
-            return reply.error(Errno::EINVAL);
+        let ReadRequest { offset, size, .. } = request;
+        let seen = handle.reached();
+        let left = BUFFERS.with_borrow_mut(|buffers| {
+            let found = handle.show(offset, size as usize, buffers);
+            let waiter = taken()?;
+            match found {
+                Ok(Found::Bytes) => {
+                    handle.has_read(offset, buffers.out.len());
+                    waiter.reply.answer(Ok(&buffers.out));
+                }
+                Ok(nothing) => return Some((waiter, nothing)),
+                Err(errno) => waiter.reply.answer(Err(errno)),
+            }
+            None
+        });
+        if let Some((waiter, found)) = left {
+            self.wait_for_more(waiter, found, seen);
         }
-        let from = usize::try_from(offset).unwrap_or(usize::MAX);
-        let rest = text.as_bytes().get(from..).unwrap_or_default();
-        reply.data(&rest[..rest.len().min(size as usize)]);
     }
+}
+
+/// A read of an open text. For the page cache it is refused: the kernel would end it at the size that the
+/// file had when somebody last looked, and programs that are refused read as any other.
+fn read_snapshot(text: &str, request: ReadRequest) -> Result<&[u8], Errno> {
+    if request.mode.for_page_cache {
+        return Err(Errno::EINVAL);
+    }
+    let from = usize::try_from(request.offset).unwrap_or(usize::MAX);
+    let rest = text.as_bytes().get(from..).unwrap_or_default();
+    Ok(&rest[..rest.len().min(request.size as usize)])
 }

@@ -6,8 +6,7 @@ use std::time::Instant;
 use crate::fs::errno::Errno;
 use crate::fs::fs::Fs;
 use crate::fs::rights::{RightsRequest, cannot_keep, file_name};
-use crate::fs::transport::AttrReply;
-use crate::fs::transport::Transport;
+use crate::fs::transport::{Reply, Transport};
 use crate::fs::tree::{Attr, Node, SetAttr};
 use immuta::Namespace;
 
@@ -16,8 +15,8 @@ impl<T: Transport> Fs<T> {
     pub(crate) fn ask_for_rights(&self, node: Node, change: SetAttr, reply: T::Attr) {
         match node {
             Node::Root | Node::Namespace(_) => {}
-            Node::Unopened(number) => return reply.error(self.why_unopened(number)),
-            _ => return reply.error(Errno::EPERM),
+            Node::Unopened(number) => return reply.answer(Err(self.why_unopened(number))),
+            _ => return reply.answer(Err(Errno::EPERM)),
         }
         let asked = RightsRequest {
             node,
@@ -27,8 +26,8 @@ impl<T: Transport> Fs<T> {
         // The mount is on its way out, and what is still open goes on.
         if let Err(RightsRequest { reply, .. }) = self.changes.push(asked) {
             match self.change_rights(node, &change) {
-                Ok((attr, _)) => reply.attr(&attr),
-                Err(errno) => reply.error(errno),
+                Ok((attr, _)) => reply.answer(Ok(attr)),
+                Err(errno) => reply.answer(Err(errno)),
             }
         }
     }

@@ -3,8 +3,7 @@
 use crate::fs::errno::Errno;
 use crate::fs::fs::Fs;
 use crate::fs::handles::Input;
-use crate::fs::transport::AttrReply;
-use crate::fs::transport::{Caller, Transport};
+use crate::fs::transport::{Caller, Reply, Transport};
 use crate::fs::tree::{Attr, Direction, Node, SetAttr};
 
 impl<T: Transport> Fs<T> {
@@ -16,7 +15,7 @@ impl<T: Transport> Fs<T> {
     pub fn setattr(&self, caller: Caller, ino: u64, change: SetAttr, reply: T::Attr) {
         let node = match Node::from_ino(ino) {
             Ok(node) => node,
-            Err(errno) => return reply.error(errno),
+            Err(errno) => return reply.answer(Err(errno)),
         };
         let is_input = matches!(node, Node::File(_, f) if f.direction() == Direction::In);
         let rights = change.mode.is_some() || change.uid.is_some() || change.gid.is_some();
@@ -28,8 +27,8 @@ impl<T: Transport> Fs<T> {
         };
         if changes_nothing {
             let answer = move |attr: Result<Attr, Errno>| match attr {
-                Ok(attr) => reply.attr(&Attr { ino, ..attr }),
-                Err(errno) => reply.error(errno),
+                Ok(attr) => reply.answer(Ok(Attr { ino, ..attr })),
+                Err(errno) => reply.answer(Err(errno)),
             };
             match self.at_once(|| self.attr(node)) {
                 Err(Errno::WOULD_WAIT) => {
@@ -41,7 +40,7 @@ impl<T: Transport> Fs<T> {
             self.ask_for_rights(node, change, reply);
         } else {
             self.refuse_size(change);
-            reply.error(self.refusal());
+            reply.answer(Err(self.refusal()));
         }
     }
 

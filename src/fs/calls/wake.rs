@@ -7,13 +7,10 @@ use std::time::Duration;
 use crate::fs::errno::Errno;
 use crate::fs::forms::{Need, Reached};
 use crate::fs::fs::Fs;
-use crate::fs::handles::need;
-use crate::fs::handles::{BUFFERS, Found, Handle, OpenView, Output, find, of_log, reached};
+use crate::fs::handles::{BUFFERS, Found, Handle, OpenView, Output};
 use crate::fs::locks::lock;
 use crate::fs::namespace::MountedLog;
-use crate::fs::transport::PollWaker;
-use crate::fs::transport::ReadReply;
-use crate::fs::transport::Transport;
+use crate::fs::transport::{PollWaker, ReadRequest, Reply, Transport};
 use crate::fs::wait::{Next, Parking, Poller, Ready, Waiter};
 
 /// Whether a file can be read or written without waiting.
@@ -28,7 +25,7 @@ pub struct PollState {
 impl<T: Transport> Fs<T> {
     /// Whether the crowd of its namespace is shown less than there is, and a read at `offset` has to wait with it.
     pub(crate) fn is_held_back(&self, handle: &Handle, offset: u64) -> bool {
-        match need(handle, offset) {
+        match handle.need(offset) {
             Need::News => false,
             need => self.parked.holds_back(handle.namespace.id(), need),
         }
@@ -40,8 +37,8 @@ impl<T: Transport> Fs<T> {
         // Of one that is parked again, that of the first time.
         waiter.deadline = waiter.deadline.or(overdue.map(|o| o.deadline()));
         loop {
-            let (handle, unique) = (waiter.handle.clone(), waiter.unique);
-            let need = match (need(&handle, waiter.offset), seen) {
+            let (handle, request) = (waiter.handle.clone(), waiter.request);
+            let need = match (handle.need(request.offset), seen) {
                 // It seemed to be there, and was not: the next record may bring it.
                 (need, Some(seen)) if !seen.closed && seen.meets(need) => {
                     Need::Records(seen.records + 1)
@@ -49,20 +46,21 @@ impl<T: Transport> Fs<T> {
                 (need, _) => need,
             };
             let namespace = handle.namespace.id();
-            match (self.parked).park(namespace, unique, need, waiter, || reached(&handle)) {
+            match (self.parked).park(namespace, request.unique, need, waiter, || handle.reached()) {
                 Parking::Parked => {
                     if let Some(overdue) = overdue {
                         overdue.came();
                     }
                     return;
                 }
-                Parking::Interrupted(w) => return w.reply.error(Errno::EINTR),
-                Parking::Closed(w) => return w.reply.data(&[]),
+                Parking::Interrupted(w) => return w.reply.answer(Err(Errno::EINTR)),
+                Parking::Closed(w) => return w.reply.answer(Ok(&[])),
                 Parking::Ready(w) => {
-                    seen = Some(reached(&handle));
+                    seen = Some(handle.reached());
                     match self.answer(w) {
                         None => return,
-                        Some(w) => waiter = w,
+                        Some((w, Found::Far)) => return self.wait_until_measured(w),
+                        Some((w, _)) => waiter = w,
                     }
                 }
             }
@@ -75,7 +73,7 @@ impl<T: Transport> Fs<T> {
             return;
         }
         match self.parked.interrupt(unique) {
-            Some(waiter) => waiter.reply.error(Errno::EINTR),
+            Some(waiter) => waiter.reply.answer(Err(Errno::EINTR)),
             None => self.interrupt_far_read(unique),
         }
     }
@@ -83,7 +81,7 @@ impl<T: Transport> Fs<T> {
     /// Answers whoever waited for what a namespace has now: records, or its end. A large crowd is left to the
     /// waker.
     pub(crate) fn answer_waiters(&self, namespace: &Arc<MountedLog>) {
-        let ready = self.parked.news(namespace.id(), || of_log(namespace));
+        let ready = self.parked.news(namespace.id(), || namespace.reached());
         let goes_on = ready.goes_on;
         self.answer_all(ready);
         if goes_on {
@@ -93,7 +91,7 @@ impl<T: Transport> Fs<T> {
 
     /// Answers the next slice of a crowd.
     pub(crate) fn answer_slice(&self, namespace: &MountedLog) -> Next {
-        let ready = self.parked.slice(namespace.id(), || of_log(namespace));
+        let ready = self.parked.slice(namespace.id(), || namespace.reached());
         let next = match (ready.goes_on, ready.appended) {
             (false, _) => Next::Nothing,
             (true, false) => Next::AtOnce,
@@ -122,49 +120,41 @@ impl<T: Transport> Fs<T> {
         let mut again = Vec::new();
         BUFFERS.with_borrow_mut(|buffers| {
             for waiter in ready {
-                let seen = reached(&waiter.handle);
-                let same = last
-                    .as_ref()
-                    .is_some_and(|last| last.shows(&waiter.handle, waiter.offset, waiter.size));
+                let (request, seen) = (waiter.request, waiter.handle.reached());
+                let same = (last.as_ref()).is_some_and(|last| last.shows(&waiter.handle, request));
                 let found = if same {
                     Ok(Found::Bytes)
                 } else {
-                    find(&waiter.handle, waiter.offset, waiter.size as usize, buffers)
+                    let size = request.size as usize;
+                    waiter.handle.show(request.offset, size, buffers)
                 };
                 match found {
                     Ok(Found::Bytes) => {
-                        let Waiter {
-                            handle,
-                            offset,
-                            size,
-                            reply,
-                            ..
-                        } = waiter;
-                        handle.has_read(offset, buffers.out.len());
-                        last = Some(Rendered {
-                            handle,
-                            offset,
-                            size,
-                        });
-                        reply.data(&buffers.out);
+                        let Waiter { handle, reply, .. } = waiter;
+                        handle.has_read(request.offset, buffers.out.len());
+                        last = Some(Rendered { handle, request });
+                        reply.answer(Ok(&buffers.out));
                     }
                     // There are more lines, but not yet so many.
-                    Ok(Found::End) => {
+                    Ok(nothing) => {
                         last = None;
-                        again.push((waiter, seen));
+                        again.push((waiter, nothing, seen));
                     }
                     Err(errno) => {
                         last = None;
                         match errno {
                             Errno::WOULD_WAIT => self.read_later(waiter),
-                            errno => waiter.reply.error(errno),
+                            errno => waiter.reply.answer(Err(errno)),
                         }
                     }
                 }
             }
         });
-        for (waiter, seen) in again {
-            self.park(waiter, Some(seen));
+        for (waiter, found, seen) in again {
+            match found {
+                Found::Far => self.wait_until_measured(waiter),
+                _ => self.park(waiter, Some(seen)),
+            }
         }
     }
 
@@ -203,7 +193,7 @@ impl<T: Transport> Fs<T> {
         let need = match &poller.handle.output {
             // The next record of anybody may be its own.
             Output::Receipts(_) => Need::News,
-            _ => need(&poller.handle, poller.handle.read_end()),
+            _ => poller.handle.need(poller.handle.read_end()),
         };
         if let Some(poller) = self.parked.poll(namespace, fh, need, poller) {
             poller.waker.wake();
@@ -241,14 +231,14 @@ impl<T: Transport> Fs<T> {
 /// The read that the buffer was filled for.
 struct Rendered {
     handle: Arc<Handle>,
-    offset: u64,
-    size: u32,
+    request: ReadRequest,
 }
 
 impl Rendered {
     /// Whether another read gets the same bytes. If so, its handle is told where to read on, too.
-    fn shows(&self, handle: &Handle, offset: u64, size: u32) -> bool {
-        if self.size != size {
+    fn shows(&self, handle: &Handle, request: ReadRequest) -> bool {
+        let (our_offset, offset) = (self.request.offset, request.offset);
+        if self.request.size != request.size {
             return false;
         }
         match (&self.handle.output, &handle.output) {
@@ -257,7 +247,7 @@ impl Rendered {
                 let place =
                     |view: &OpenView, offset| Some((view.view, view.base(log).ok()?? + offset));
                 let same =
-                    place(ours, self.offset).is_some_and(|p| Some(p) == place(theirs, offset));
+                    place(ours, our_offset).is_some_and(|p| Some(p) == place(theirs, offset));
                 if same && !Arc::ptr_eq(&self.handle.namespace, &handle.namespace) {
                     return false;
                 }
@@ -269,7 +259,7 @@ impl Rendered {
             }
             (Output::Lines(ours), Output::Lines(theirs)) => {
                 let same =
-                    self.offset == offset && Arc::ptr_eq(&self.handle.namespace, &handle.namespace);
+                    our_offset == offset && Arc::ptr_eq(&self.handle.namespace, &handle.namespace);
                 if same {
                     let position = *lock(&ours.position);
                     *lock(&theirs.position) = position;
@@ -277,7 +267,7 @@ impl Rendered {
                 same
             }
             (Output::Record { n, .. }, Output::Record { n: m, .. }) => {
-                (n, self.offset) == (m, offset)
+                (n, our_offset) == (m, offset)
             }
             _ => false,
         }
@@ -293,6 +283,6 @@ fn is_readable(handle: &Handle) -> bool {
             let state = handle.namespace.log.state();
             lock(receipts).is_ready(state.count) || state.closed
         }
-        _ => handle.is_in_doubt() || reached(handle).meets(need(handle, handle.read_end())),
+        _ => handle.is_in_doubt() || handle.reached().meets(handle.need(handle.read_end())),
     }
 }

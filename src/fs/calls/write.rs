@@ -9,9 +9,7 @@ use crate::fs::fs::Fs;
 use crate::fs::handles::{Handle, Input};
 use crate::fs::locks::lock;
 use crate::fs::namespace::Takes;
-use crate::fs::transport::DoneReply;
-use crate::fs::transport::WriteReply;
-use crate::fs::transport::{Transport, WriteMode};
+use crate::fs::transport::{Reply, Transport, WriteMode};
 use crate::fs::wait::Pending;
 
 /// In which the kernel counts how much of a write it sends at once.
@@ -22,7 +20,7 @@ impl<T: Transport> Fs<T> {
     pub fn write(&self, fh: u64, data: &[u8], mode: WriteMode, reply: T::Write) {
         let handle = match self.handle(fh) {
             Ok(handle) => handle,
-            Err(errno) => return reply.error(errno),
+            Err(errno) => return reply.answer(Err(errno)),
         };
         if let Some(Input::File(_)) = &handle.input {
             if let Some(_place) = self.places.take() {
@@ -46,7 +44,7 @@ impl<T: Transport> Fs<T> {
                 }),
                 Err(errno) => {
                     namespace.refuse_write();
-                    reply.error(errno);
+                    reply.answer(Err(errno));
                 }
             },
         }
@@ -57,7 +55,7 @@ impl<T: Transport> Fs<T> {
             Ok(grew) => grew,
             Err(errno) => {
                 handle.namespace.refuse_write();
-                return reply.error(errno);
+                return reply.answer(Err(errno));
             }
         };
         let bytes = data.len() as u32;
@@ -70,7 +68,7 @@ impl<T: Transport> Fs<T> {
             self.durable.push(self, &handle.namespace, pending);
             return;
         }
-        reply.written(bytes);
+        reply.answer(Ok(bytes));
         if grew {
             let by_log = matches!(
                 handle.input,
@@ -176,8 +174,8 @@ impl<T: Transport> Fs<T> {
     pub fn fsync(&self, fh: u64, reply: T::Done) {
         let handle = match self.handle(fh) {
             Ok(handle) => handle,
-            Err(_) if self.snapshots.get(fh).is_some() => return reply.done(),
-            Err(errno) => return reply.error(errno),
+            Err(_) if self.snapshots.get(fh).is_some() => return reply.answer(Ok(())),
+            Err(errno) => return reply.answer(Err(errno)),
         };
         match &handle.input {
             Some(Input::Writes { .. } | Input::Lines { .. } | Input::Frames { .. }) => {
@@ -186,15 +184,15 @@ impl<T: Transport> Fs<T> {
             // A write of somebody else may hold it, and wait for the disk.
             Some(Input::File(_)) => self.apart(Some(handle.namespace.id()), move |fs| {
                 let Some(Input::File(spool)) = &handle.input else {
-                    return reply.done();
+                    return reply.answer(Ok(()));
                 };
                 match spool.sync() {
                     Ok(true) => fs.sync_in_turn(&handle, reply),
-                    Ok(false) => reply.done(),
-                    Err(errno) => reply.error(errno),
+                    Ok(false) => reply.answer(Ok(())),
+                    Err(errno) => reply.answer(Err(errno)),
                 }
             }),
-            None => reply.done(),
+            None => reply.answer(Ok(())),
         }
     }
 

@@ -18,7 +18,7 @@ mod table;
 pub(crate) use handle::{Handle, Input, NOT_READ, OpenLines, OpenView, Output};
 pub(crate) use opener::{Opener, is_killed};
 pub(crate) use second_open::SecondOpens;
-pub(crate) use show::{BUFFERS, Found, count_text, find, need, of_log, reached};
+pub(crate) use show::{BUFFERS, Found, count_text};
 pub(crate) use snapshots::Snapshots;
 pub(crate) use spool::{Spool, Unclosed, Verdict, WriteError, errno_of};
 pub(crate) use start::{Start, Starts};

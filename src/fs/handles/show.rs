@@ -7,7 +7,6 @@ use super::handle::{Handle, NOT_READ, Output};
 use crate::fs::errno::Errno;
 use crate::fs::forms::{Need, Reached, json_lines, view};
 use crate::fs::locks::lock;
-use crate::fs::namespace::MountedLog;
 use immuta::{Log, RecordNo};
 
 thread_local! {
@@ -29,59 +28,99 @@ pub(crate) enum Found {
     Bytes,
     /// The end of what is committed, of a file that goes on.
     End,
+    /// Lines of JSON so far behind what is known of them that they have to be measured first.
+    Far,
 }
 
-/// Fills the buffer with what a handle shows at `offset`.
-pub(crate) fn find(
-    handle: &Handle,
-    offset: u64,
-    size: usize,
-    buffers: &mut Buffers,
-) -> Result<Found, Errno> {
-    let Buffers { lines, out } = buffers;
-    let log = &handle.namespace.log;
-    out.clear();
-    if let Output::View(open) = &handle.output {
-        // From now on what has to be there is known to the byte.
-        open.base(log)?;
+impl Handle {
+    /// Fills the buffer with what the file shows at `offset`.
+    pub(crate) fn show(
+        &self,
+        offset: u64,
+        size: usize,
+        buffers: &mut Buffers,
+    ) -> Result<Found, Errno> {
+        let Buffers { lines, out } = buffers;
+        let log = &self.namespace.log;
+        out.clear();
+        if let Output::View(open) = &self.output {
+            // From now on what has to be there is known to the byte.
+            open.base(log)?;
+        }
+        let at_end = !self.reached().meets(self.need(offset));
+        match &self.output {
+            _ if at_end => return Ok(Found::End),
+            Output::Nothing => return Err(Errno::EBADF),
+            Output::Receipts(receipts) => {
+                let committed = log.state().count;
+                lock(receipts).read(committed, size, out, |n| Ok(log.entry(n)?.into()))?;
+            }
+            Output::View(open) => {
+                // Without a beginning, and yet not to wait: the namespace was removed.
+                if let Some(base) = open.base(log)? {
+                    // A copy: whoever else reads it does not wait while this waits for the disk.
+                    let (mut position, at) = (*lock(&open.position), base.saturating_add(offset));
+                    let scratch = &mut lines.scratch;
+                    view::read(open.view, log, &mut position, at, size, scratch, out)?;
+                    *lock(&open.position) = position;
+                }
+            }
+            Output::Lines(open) => {
+                if self.is_far(offset) {
+                    return Ok(Found::Far);
+                }
+                let json_index = &self.namespace.json_index;
+                json_index.read(log, &open.position, offset, size, lines, out)?;
+                if out.is_empty() && open.waits && !log.state().closed {
+                    return Ok(Found::End);
+                }
+            }
+            Output::Count(shown) => {
+                if offset == 0 || shown.load(Ordering::Relaxed) == NOT_READ {
+                    shown.store(log.state().count, Ordering::Relaxed);
+                }
+                let text = count_text(shown.load(Ordering::Relaxed));
+                out.extend_from_slice(piece(&text, offset, size));
+            }
+            Output::Record { n, verified, .. } => {
+                record(log, RecordNo(*n), verified, offset, size, out)?
+            }
+        }
+        Ok(Found::Bytes)
     }
-    let at_end = !reached(handle).meets(need(handle, offset));
-    match &handle.output {
-        _ if at_end => return Ok(Found::End),
-        Output::Nothing => return Err(Errno::EBADF),
-        Output::Receipts(receipts) => {
-            let committed = log.state().count;
-            lock(receipts).read(committed, size, out, |n| Ok(log.entry(n)?.into()))?;
-        }
-        Output::View(open) => {
-            // Without a beginning, and yet not to wait: the namespace was removed.
-            if let Some(base) = open.base(log)? {
-                // A copy: whoever else reads it does not wait while this waits for the disk.
-                let (mut position, at) = (*lock(&open.position), base.saturating_add(offset));
-                let scratch = &mut lines.scratch;
-                view::read(open.view, log, &mut position, at, size, scratch, out)?;
-                *lock(&open.position) = position;
+
+    /// What has to be there before a read at `offset` is answered. Reads nothing from the disk.
+    pub(crate) fn need(&self, offset: u64) -> Need {
+        match &self.output {
+            Output::View(view) if view.waits => view.need(&self.namespace.log, offset),
+            Output::Lines(lines) if lines.waits => {
+                let position = *lock(&lines.position);
+                self.namespace.json_index.need(&position, offset)
             }
-        }
-        Output::Lines(open) => {
-            let offsets = &handle.namespace.json_index;
-            offsets.read(log, &open.position, offset, size, lines, out)?;
-            if out.is_empty() && open.waits && !log.state().closed {
-                return Ok(Found::End);
-            }
-        }
-        Output::Count(shown) => {
-            if offset == 0 || shown.load(Ordering::Relaxed) == NOT_READ {
-                shown.store(log.state().count, Ordering::Relaxed);
-            }
-            let text = count_text(shown.load(Ordering::Relaxed));
-            out.extend_from_slice(piece(&text, offset, size));
-        }
-        Output::Record { n, verified, .. } => {
-            record(log, RecordNo(*n), verified, offset, size, out)?
+            Output::Record { n, .. } => Need::Records(n.saturating_add(1)),
+            Output::View(_)
+            | Output::Lines(_)
+            | Output::Count(_)
+            | Output::Receipts(_)
+            | Output::Nothing => Need::News,
         }
     }
-    Ok(Found::Bytes)
+
+    /// How far the log has come.
+    pub(crate) fn reached(&self) -> Reached {
+        self.namespace.reached()
+    }
+
+    /// Whether more has to be known of where the lines of JSON are before a read at `offset` can be answered.
+    pub(crate) fn is_far(&self, offset: u64) -> bool {
+        let Output::Lines(lines) = &self.output else {
+            return false;
+        };
+        let (namespace, position) = (&self.namespace, *lock(&lines.position));
+        namespace
+            .json_index
+            .is_far(&namespace.log, &position, offset)
+    }
 }
 
 /// What a read of a short text gets.
@@ -123,40 +162,4 @@ fn record(
 /// What `count` shows.
 pub(crate) fn count_text(count: u64) -> String {
     format!("{count}\n")
-}
-
-/// What has to be there before a read at `offset` is answered. Reads nothing from the disk.
-pub(crate) fn need(handle: &Handle, offset: u64) -> Need {
-    match &handle.output {
-        Output::View(view) if view.waits => view.need(&handle.namespace.log, offset),
-        Output::Lines(lines) if lines.waits => {
-            let position = *lock(&lines.position);
-            handle.namespace.json_index.need(&position, offset)
-        }
-        Output::Record { n, .. } => Need::Records(n.saturating_add(1)),
-        Output::View(_)
-        | Output::Lines(_)
-        | Output::Count(_)
-        | Output::Receipts(_)
-        | Output::Nothing => Need::News,
-    }
-}
-
-/// How far the log of an open file has come.
-pub(crate) fn reached(handle: &Handle) -> Reached {
-    of_log(&handle.namespace)
-}
-
-pub(crate) fn of_log(namespace: &MountedLog) -> Reached {
-    let state = namespace.log.state();
-    Reached {
-        records: state.count,
-        text: state.text_end,
-        log: state.log_end,
-        time: match state.count {
-            0 => i64::MIN,
-            _ => state.time_ns().max(0),
-        },
-        closed: state.closed,
-    }
 }

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use super::turns::Turns;
 use super::watched::Watched;
 use crate::fs::errno::Errno;
+use crate::fs::forms::Reached;
 use crate::fs::forms::{JsonIndex, Size};
 use crate::fs::locks::lock;
 use crate::fs::rights::{CurrentRights, RightsFiles, RightsSince};
@@ -66,6 +67,21 @@ impl MountedLog {
         Ok(self
             .json_index
             .size(&self.log, self.end_watchers.has(file))?)
+    }
+
+    /// How far the log has come.
+    pub(crate) fn reached(&self) -> Reached {
+        let state = self.log.state();
+        Reached {
+            records: state.count,
+            text: state.text_end,
+            log: state.log_end,
+            time: match state.count {
+                0 => i64::MIN,
+                _ => state.time_ns().max(0),
+            },
+            closed: state.closed,
+        }
     }
 
     /// Counts a write that was refused.

@@ -11,8 +11,7 @@ use std::time::Instant;
 use crate::fs::errno::Errno;
 use crate::fs::fs::Fs;
 use crate::fs::locks::lock;
-use crate::fs::transport::AttrReply;
-use crate::fs::transport::Transport;
+use crate::fs::transport::{Reply, Transport};
 use crate::fs::tree::{Attr, Node, SetAttr};
 
 /// Those who wait for their changes.
@@ -88,7 +87,7 @@ impl<T: Transport> RightsQueue<T> {
             if asked.is_some() || !over.is_empty() {
                 drop(state);
                 for made in over {
-                    made.reply.attr(&made.attr);
+                    made.reply.answer(Ok(made.attr));
                 }
                 let made = asked.and_then(|asked| make(fs, asked));
                 state = lock(&self.state);
@@ -116,8 +115,8 @@ fn make<T: Transport>(fs: &Weak<Fs<T>>, asked: RightsRequest<T>) -> Option<Delay
     let fs = fs.upgrade().ok_or(Errno::ESTALE);
     match fs.and_then(|fs| fs.change_rights(node, &change)) {
         Ok((attr, Some(at))) => return Some(DelayedReply { at, attr, reply }),
-        Ok((attr, None)) => reply.attr(&attr),
-        Err(errno) => reply.error(errno),
+        Ok((attr, None)) => reply.answer(Ok(attr)),
+        Err(errno) => reply.answer(Err(errno)),
     }
     None
 }

@@ -14,9 +14,7 @@ use crate::fs::errno::Errno;
 use crate::fs::fs::Fs;
 use crate::fs::locks::lock;
 use crate::fs::namespace::MountedLog;
-use crate::fs::transport::DoneReply;
-use crate::fs::transport::Transport;
-use crate::fs::transport::WriteReply;
+use crate::fs::transport::{Reply, Transport};
 
 /// So many namespaces are synced at the same time. More would not be faster, but those that take long are to leave threads
 /// for the others.
@@ -35,12 +33,10 @@ pub(crate) enum Pending<T: Transport> {
 
 impl<T: Transport> Pending<T> {
     fn answer(self, result: Result<(), Errno>) {
-        match (self, result) {
-            (Pending::Write { bytes, reply }, Ok(())) => reply.written(bytes),
-            (Pending::Write { reply, .. }, Err(errno)) => reply.error(errno),
-            (Pending::Done(reply), Ok(())) => reply.done(),
-            (Pending::Done(reply), Err(errno)) => reply.error(errno),
-            (Pending::Nobody, _) => {}
+        match self {
+            Pending::Write { bytes, reply } => reply.answer(result.map(|()| bytes)),
+            Pending::Done(reply) => reply.answer(result),
+            Pending::Nobody => {}
         }
     }
 }

@@ -7,27 +7,12 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use super::pool::Pool;
-use crate::fs::handles::Handle;
-use crate::fs::transport::{ReadMode, Transport};
 
 /// In so many namespaces something is measured at the same time: more would be no faster, but a disk that stands still is
 /// to leave threads for the others.
 const MOST_MEASURED: usize = 16;
-
-/// A read that is far behind what is known.
-pub(crate) struct FarRead<T: Transport> {
-    pub(crate) handle: Arc<Handle>,
-    pub(crate) unique: u64,
-    pub(crate) offset: u64,
-    pub(crate) size: u32,
-    pub(crate) mode: ReadMode,
-    /// When it has waited as long as it may.
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) reply: T::Read,
-}
 
 /// The namespaces in which something is measured, and the threads for that.
 pub(crate) struct MeasureQueue {

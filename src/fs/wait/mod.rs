@@ -28,7 +28,7 @@ mod waker;
 use crate::fs::locks;
 
 pub(crate) use disk::{DiskQueue, Pending};
-pub(crate) use far_reads::{FarRead, MeasureQueue};
+pub(crate) use far_reads::MeasureQueue;
 pub use later::Asked;
 pub(crate) use later::{Later, Question};
 pub(crate) use limit::WaitLimit;

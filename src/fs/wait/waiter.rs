@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::fs::handles::Handle;
-use crate::fs::transport::Transport;
+use crate::fs::transport::{ReadRequest, Transport};
 
 /// Somebody who polls an open file.
 pub(crate) struct Poller<T: Transport> {
@@ -17,11 +17,7 @@ pub(crate) struct Poller<T: Transport> {
 /// A read that waits.
 pub(crate) struct Waiter<T: Transport> {
     pub(crate) handle: Arc<Handle>,
-    /// The transport's number of the request.
-    pub(crate) unique: u64,
-    pub(crate) offset: u64,
-    pub(crate) size: u32,
-    pub(crate) nonblock: bool,
+    pub(crate) request: ReadRequest,
     /// When it has waited as long as it may.
     pub(crate) deadline: Option<Instant>,
     pub(crate) reply: T::Read,

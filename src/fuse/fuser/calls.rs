@@ -20,7 +20,7 @@ use super::reply::{
     reply_empty, reply_entry, reply_open, reply_poll, reply_statfs, reply_xattr, to_fuser,
 };
 use super::request::{access, asked, caller, permissions, utf8};
-use crate::fs::{Fs, Opened, ReadMode, SetAttr, WriteMode};
+use crate::fs::{Fs, Opened, ReadMode, ReadRequest, SetAttr, WriteMode};
 
 /// The largest write in one message, in bytes: as much as the kernel sends with its default page limit.
 pub const MAX_WRITE_BYTES: u32 = 1 << 20;
@@ -155,8 +155,13 @@ impl Filesystem for FuseFs {
             // A read that a program has called has an owner; a read for the page cache has none.
             for_page_cache: lock_owner.is_none(),
         };
-        self.0
-            .read(fh.0, req.unique().0, offset, size, mode, KernelRead(reply));
+        let request = ReadRequest {
+            unique: req.unique().0,
+            offset,
+            size,
+            mode,
+        };
+        self.0.read(fh.0, request, KernelRead(reply));
     }
 
     fn write(

@@ -2,8 +2,7 @@
 
 use crate::fs::errno::Errno;
 use crate::fs::{
-    Attr, AttrReply, DiskSpace, DoneReply, NodeType, Opened, PollState, PollWaker, ReadReply,
-    Transport, WriteReply, XattrReply,
+    Attr, DiskSpace, NodeType, Opened, PollState, PollWaker, Reply, Transport, XattrReply,
 };
 use fuser::{
     FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, OpenFlags, PollEvents,
@@ -28,52 +27,42 @@ impl Transport for Kernel {
 /// Answers in fuser's types.
 pub struct KernelRead(pub(super) ReplyData);
 
-impl ReadReply for KernelRead {
-    fn data(self, bytes: &[u8]) {
-        self.0.data(bytes);
-    }
-
-    fn error(self, errno: Errno) {
-        self.0.error(to_fuser(errno));
+impl Reply<&[u8]> for KernelRead {
+    fn answer(self, result: Result<&[u8], Errno>) {
+        match result {
+            Ok(bytes) => self.0.data(bytes),
+            Err(errno) => self.0.error(to_fuser(errno)),
+        }
     }
 }
 
 /// Answers in fuser's types.
 pub struct KernelWrite(pub(super) ReplyWrite);
 
-impl WriteReply for KernelWrite {
-    fn written(self, bytes: u32) {
-        self.0.written(bytes);
-    }
-
-    fn error(self, errno: Errno) {
-        self.0.error(to_fuser(errno));
+impl Reply<u32> for KernelWrite {
+    fn answer(self, result: Result<u32, Errno>) {
+        match result {
+            Ok(bytes) => self.0.written(bytes),
+            Err(errno) => self.0.error(to_fuser(errno)),
+        }
     }
 }
 
 /// Answers in fuser's types.
 pub struct KernelDone(pub(super) ReplyEmpty);
 
-impl DoneReply for KernelDone {
-    fn done(self) {
-        self.0.ok();
-    }
-
-    fn error(self, errno: Errno) {
-        self.0.error(to_fuser(errno));
+impl Reply<()> for KernelDone {
+    fn answer(self, result: Result<(), Errno>) {
+        reply_empty(self.0, result);
     }
 }
 
 /// Answers in fuser's types.
 pub struct KernelAttr(pub(super) ReplyAttr);
 
-impl AttrReply for KernelAttr {
-    fn attr(self, attr: &Attr) {
-        reply_attr(self.0, Ok(*attr));
-    }
-
-    fn error(self, errno: Errno) {
-        self.0.error(to_fuser(errno));
+impl Reply<Attr> for KernelAttr {
+    fn answer(self, result: Result<Attr, Errno>) {
+        reply_attr(self.0, result);
     }
 }
 
