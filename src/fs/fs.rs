@@ -1,72 +1,88 @@
 //! A mounted file system as data: what the calls in [`calls`](super::calls) work on.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 use std::time::{Instant, SystemTime};
 
 use crate::fs::budget::Budget;
-use crate::fs::handles::{Handles, SecondOpens, Snapshots, Starts};
-use crate::fs::namespace::{MountedLog, UnopenedNumbers};
-use crate::fs::rights::{CurrentRights, RightsFiles, RightsQueue};
+use crate::fs::handles::{Directories, Handles, SecondOpens, Snapshots, Starts};
+use crate::fs::inbox::Inbox;
+use crate::fs::namespace::{MountedLog, Namespaces, UnopenedNumbers};
+use crate::fs::pool::{Job, Pool};
+use crate::fs::rights::{CurrentRights, RightsFiles};
 use crate::fs::settings::Settings;
 use crate::fs::transport::{Nudge, Transport};
 use crate::fs::wait::{
-    Backlog, DiskQueue, Later, Looks, MeasureQueue, Parked, Places, Poller, Pool, WaitLimit,
-    Waiter, Waker,
+    DiskQueue, Later, Looks, MeasureQueue, Parked, Poller, StoreQueue, WaitLimit, Waiter,
 };
 use immuta::Storage;
 
 /// A directory of logs as a tree of files.
 pub struct Fs<T: Transport> {
-    pub(crate) storage: Arc<Storage>,
-    pub(crate) settings: Settings,
-    pub(crate) budget: Arc<Budget>,
-    pub(crate) namespaces: RwLock<HashMap<u32, Arc<MountedLog>>>,
-    pub(crate) unopened_numbers: UnopenedNumbers,
-    pub(crate) handles: Handles,
-    pub(crate) second_opens: SecondOpens,
-    pub(crate) looks: Looks<T>,
-    pub(crate) snapshots: Snapshots,
-    pub(crate) directories: Directories,
-    /// Reads, and pollers by the number of their open file.
-    pub(crate) parked: Parked<Waiter<T>, Poller<T>>,
-    pub(crate) waker: Arc<Waker>,
-    /// How long a read may wait; nothing: for ever.
-    pub(crate) overdue: OnceLock<Arc<WaitLimit>>,
-    pub(crate) durable: Arc<DiskQueue<T>>,
-    pub(crate) places: Places,
-    pub(crate) backlog: Arc<Backlog>,
-    pub(crate) later: Later<T>,
-    /// Append, where the threads that serve the mount may not.
-    pub(crate) storers: Arc<Pool>,
-    /// Look, make and remove, where those may not wait for it.
-    pub(crate) helpers: Arc<Pool>,
-    pub(crate) myself: Weak<Fs<T>>,
-    pub(crate) changes: Arc<RightsQueue<T>>,
-    pub(crate) rights_files: RightsFiles,
-    /// The root's.
-    pub(crate) rights: CurrentRights,
-    pub(crate) far_reads: Parked<Waiter<T>>,
-    pub(crate) measuring: MeasureQueue,
-    pub(crate) nudge: RwLock<Option<Arc<dyn Nudge>>>,
-    /// The threads whose change of times is an inotify nudge.
-    pub(crate) nudging_threads: RwLock<Vec<u32>>,
-    pub(crate) starts: Mutex<Starts>,
-    /// Numbers the lookups that get an inode of their own.
-    pub(crate) lookups: AtomicU32,
+    pub(super) storage: Arc<Storage>,
+    pub(super) settings: Settings,
+    pub(super) names: Names,
+    pub(super) open: Open,
+    pub(super) waiting: Waiting<T>,
+    pub(super) root_rights: CurrentRights,
+    pub(super) rights_files: RightsFiles,
+    pub(super) nudge: Nudging,
+    pub(super) clock: Clock,
     /// The mount is on its way out: no line waits for its newline any more.
-    pub(crate) closing: AtomicBool,
-    pub(crate) started: SystemTime,
-    /// When a namespace came or went last.
-    pub(crate) names_changed: Mutex<SystemTime>,
-    pub(crate) running_since: Instant,
+    pub(super) closing: AtomicBool,
+    /// For what is done later, on another thread.
+    pub(super) myself: Weak<Fs<T>>,
 }
 
-/// Open directories, by their number: how many records each lists, fixed when it is rewound, so that a
-/// listing ends.
+/// What the kernel knows by a name.
+pub(super) struct Names {
+    pub(super) namespaces: Namespaces,
+    pub(super) unopened: UnopenedNumbers,
+    pub(super) starts: Mutex<Starts>,
+    /// Numbers the lookups that get an inode of their own.
+    pub(super) lookups: AtomicU32,
+}
+
+/// What is open.
 #[derive(Default)]
-pub(crate) struct Directories {
-    pub(crate) last: AtomicU64,
-    pub(crate) records: Mutex<HashMap<u64, u64>>,
+pub(super) struct Open {
+    pub(super) handles: Handles,
+    pub(super) snapshots: Snapshots,
+    pub(super) directories: Directories,
+    pub(super) second: SecondOpens,
+}
+
+/// What waits, and the threads that see to it.
+pub(super) struct Waiting<T: Transport> {
+    /// Bounds the memory of what waits.
+    pub(super) budget: Arc<Budget>,
+    /// Reads, and pollers by the number of their open file.
+    pub(super) parked: Parked<Waiter<T>, Poller<T>>,
+    /// Namespaces with a crowd, whose next slice is to be answered.
+    pub(super) crowds: Arc<Inbox<Arc<MountedLog>>>,
+    /// How long a read may wait; nothing: for ever.
+    pub(super) limit: OnceLock<Arc<WaitLimit>>,
+    pub(super) far_reads: Arc<MeasureQueue<T>>,
+    pub(super) later: Later<T>,
+    pub(super) disk: Arc<DiskQueue>,
+    pub(super) store: Arc<StoreQueue>,
+    pub(super) looks: Arc<Looks>,
+    /// Look, make and remove, where the threads that serve the mount may not wait for it.
+    pub(super) helpers: Arc<Pool>,
+    /// Changes of rights, and the answers to those that are made.
+    pub(super) rights: Arc<Inbox<Job>>,
+}
+
+/// Who is told of growth that the kernel tells nobody.
+#[derive(Default)]
+pub(super) struct Nudging {
+    pub(super) nudge: RwLock<Option<Arc<dyn Nudge>>>,
+    /// The threads whose change of times is an inotify nudge.
+    pub(super) threads: RwLock<Vec<u32>>,
+}
+
+/// When the mount began.
+pub(super) struct Clock {
+    pub(super) started: SystemTime,
+    pub(super) running_since: Instant,
 }

@@ -1,9 +1,21 @@
-//! Locks. `wait::parked`, and what it is made of, names them through its wing: the tests put loom's in their place and
-//! explore every order of its threads.
+//! Locks, and the threads that use them. The inbox, the pool, and what waits name them through their wing: the tests put
+//! loom's in their place and explore every order of their threads.
 
-pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use std::thread;
 
 /// Locks state that stays whole when a thread panics while it holds the lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As [`lock`], for reading.
+pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As [`lock`], for writing.
+pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,8 @@
 //!
 //! From below:
 //!
-//! - `errno`, `locks`, `settings`, `budget` (of the memory for what waits) and `transport` are used everywhere.
+//! - `errno`, `locks`, `settings`, `budget` (of the memory for what waits), `inbox` and `pool` (the threads), and
+//!   `transport` are used everywhere.
 //! - [`tree`]: which files there are.
 //! - [`forms`]: text, frames and JSON.
 //! - `rights`: who may use a namespace.
@@ -22,8 +23,12 @@ pub mod forms;
 #[allow(clippy::module_inception)] // the file system itself
 mod fs;
 mod handles;
+mod inbox;
+#[cfg(test)]
+mod inbox_tests;
 mod locks;
 mod namespace;
+mod pool;
 mod rights;
 mod settings;
 mod transport;
@@ -31,7 +36,7 @@ pub mod tree;
 pub mod wait;
 
 pub use about::{NamespaceStatus, Status, StatusOptions, UnopenedNamespace};
-pub use calls::{Access, DirEntry, DiskSpace, Opened, PollState, XattrReply};
+pub use calls::{Access, Asked, DirEntry, DiskSpace, Opened, PollState, XattrReply};
 // For the program `immuta`.
 #[doc(hidden)]
 pub use forms::JsonLines;
@@ -41,4 +46,4 @@ pub use namespace::Grown;
 pub use settings::Settings;
 pub use transport::{Caller, Nudge, PollWaker, ReadMode, ReadRequest, Reply, Transport, WriteMode};
 pub use tree::{Attr, NodeType, SetAttr};
-pub use wait::{Asked, parked};
+pub use wait::parked;

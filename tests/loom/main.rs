@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod group_commit;
+mod inbox;
 mod parked;
 mod signal;
 
@@ -13,6 +14,7 @@ mod segment {
 }
 mod locks {
     pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, RwLock};
+    pub(crate) use loom::thread;
     pub(crate) use std::sync::PoisonError;
 
     pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -30,8 +32,12 @@ mod explored {
     mod crowd;
     #[path = "engine/log/group.rs"]
     pub(crate) mod group;
+    #[path = "fs/inbox.rs"]
+    pub(crate) mod inbox;
     #[path = "fs/wait/parked.rs"]
     pub(crate) mod parked;
+    #[path = "fs/pool.rs"]
+    pub(crate) mod pool;
     #[path = "fs/wait/ranked.rs"]
     mod ranked;
     #[path = "engine/log/signal.rs"]

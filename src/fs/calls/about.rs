@@ -1,9 +1,9 @@
 //! `.immuta/`: what can be told of the whole mount, and of each namespace, at one moment. The files in it are
-//! written when they are opened; [`status`](super::status) and [`metrics`](super::metrics) are how.
+//! written when they are opened; `about::status` and `about::metrics` are how.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::fs::about::{
@@ -41,10 +41,10 @@ impl<T: Transport> Fs<T> {
             _ => (NodeType::Directory, DIRECTORY_MODE, 0, SHORT),
         };
         let (links, modified) = match node_type {
-            NodeType::Directory => (2, self.started),
+            NodeType::Directory => (2, self.clock.started),
             NodeType::File => (1, SystemTime::now()),
         };
-        let rights = self.rights.now().rights;
+        let rights = self.root_rights.now().rights;
         Ok(Attr {
             ino: node.ino()?,
             node_type,
@@ -64,18 +64,12 @@ impl<T: Transport> Fs<T> {
     fn status(&self) -> Status {
         // How many files of a namespace are open for reading, and for writing.
         let mut open: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
-        for handle in self.handles.all() {
+        for handle in self.open.handles.all() {
             let (readers, writers) = open.entry(handle.namespace.id()).or_default();
             *readers += u64::from(!matches!(handle.output, Output::Nothing));
             *writers += u64::from(handle.input.is_some());
         }
-        let namespaces: Vec<_> = {
-            let namespaces = self
-                .namespaces
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
-            namespaces.values().cloned().collect()
-        };
+        let namespaces = self.names.namespaces.all();
         let mut namespaces: Vec<_> = namespaces
             .iter()
             .map(|namespace| {
@@ -97,11 +91,11 @@ impl<T: Transport> Fs<T> {
                 max_open_bytes: settings.max_open_bytes,
                 append_limit_bytes: settings.split_write_bytes,
             },
-            started: Some(self.started),
-            uptime_seconds: self.running_since.elapsed().as_secs_f64(),
-            blocked_readers: self.parked.len(),
-            open_bytes: self.budget.held(),
-            refused_for_memory: self.budget.refused(),
+            started: Some(self.clock.started),
+            uptime_seconds: self.clock.running_since.elapsed().as_secs_f64(),
+            blocked_readers: self.waiting.parked.len(),
+            open_bytes: self.waiting.budget.held(),
+            refused_for_memory: self.waiting.budget.refused(),
             namespaces,
             unopened: unopened
                 .map(|(name, why)| UnopenedNamespace {
@@ -145,7 +139,7 @@ impl<T: Transport> Fs<T> {
             }
             first.is_asked.store(false, Ordering::Relaxed);
         });
-        self.later.threads.run(about, ask);
+        self.waiting.later.run(about, ask);
     }
 
     fn namespace_status(
@@ -168,7 +162,7 @@ impl<T: Transport> Fs<T> {
             format: log.format().to_string(),
             appended_records: state.count.saturating_sub(log.recovery().records),
             refused_writes: namespace.refused_writes.load(Ordering::Relaxed),
-            blocked_readers: self.parked.waiting_for(namespace.id()),
+            blocked_readers: self.waiting.parked.waiting_for(namespace.id()),
             open_readers,
             open_writers,
             synced_records: synced,
@@ -181,7 +175,7 @@ impl<T: Transport> Fs<T> {
     pub(super) fn stats(&self, namespace: &MountedLog) -> Result<String, Errno> {
         Ok(stats::json(
             &namespace.log.details()?,
-            self.parked.waiting_for(namespace.id()),
+            self.waiting.parked.waiting_for(namespace.id()),
         ))
     }
 

@@ -1,7 +1,7 @@
 //! From a closed `append-file` to a record.
 //!
 //! What is small is appended at once. What is large is copied from its file into the log by another thread, while nobody
-//! else appends ([`turn`](super::turn)). It is copied, not linked: a record begins at any byte of the log, and a file
+//! else appends ([`store`](crate::fs::wait::StoreQueue)). It is copied, not linked: a record begins at any byte of the log, and a file
 //! system shares whole blocks only; and its checksum wants to see the bytes anyhow.
 
 use std::fs::File;
@@ -13,11 +13,9 @@ use tempfile::SpooledData;
 
 use crate::fs::errno::Errno;
 use crate::fs::fs::Fs;
-use crate::fs::handles::errno_of;
-use crate::fs::handles::{Handle, Input, Spool, Unclosed, Verdict, WriteError};
-use crate::fs::namespace::Takes;
+use crate::fs::handles::{Handle, Input, Spool, Unclosed, Verdict, WriteError, errno_of};
+use crate::fs::namespace::Lasts;
 use crate::fs::transport::{Caller, Reply, Transport, WriteMode};
-use crate::fs::wait::Pending;
 use immuta::{Appended, Error, Log, Result, is_out_of_descriptors, what_holds_descriptors};
 
 /// While a spooled file is copied into the log, its room is given back in pieces of so many bytes: a record
@@ -44,7 +42,7 @@ impl<T: Transport> Fs<T> {
         }
     }
 
-    /// Takes the bytes of one write to an `append-file`.
+    /// Lasts the bytes of one write to an `append-file`.
     pub(crate) fn spool(
         &self,
         log: &Log,
@@ -117,26 +115,6 @@ impl<T: Transport> Fs<T> {
         }
     }
 
-    /// Ends the storing of what was written to `append-file`, when no more closes are to come: what nobody has
-    /// closed is given up, and the log of the program says so; what was closed is stored and answered when
-    /// this returns.
-    pub fn end_spools(&self) {
-        for handle in self.handles.all() {
-            let Some(Input::File(spool)) = &handle.input else {
-                continue;
-            };
-            let bytes = spool.abandon();
-            if bytes > 0 {
-                log::error!(
-                    "namespace '{}': {bytes} bytes written to 'append-file' are not stored: it was not closed \
-                     before the end",
-                    handle.namespace.log.namespace()
-                );
-            }
-        }
-        self.backlog.wait_until_idle();
-    }
-
     /// Makes a record of what was written, and answers: at once if it is small, else on another thread.
     pub(crate) fn store_spooled(
         &self,
@@ -144,12 +122,12 @@ impl<T: Transport> Fs<T> {
         unclosed: Unclosed,
         reply: Option<T::Done>,
     ) {
-        let mut takes = Takes::Long;
+        let mut takes = Lasts::Long;
         if !unclosed.file.is_rolled() {
-            if let Some(_turn) = self.turn(&handle.namespace) {
+            if let Some(_turn) = self.waiting.store.turn(&handle.namespace) {
                 return self.store_spooled_now(handle, unclosed, reply);
             }
-            takes = Takes::Moments;
+            takes = Lasts::Moments;
         }
         let stored = handle.clone();
         self.queue_store(&handle.namespace, takes, move |fs| {
@@ -180,8 +158,14 @@ impl<T: Transport> Fs<T> {
         }
         match stored {
             Ok(_) if in_line => {
-                let pending = reply.map_or(Pending::Nobody, Pending::Done);
-                self.durable.push(self, namespace, pending);
+                let waits_for_answer = reply.is_some();
+                let refused = namespace.clone();
+                self.waiting.disk.push(namespace, move |synced| {
+                    if synced.is_err() && !waits_for_answer {
+                        refused.refuse_write();
+                    }
+                    answer(reply, synced);
+                });
             }
             Ok(_) => {
                 let synced = if durable { log.sync() } else { Ok(()) };

@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex};
 use crate::fs::errno::Errno;
 use crate::fs::forms::{Frames, Lines};
 use crate::fs::fs::Fs;
-use crate::fs::handles::{Handle, Input, Opener, Output};
+use crate::fs::handles::{Handle, Input, Output};
 use crate::fs::locks::lock;
 use crate::fs::transport::{Caller, Reply, Transport};
-use crate::fs::wait::{Look, Pending, UnderWay};
 
 impl<T: Transport> Fs<T> {
     /// A `close(2)` of one descriptor of the file, by a process that may have inherited it. When the one that
@@ -19,7 +18,7 @@ impl<T: Transport> Fs<T> {
     pub fn flush(&self, caller: Caller, fh: u64, reply: T::Done) {
         let handle = match self.handle(fh) {
             Ok(handle) => handle,
-            Err(_) if self.snapshots.get(fh).is_some() => return reply.answer(Ok(())),
+            Err(_) if self.open.snapshots.get(fh).is_some() => return reply.answer(Ok(())),
             Err(errno) => return reply.answer(Err(errno)),
         };
         let opener = match &handle.input {
@@ -34,7 +33,12 @@ impl<T: Transport> Fs<T> {
             Some(Input::File(spool)) => spool.opener(),
             Some(Input::Writes { .. }) | None => return reply.answer(Ok(())),
         };
-        self.look_at_descriptors(caller, Arc::clone(opener), move |fs, goes_on| {
+        let apart = self.may_not_wait();
+        let Some(fs) = self.myself.upgrade() else {
+            return reply.answer(Err(Errno::EIO));
+        };
+        let (opener, looks) = (Arc::clone(opener), &self.waiting.looks);
+        looks.look(apart, caller, opener, move |goes_on| {
             // Another thread: this one is not to wait for the disk.
             fs.apart(Some(handle.namespace.id()), move |fs| {
                 fs.flush_knowing(caller, goes_on, &handle, reply);
@@ -56,10 +60,10 @@ impl<T: Transport> Fs<T> {
                 if goes_on != Some(true) && lock(lines).has_partial() =>
             {
                 let finished = handle.clone();
-                self.run_or_queue(&handle.namespace, move |fs| match fs.finish(&finished) {
+                self.run_or_queue(&handle.namespace, move |fs| match finished.finish() {
                     Ok(true) if fs.settings.sync_always => {
-                        let pending = Pending::Done(reply);
-                        fs.durable.push(fs, &finished.namespace, pending);
+                        let answer = move |synced| reply.answer(synced);
+                        fs.waiting.disk.push(&finished.namespace, answer);
                     }
                     Ok(grew) => {
                         reply.answer(Ok(()));
@@ -81,47 +85,13 @@ impl<T: Transport> Fs<T> {
         }
     }
 
-    /// Makes a record of a line that still waits for its newline. Returns whether there was one; with `--sync always`
-    /// it is then to be synced. A frame that waits for its end is none: that is said in the log of the program.
-    pub(crate) fn finish(&self, handle: &Handle) -> Result<bool, Errno> {
-        let log = &handle.namespace.log;
-        match &handle.input {
-            Some(Input::Lines { lines, .. }) => {
-                let mut lines = lock(lines);
-                if !lines.has_partial() {
-                    return Ok(false);
-                }
-                lines
-                    .finish(|batch| {
-                        let appended = log.append_batch_unsynced(batch)?;
-                        handle.appended(appended.record, batch.len());
-                        Ok(())
-                    })
-                    .inspect_err(|_| handle.namespace.refuse_write())?;
-                return Ok(true);
-            }
-            Some(Input::Frames { frames, .. }) => {
-                if let Some(unfinished) = lock(frames).unfinished() {
-                    log::warn!(
-                        "namespace '{}': what was written to 'append-frames' ends in the middle of a frame: \
-                         {unfinished}, and nothing of it is stored",
-                        log.namespace()
-                    );
-                }
-            }
-            // What is not closed is no record: see `spool`.
-            Some(Input::Writes { .. } | Input::File(_)) | None => {}
-        }
-        Ok(false)
-    }
-
     /// Closes a file for good. A line that still waits becomes a record, and so does what was written to an
     /// `append-file` and not stored before.
     pub fn release(&self, fh: u64) {
-        let Some(handle) = self.handles.remove(fh) else {
-            return self.snapshots.remove(fh);
+        let Some(handle) = self.open.handles.remove(fh) else {
+            return self.open.snapshots.remove(fh);
         };
-        self.parked.stop_polling(handle.namespace.id(), fh);
+        self.waiting.parked.stop_polling(handle.namespace.id(), fh);
         if let Some(input) = &handle.input {
             self.forget_open(input);
         }
@@ -140,9 +110,14 @@ impl<T: Transport> Fs<T> {
         let has_open_line = handle.has_open_line();
         let finish = move |fs: &Fs<T>| {
             let namespace = &handle.namespace;
-            match fs.finish(&handle) {
+            match handle.finish() {
                 Ok(true) if fs.settings.sync_always => {
-                    fs.durable.push(fs, namespace, Pending::Nobody);
+                    let refused = handle.namespace.clone();
+                    fs.waiting.disk.push(namespace, move |synced| {
+                        if synced.is_err() {
+                            refused.refuse_write();
+                        }
+                    });
                 }
                 Ok(true) => fs.notify_readers(namespace),
                 Ok(false) => {}
@@ -164,54 +139,7 @@ impl<T: Transport> Fs<T> {
     /// An open file is closed for good.
     pub(crate) fn forget_open(&self, input: &Input) {
         if let Input::Lines { opener, .. } | Input::Frames { opener, .. } = input {
-            self.second_opens.released(opener);
-        }
-    }
-
-    /// Finds out whether the process that opened a file has another descriptor of it, when one of its threads closes one;
-    /// of another process, which has inherited it: that it goes on. `then` is not to wait.
-    pub(crate) fn look_at_descriptors(
-        &self,
-        caller: Caller,
-        opener: Arc<Opener>,
-        then: impl FnOnce(&Fs<T>, Option<bool>) + Send + 'static,
-    ) {
-        self.on_a_looking_thread(caller, move |fs| {
-            if !opener.is(caller.thread) {
-                return then(fs, Some(true));
-            }
-            let process = opener.process();
-            let then = Box::new(then);
-            let look = Look {
-                caller,
-                opener,
-                then,
-            };
-            if let Some(look) = fs.looks.processes.begin(process, look) {
-                fs.look_now(process, look);
-            }
-        });
-    }
-
-    pub(crate) fn look_now(&self, process: u64, look: Look<T>) {
-        let under_way = UnderWay { fs: self, process };
-        let found = look.opener.holds_another(look.caller.thread);
-        drop(under_way);
-        (look.then)(self, found);
-    }
-
-    /// If whoever calls may wait, it is done at once.
-    pub(crate) fn on_a_looking_thread(
-        &self,
-        caller: Caller,
-        job: impl FnOnce(&Fs<T>) + Send + 'static,
-    ) {
-        match self.may_not_wait() {
-            Some(fs) => {
-                let whose = Some(caller.uid);
-                self.looks.threads.run(whose, Box::new(move || job(&fs)));
-            }
-            None => job(self),
+            self.open.second.released(opener);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! The attributes of each node: how large it is, whose, since when, and how long the kernel may believe it.
 
-use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
 use crate::fs::errno::Errno;
@@ -20,19 +19,27 @@ impl<T: Transport> Fs<T> {
     pub(crate) fn attr(&self, node: Node) -> Result<Attr, Errno> {
         match node {
             Node::Root => {
-                let (given, links) = (self.rights.now(), self.root_links());
-                directory_attr(node, given, links, *lock(&self.names_changed), SHORT)
+                let (given, links) = (self.root_rights.now(), self.root_links());
+                directory_attr(node, given, links, self.names.namespaces.changed(), SHORT)
             }
             Node::About | Node::AboutFile(_) => self.about_attr(node),
             Node::Unopened(number) | Node::Error(number) => self.unopened_attr(node, number),
             Node::Namespace(id) => {
                 let namespace = self.namespace(id)?;
-                let modified = namespace.log.state().last_time.unwrap_or(self.started);
+                let modified = namespace
+                    .log
+                    .state()
+                    .last_time
+                    .unwrap_or(self.clock.started);
                 directory_attr(node, namespace.rights.now(), 2, modified, SHORT)
             }
             Node::File(id, file) if file.shows.is_directory() => {
                 let namespace = self.namespace(id)?;
-                let modified = namespace.log.state().last_time.unwrap_or(self.started);
+                let modified = namespace
+                    .log
+                    .state()
+                    .last_time
+                    .unwrap_or(self.clock.started);
                 let RightsSince { rights, since } = namespace.rights.lease();
                 let mode = rights.directory_mode();
                 let rights = Rights { mode, ..rights };
@@ -54,7 +61,7 @@ impl<T: Transport> Fs<T> {
                     Shows::Count => (count_text(state.count).len() as u64, Duration::ZERO),
                 };
                 let direction = file.direction();
-                let modified = state.last_time.unwrap_or(self.started);
+                let modified = state.last_time.unwrap_or(self.clock.started);
                 file_attr(
                     &namespace, node, direction, size, modified, attr_ttl, FOREVER,
                 )
@@ -62,10 +69,10 @@ impl<T: Transport> Fs<T> {
             Node::Start(id, number) => {
                 let namespace = self.namespace(id)?;
                 let (log, state) = (&namespace.log, namespace.log.state());
-                let (start, _) = lock(&self.starts).get(number)?;
+                let (start, _) = lock(&self.names.starts).get(number)?;
                 let base = start.offset(View::Text, log)?;
                 let size = base.map_or(0, |base| state.text_end.saturating_sub(base));
-                let modified = state.last_time.unwrap_or(self.started);
+                let modified = state.last_time.unwrap_or(self.clock.started);
                 let out = Direction::Out;
                 file_attr(
                     &namespace,
@@ -100,7 +107,7 @@ impl<T: Transport> Fs<T> {
                 // A name that can be opened and waited on, and has no size yet; or one that was such.
                 let (size, modified) = match n < state.count {
                     true => record_size_and_time(&namespace, n)?,
-                    false => (0, state.last_time.unwrap_or(self.started)),
+                    false => (0, state.last_time.unwrap_or(self.clock.started)),
                 };
                 let unkept = Duration::ZERO;
                 file_attr(
@@ -122,7 +129,7 @@ impl<T: Transport> Fs<T> {
     /// # Errors
     /// `ESTALE` for a node that is gone; `EINVAL` for who asks for an end that is not known, as in `/proc`.
     pub fn getattr(&self, ino: u64, fh: Option<u64>) -> Result<Attr, Errno> {
-        let handle = fh.and_then(|fh| self.handles.get(fh));
+        let handle = fh.and_then(|fh| self.open.handles.get(fh));
         if let Some(handle) = &handle
             && handle.mark_ends()
             && let Some(path) = handle.nudge_path()
@@ -179,12 +186,8 @@ impl<T: Transport> Fs<T> {
     }
 
     fn root_links(&self) -> u32 {
-        let namespaces = self
-            .namespaces
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
         let unopened = self.storage.failed().len();
-        3 + (namespaces.len() + unopened) as u32
+        3 + (self.names.namespaces.count() + unopened) as u32
     }
 }
 

@@ -2,23 +2,21 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
-use std::thread;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::fs::budget::Budget;
 use crate::fs::errno::Errno;
-use crate::fs::fs::{Directories, Fs};
-use crate::fs::handles::{Handle, Handles, SecondOpens, Snapshots};
-use crate::fs::namespace::{MountedLog, UnopenedNumbers};
+use crate::fs::fs::{Clock, Fs, Names, Nudging, Open, Waiting};
+use crate::fs::handles::{Handle, Input};
+use crate::fs::locks::write;
+use crate::fs::namespace::{MountedLog, Namespaces, UnopenedNumbers};
+use crate::fs::pool::Pool;
 use crate::fs::rights::{CurrentRights, RightsFiles};
 use crate::fs::settings::Settings;
 use crate::fs::transport::{Nudge, PollWaker, Reply, Transport};
-use crate::fs::wait::{Later, Looks, MeasureQueue, Parked, Places, Pool, WaitLimit};
+use crate::fs::wait::{DiskQueue, Later, Looks, MeasureQueue, Parked, StoreQueue, WaitLimit};
 use immuta::Storage;
-
-/// So many namespaces whose disk does not answer are waited for at the same time, by threads that are there for it.
-const MOST_STORERS: usize = 64;
 
 /// So many closes, writes to `append-file`, and changes of what namespaces there are, are done at the same time.
 const MOST_HELPERS: usize = 256;
@@ -30,85 +28,88 @@ impl<T: Transport> Fs<T> {
     /// # Errors
     /// When there can be no more threads.
     pub fn new(storage: Arc<Storage>, settings: Settings) -> io::Result<Arc<Fs<T>>> {
-        let open = storage
-            .namespaces()
-            .into_iter()
-            .filter_map(|ns| storage.log(ns.as_str()).ok());
-        let names_changed = std::fs::metadata(storage.logs_dir())
-            .and_then(|logs_dir| logs_dir.modified())
-            .unwrap_or_else(|_| SystemTime::now());
-        let rights_files = RightsFiles::new(storage.logs_dir(), settings.uid, settings.gid);
-        let namespaces = open
-            .map(|log| {
-                (
-                    log.id(),
-                    Arc::new(MountedLog::with_rights(log, &rights_files)),
-                )
-            })
-            .collect();
+        let logs_dir = storage.logs_dir();
+        let changed = std::fs::metadata(logs_dir).and_then(|logs_dir| logs_dir.modified());
+        let rights_files = RightsFiles::new(logs_dir, settings.uid, settings.gid);
+        let open = storage.namespaces().into_iter();
+        let open = open
+            .filter_map(|ns| storage.log(ns.as_str()).ok())
+            .map(|log| MountedLog::with_rights(log, &rights_files));
+        let namespaces = Namespaces::new(open, changed.unwrap_or_else(|_| SystemTime::now()));
         let fs = Arc::new_cyclic(|myself| Fs {
             storage,
             settings,
-            budget: Budget::new(settings.max_open_bytes),
-            namespaces: RwLock::new(namespaces),
-            unopened_numbers: UnopenedNumbers::default(),
-            handles: Handles::default(),
-            second_opens: SecondOpens::default(),
-            looks: Looks::default(),
-            snapshots: Snapshots::default(),
-            directories: Directories::default(),
-            parked: Parked::default(),
-            waker: Arc::default(),
-            overdue: OnceLock::new(),
-            durable: Arc::default(),
-            places: Places::default(),
-            backlog: Arc::default(),
-            later: Later::default(),
-            storers: Pool::new("store", MOST_STORERS),
-            helpers: Pool::new("help", MOST_HELPERS),
-            myself: myself.clone(),
-            changes: Arc::default(),
-            rights: CurrentRights::new(rights_files.load(None)),
+            names: Names {
+                namespaces,
+                unopened: UnopenedNumbers::default(),
+                starts: Mutex::default(),
+                lookups: AtomicU32::new(0),
+            },
+            open: Open::default(),
+            waiting: Waiting {
+                budget: Budget::new(settings.max_open_bytes),
+                parked: Parked::default(),
+                crowds: Arc::default(),
+                limit: OnceLock::new(),
+                far_reads: Fs::measure_queue(myself.clone()),
+                later: Later::default(),
+                disk: Fs::disk_queue(myself.clone()),
+                store: StoreQueue::new(),
+                looks: Looks::new(),
+                helpers: Pool::new("help", MOST_HELPERS),
+                rights: Arc::default(),
+            },
+            root_rights: CurrentRights::new(rights_files.load(None)),
             rights_files,
-            far_reads: Parked::default(),
-            measuring: MeasureQueue::default(),
-            nudge: RwLock::new(None),
-            nudging_threads: RwLock::default(),
-            starts: Mutex::default(),
-            lookups: AtomicU32::new(0),
+            nudge: Nudging::default(),
+            clock: Clock {
+                started: SystemTime::now(),
+                running_since: Instant::now(),
+            },
             closing: AtomicBool::new(false),
-            started: SystemTime::now(),
-            names_changed: Mutex::new(names_changed),
-            running_since: Instant::now(),
+            myself: myself.clone(),
         });
-        let (changes, weak) = (fs.changes.clone(), Arc::downgrade(&fs));
-        thread::Builder::new()
-            .name("rights".into())
-            .spawn(move || changes.serve(&weak))?;
-        let (waker, weak) = (fs.waker.clone(), Arc::downgrade(&fs));
-        thread::Builder::new()
-            .name("waker".into())
-            .spawn(move || waker.serve(&weak))?;
+        fs.waiting.rights.serve("rights", |job| job())?;
+        let weak = Arc::downgrade(&fs);
+        fs.waiting.crowds.serve("waker", move |namespace| {
+            if let Some(fs) = weak.upgrade() {
+                fs.serve_crowd(namespace);
+            }
+        })?;
         Ok(fs)
+    }
+
+    /// Reads that are far no more are answered.
+    fn measure_queue(fs: Weak<Fs<T>>) -> Arc<MeasureQueue<T>> {
+        MeasureQueue::new(move |waiter| match fs.upgrade() {
+            Some(fs) => fs.answer_or_wait(waiter),
+            None => waiter.reply.answer(Err(Errno::EIO)),
+        })
+    }
+
+    /// After each sync, readers are notified.
+    fn disk_queue(fs: Weak<Fs<T>>) -> Arc<DiskQueue> {
+        DiskQueue::new(move |namespace| {
+            if let Some(fs) = fs.upgrade() {
+                fs.notify_readers(namespace);
+            }
+        })
     }
 
     /// From now on, tells `nudge` of growth.
     pub fn set_nudge(&self, nudge: Arc<dyn Nudge>) {
-        *self.nudge.write().unwrap_or_else(PoisonError::into_inner) = Some(nudge);
+        *write(&self.nudge.nudge) = Some(nudge);
     }
 
     /// From now on a change of times by one of these threads is what [`Nudge`] makes of growth, and is let through.
     pub fn set_nudging_threads(&self, threads: Vec<u32>) {
-        *self
-            .nudging_threads
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = threads;
+        *write(&self.nudge.threads) = threads;
     }
 
     /// The mount is served by so many threads. All but two of them may wait for a disk in a write; none, from now on,
     /// in a read or a look.
     pub fn serve_with(&self, threads: usize) {
-        self.places.limit(threads.saturating_sub(2));
+        self.waiting.store.places.limit(threads.saturating_sub(2));
     }
 
     /// From now on, a read that has waited for `limit`, or little longer, is answered with `EINTR`; its caller calls
@@ -117,14 +118,15 @@ impl<T: Transport> Fs<T> {
     /// # Errors
     /// When there can be no more threads.
     pub fn limit_waits(self: &Arc<Self>, limit: Duration) -> io::Result<()> {
-        let overdue = Arc::new(WaitLimit::new(limit));
-        if self.overdue.set(overdue.clone()).is_err() {
+        if self.waiting.limit.get().is_some() {
             return Ok(());
         }
         let weak = Arc::downgrade(self);
-        thread::Builder::new()
-            .name("overdue".into())
-            .spawn(move || overdue.serve(&weak))?;
+        let end_reads = move |now| weak.upgrade()?.end_overdue_reads(now);
+        let limit = WaitLimit::start(limit, end_reads)?;
+        if let Err(second) = self.waiting.limit.set(limit) {
+            second.close();
+        }
         Ok(())
     }
 
@@ -140,13 +142,25 @@ impl<T: Transport> Fs<T> {
             }
             deadline <= now
         };
-        for waiter in self.parked.take_any(|waiter| is_over(waiter.deadline)) {
+        for waiter in self
+            .waiting
+            .parked
+            .take_any(|waiter| is_over(waiter.deadline))
+        {
             waiter.reply.answer(Err(Errno::EINTR));
         }
-        for waiter in self.later.take_reads(|waiter| is_over(waiter.deadline)) {
+        for waiter in self
+            .waiting
+            .later
+            .take_reads(|waiter| is_over(waiter.deadline))
+        {
             waiter.reply.answer(Err(Errno::EINTR));
         }
-        for read in self.far_reads.take_any(|read| is_over(read.deadline)) {
+        for read in self
+            .waiting
+            .far_reads
+            .take_any(|read| is_over(read.deadline))
+        {
             read.reply.answer(Err(Errno::EINTR));
         }
         next
@@ -154,16 +168,23 @@ impl<T: Transport> Fs<T> {
 
     /// How many reads wait.
     pub fn parked_reads(&self) -> usize {
-        self.parked.len()
+        self.waiting.parked.len()
     }
+}
 
+/// The end of a mount, in this order:
+///
+/// 1. [`Fs::close`], while calls still come: what waits is answered, and nothing waits any more.
+/// 2. [`Fs::end_spools`], when no more closes come: what was closed is stored, what was not is given up.
+/// 3. The drop: no call and no job holds the file system any more, and its threads end.
+impl<T: Transport> Fs<T> {
     /// Ends the service: lines that wait for their newline become records, every read that waits, and each
     /// one after that, gets end of file.
     pub fn close(&self) {
-        *self.nudge.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *write(&self.nudge.nudge) = None;
         // Before the handles are walked: a line that comes later sees it under its handle's lock.
         self.closing.store(true, Ordering::SeqCst);
-        for handle in self.handles.all() {
+        for handle in self.open.handles.all() {
             if let Err(errno) = self.finish_at_the_end(&handle) {
                 let namespace = handle.namespace.log.namespace();
                 log::error!(
@@ -171,12 +192,13 @@ impl<T: Transport> Fs<T> {
                 );
             }
         }
-        let left = self.parked.close();
+        let left = self.waiting.parked.close();
         for waiter in left.readers {
             waiter.reply.answer(Ok(&[]));
         }
-        self.changes.close();
-        self.close_far_reads();
+        // What was asked for is still made; nobody waits for a time any more.
+        self.waiting.rights.close();
+        self.waiting.far_reads.refuse_all();
         for poller in left.pollers {
             poller.waker.wake();
         }
@@ -184,7 +206,7 @@ impl<T: Transport> Fs<T> {
 
     fn finish_at_the_end(&self, handle: &Handle) -> Result<(), Errno> {
         let namespace = &handle.namespace;
-        if self.finish(handle)? {
+        if handle.finish()? {
             if self.settings.sync_always {
                 namespace.log.sync()?;
             }
@@ -192,20 +214,47 @@ impl<T: Transport> Fs<T> {
         }
         Ok(())
     }
+
+    /// Ends the storing of what was written to `append-file`, when no more closes are to come: what nobody has
+    /// closed is given up, and the log of the program says so; what was closed is stored and answered when
+    /// this returns.
+    pub fn end_spools(&self) {
+        for handle in self.open.handles.all() {
+            let Some(Input::File(spool)) = &handle.input else {
+                continue;
+            };
+            let bytes = spool.abandon();
+            if bytes > 0 {
+                log::error!(
+                    "namespace '{}': {bytes} bytes written to 'append-file' are not stored: it was not closed \
+                     before the end",
+                    handle.namespace.log.namespace()
+                );
+            }
+        }
+        self.waiting.store.wait_until_idle();
+    }
 }
 
 impl<T: Transport> Drop for Fs<T> {
     fn drop(&mut self) {
-        self.durable.close();
-        self.changes.close();
-        if let Some(overdue) = self.overdue.get() {
-            overdue.close();
+        self.waiting.end();
+    }
+}
+
+impl<T: Transport> Waiting<T> {
+    /// Has each thread end when nothing is left for it. Those that answer come before those that are asked.
+    fn end(&self) {
+        self.disk.close();
+        self.rights.close();
+        if let Some(limit) = self.limit.get() {
+            limit.close();
         }
-        self.waker.close();
-        self.measuring.threads.close();
-        self.storers.close();
-        self.later.threads.close();
+        self.crowds.close();
+        self.far_reads.close();
+        self.store.close();
+        self.later.close();
         self.helpers.close();
-        self.looks.threads.close();
+        self.looks.close();
     }
 }

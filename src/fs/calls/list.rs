@@ -1,13 +1,9 @@
 //! Listing directories: streamed, at constant memory, however many records there are.
 
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
-
 use super::unopened::ERROR;
 use crate::fs::errno::Errno;
 use crate::fs::forms::{DECIMAL_DIGITS, decimal};
 use crate::fs::fs::Fs;
-use crate::fs::locks::lock;
 use crate::fs::transport::Transport;
 use crate::fs::tree::{ABOUT, ABOUT_FILES, FILES, Node, NodeType};
 use immuta::Namespace;
@@ -37,14 +33,12 @@ impl<T: Transport> Fs<T> {
     /// `ENOTDIR`, `ESTALE`.
     pub fn opendir(&self, ino: u64) -> Result<u64, Errno> {
         let count = self.records_to_list(Node::from_ino(ino)?)?;
-        let fh = self.directories.last.fetch_add(1, Ordering::Relaxed) + 1;
-        lock(&self.directories.records).insert(fh, count);
-        Ok(fh)
+        Ok(self.open.directories.open(count))
     }
 
     /// Closes a directory.
     pub fn releasedir(&self, fh: u64) {
-        lock(&self.directories.records).remove(&fh);
+        self.open.directories.close(fh);
     }
 
     fn records_to_list(&self, node: Node) -> Result<u64, Errno> {
@@ -80,13 +74,10 @@ impl<T: Transport> Fs<T> {
             // At the start, also after rewinddir(3): what is there now.
             0 => {
                 let count = self.records_to_list(node)?;
-                lock(&self.directories.records).insert(fh, count);
+                self.open.directories.rewind(fh, count);
                 count
             }
-            _ => lock(&self.directories.records)
-                .get(&fh)
-                .copied()
-                .unwrap_or(0),
+            _ => self.open.directories.records(fh),
         };
         let mut at = offset;
         let mut add = |node: Node, node_type: NodeType, name: &str| -> Result<bool, Errno> {
@@ -198,16 +189,10 @@ impl<T: Transport> Fs<T> {
 
     /// The namespaces whose id is `first` or above, in the order of their ids.
     fn namespaces_from(&self, first: u64) -> Vec<(u32, Namespace)> {
-        let namespaces = self
-            .namespaces
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut listed: Vec<_> = namespaces
-            .iter()
-            .filter(|(id, _)| u64::from(**id) >= first)
-            .map(|(id, namespace)| (*id, namespace.log.namespace().clone()))
+        let mut listed: Vec<_> = (self.names.namespaces.all().iter())
+            .filter(|namespace| u64::from(namespace.id()) >= first)
+            .map(|namespace| (namespace.id(), namespace.log.namespace().clone()))
             .collect();
-        drop(namespaces);
         listed.sort_unstable_by_key(|(id, _)| *id);
         listed
     }

@@ -1,14 +1,13 @@
 //! What is asked about files, and what would change them: lookup, the end, directories, and the refusals.
 
 use std::cmp::Ordering;
-use std::sync::PoisonError;
 use std::sync::atomic;
 use std::time::Duration;
 
 use crate::fs::errno::Errno;
 use crate::fs::fs::Fs;
 use crate::fs::handles::Start;
-use crate::fs::locks::lock;
+use crate::fs::locks::{lock, read};
 use crate::fs::namespace::WatchedName;
 use crate::fs::transport::{Caller, Transport};
 use crate::fs::tree::{
@@ -79,7 +78,7 @@ impl<T: Transport> Fs<T> {
         let Node::File(id, file) = Node::from_ino(attr.ino)? else {
             return Ok(attr);
         };
-        let running = self.lookups.fetch_add(1, atomic::Ordering::Relaxed);
+        let running = self.names.lookups.fetch_add(1, atomic::Ordering::Relaxed);
         Ok(Attr {
             ino: ino_of_lookup(id, file, running)?,
             entry_ttl: Duration::ZERO,
@@ -102,9 +101,9 @@ impl<T: Transport> Fs<T> {
         let namespace = self.namespace(id)?;
         let (start, lasting) = Start::parse(directory.shows, name, &namespace.log)?;
         let path = lasting.then(|| format!("{}/{name}", directory.name));
-        let number = lock(&self.starts).look_up(id, start, path);
+        let number = lock(&self.names.starts).look_up(id, start, path);
         let attr = self.attr(Node::Start(id, number));
-        let mut attr = attr.inspect_err(|_| lock(&self.starts).forget(number, 1))?;
+        let mut attr = attr.inspect_err(|_| lock(&self.names.starts).forget(number, 1))?;
         if !lasting {
             attr.entry_ttl = Duration::ZERO;
         }
@@ -114,7 +113,7 @@ impl<T: Transport> Fs<T> {
     /// The transport has forgotten so many lookups of a node.
     pub fn forget(&self, ino: u64, lookups: u64) {
         match Node::from_ino(ino) {
-            Ok(Node::Start(_, number)) => lock(&self.starts).forget(number, lookups),
+            Ok(Node::Start(_, number)) => lock(&self.names.starts).forget(number, lookups),
             Ok(node) => self.note_forget(node, lookups),
             Err(_) => {}
         }
@@ -126,7 +125,7 @@ impl<T: Transport> Fs<T> {
     /// Those of [`Fs::lookup`].
     pub fn lookup_by(&self, caller: Caller, parent: u64, name: &str) -> Result<Attr, Errno> {
         let found = self.lookup(parent, name)?;
-        match self.second_opens.wants_its_own(caller.thread, found.ino) {
+        match self.open.second.wants_its_own(caller.thread, found.ino) {
             true => self.with_its_own_ino(found),
             false => Ok(self.note_lookup(caller, found)),
         }
@@ -163,8 +162,6 @@ impl<T: Transport> Fs<T> {
 
     /// Whether a call is made by a thread that tells inotify watchers of growth.
     pub(crate) fn is_nudge(&self, caller: Caller) -> bool {
-        let threads = self.nudging_threads.read();
-        let threads = threads.unwrap_or_else(PoisonError::into_inner);
-        threads.contains(&caller.thread)
+        read(&self.nudge.threads).contains(&caller.thread)
     }
 }

@@ -3,15 +3,13 @@
 //! - `life`: a mount begins and ends. `namespaces`: they come and go.
 //! - `lookup`, `getattr`, `setattr`, `list`, `xattr`: what is asked of names. `unopened`: of a namespace whose log is not
 //!   open. `about`: of the whole mount. `rights`: changes of owner, group and mode.
-//! - `open`, `read`, `write`, `close`: what is done with an open file. `far_read`: reads of `log.jsonl` far behind what is
-//!   known. `append_file`: from a closed `append-file` to a record.
-//! - `turns`: appends take turns. `ask`: calls that may take a disk. `wake`: readers and pollers wait, and are answered.
+//! - `open`, `read`, `write`, `close`: what is done with an open file. `append_file`: from a closed `append-file` to a record.
+//! - `ask`: calls that may take a disk. `wake`: readers and pollers wait, and are answered.
 
 mod about;
 mod append_file;
 mod ask;
 mod close;
-mod far_read;
 mod getattr;
 mod life;
 mod list;
@@ -21,13 +19,13 @@ mod open;
 mod read;
 mod rights;
 mod setattr;
-mod turns;
 mod unopened;
 mod wake;
 mod write;
 mod xattr;
 
 pub use about::DiskSpace;
+pub use ask::Asked;
 pub use list::DirEntry;
 pub use open::{Access, Opened};
 pub use wake::PollState;

@@ -1,12 +1,11 @@
 //! Namespaces come and go: made and removed by a caller, or by another process.
 
 use std::fs;
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::fs::errno::Errno;
 use crate::fs::fs::Fs;
-use crate::fs::locks::lock;
 use crate::fs::namespace::MountedLog;
 use crate::fs::rights::{Rights, cannot_keep};
 use crate::fs::transport::{Caller, Transport};
@@ -24,13 +23,7 @@ impl<T: Transport> Fs<T> {
         let namespaces = match (known, name) {
             (Some(known), _) => vec![known],
             (None, Some(_)) => Vec::new(),
-            (None, None) => {
-                let namespaces = self
-                    .namespaces
-                    .read()
-                    .unwrap_or_else(PoisonError::into_inner);
-                namespaces.values().cloned().collect()
-            }
+            (None, None) => self.names.namespaces.all(),
         };
         for namespace in namespaces {
             let before = namespace.log.state().count;
@@ -63,12 +56,7 @@ impl<T: Transport> Fs<T> {
     /// more, and whoever reads from it gets end of file. Only of use when the storage is open for reading only.
     pub fn forget_gone(&self, name: Option<&str>) {
         for log in self.storage.forget_gone(name) {
-            let gone = self
-                .namespaces
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&log.id());
-            *lock(&self.names_changed) = SystemTime::now();
+            let gone = self.names.namespaces.remove(log.id());
             if let Some(namespace) = gone {
                 self.notify_readers(&namespace);
             }
@@ -94,19 +82,10 @@ impl<T: Transport> Fs<T> {
 
     /// Shows logs that were opened while the file system serves.
     fn show(&self, new: Vec<Arc<Log>>) {
-        if new.is_empty() {
-            return;
+        for log in new {
+            let namespace = MountedLog::with_rights(log, &self.rights_files);
+            self.names.namespaces.insert(namespace);
         }
-        *lock(&self.names_changed) = SystemTime::now();
-        self.namespaces
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(new.into_iter().map(|log| {
-                (
-                    log.id(),
-                    Arc::new(MountedLog::with_rights(log, &self.rights_files)),
-                )
-            }));
     }
 
     /// Creates a namespace that belongs to the caller, with these permission bits.
@@ -124,13 +103,7 @@ impl<T: Transport> Fs<T> {
         let name = Namespace::new(name)?;
         let namespace = self.create_namespace(caller, &name, mode)?;
         let id = namespace.id();
-        let mut namespaces = self
-            .namespaces
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        namespaces.insert(id, Arc::new(namespace));
-        drop(namespaces);
-        *lock(&self.names_changed) = SystemTime::now();
+        self.names.namespaces.insert(namespace);
         Ok(self.note_lookup(caller, self.attr(Node::Namespace(id))?))
     }
 
@@ -166,11 +139,7 @@ impl<T: Transport> Fs<T> {
             return Err(Errno::ENOTEMPTY);
         }
         self.remove_namespace(namespace.log.namespace())?;
-        self.namespaces
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&namespace.id());
-        *lock(&self.names_changed) = SystemTime::now();
+        self.names.namespaces.remove(namespace.id());
         self.notify_readers(&namespace);
         Ok(())
     }
@@ -192,7 +161,7 @@ impl<T: Transport> Fs<T> {
         if fs::symlink_metadata(&log_path).is_ok() {
             return Err(Errno::EEXIST);
         }
-        let rights = Rights::of_new(self.rights.now().rights, caller.uid, caller.gid, mode);
+        let rights = Rights::of_new(self.root_rights.now().rights, caller.uid, caller.gid, mode);
         let given = self
             .rights_files
             .store(Some(name), rights)
@@ -216,11 +185,7 @@ impl<T: Transport> Fs<T> {
     }
 
     pub(super) fn namespace(&self, id: u32) -> Result<Arc<MountedLog>, Errno> {
-        let namespaces = self
-            .namespaces
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        namespaces.get(&id).cloned().ok_or(Errno::ESTALE)
+        self.names.namespaces.get(id)
     }
 
     fn namespace_named(&self, name: &str) -> Result<Arc<MountedLog>, Errno> {

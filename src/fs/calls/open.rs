@@ -90,8 +90,8 @@ impl<T: Transport> Fs<T> {
             (Direction::Both, _) => return Err(Errno::EPERM),
         }
         if let Some(text) = self.snapshot(node)? {
-            let fh = self.handles.number();
-            self.snapshots.insert(fh, text);
+            let fh = self.open.handles.number();
+            self.open.snapshots.insert(fh, text);
             return Ok(Opened {
                 fh,
                 cached: false,
@@ -118,7 +118,10 @@ impl<T: Transport> Fs<T> {
             namespace.json_index.opened();
         }
         let needs_flush = input.as_ref().is_some_and(Input::needs_flush);
-        let fh = self.handles.insert(Handle::new(namespace, output, input));
+        let fh = self
+            .open
+            .handles
+            .insert(Handle::new(namespace, output, input));
         Ok(Opened {
             fh,
             cached,
@@ -152,7 +155,7 @@ impl<T: Transport> Fs<T> {
                 return Err(Errno::EISDIR);
             }
             Node::Start(_, number) => {
-                let (start, path) = lock(&self.starts).get(number)?;
+                let (start, path) = lock(&self.names.starts).get(number)?;
                 let view = OpenView::new(View::Text, true, start, path.map(Cow::Owned));
                 return Ok(Output::View(view));
             }
@@ -192,7 +195,7 @@ impl<T: Transport> Fs<T> {
         opener: Arc<Opener>,
         takes: Takes,
     ) -> Result<Option<Input>, Errno> {
-        let waiting = || self.budget.waiting(caller.uid);
+        let waiting = || self.waiting.budget.waiting(caller.uid);
         Ok(match takes {
             Takes::Nothing => None,
             Takes::Writes => Some(Input::Writes {
@@ -200,11 +203,11 @@ impl<T: Transport> Fs<T> {
             }),
             Takes::AppendedLines => Some(Input::lines(opener, true, waiting())),
             Takes::Lines => {
-                self.second_opens.open(&opener)?;
+                self.open.second.open(&opener)?;
                 Some(Input::lines(opener, false, waiting()))
             }
             Takes::Frames => {
-                self.second_opens.open(&opener)?;
+                self.open.second.open(&opener)?;
                 Some(Input::frames(opener, waiting()))
             }
             Takes::WholeFiles => {
@@ -230,6 +233,6 @@ impl<T: Transport> Fs<T> {
     }
 
     pub(super) fn handle(&self, fh: u64) -> Result<Arc<Handle>, Errno> {
-        self.handles.get(fh).ok_or(Errno::EBADF)
+        self.open.handles.get(fh).ok_or(Errno::EBADF)
     }
 }

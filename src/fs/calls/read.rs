@@ -4,7 +4,6 @@ use crate::fs::errno::Errno;
 use crate::fs::forms::Reached;
 use crate::fs::fs::Fs;
 use crate::fs::handles::{BUFFERS, Found, Handle};
-use crate::fs::locks::lock;
 use crate::fs::transport::{ReadRequest, Reply, Transport};
 use crate::fs::wait::Waiter;
 
@@ -19,7 +18,7 @@ impl<T: Transport> Fs<T> {
     pub fn read(&self, fh: u64, request: ReadRequest, reply: T::Read) {
         let handle = match self.handle(fh) {
             Ok(handle) => handle,
-            Err(errno) => match self.snapshots.get(fh) {
+            Err(errno) => match self.open.snapshots.get(fh) {
                 Some(text) => return reply.answer(read_snapshot(&text, request)),
                 None => return reply.answer(Err(errno)),
             },
@@ -87,20 +86,17 @@ impl<T: Transport> Fs<T> {
             return waiter.reply.answer(Err(Errno::EIO));
         };
         let (handle, request) = (waiter.handle.clone(), waiter.request);
-        let (about, overdue) = (Some(handle.namespace.id()), self.overdue.get());
-        waiter.deadline = waiter.deadline.or(overdue.map(|o| o.deadline()));
-        lock(&self.later.reads).insert(request.unique, waiter);
-        if let Some(overdue) = overdue {
-            overdue.came();
-        }
-        let read = Box::new(move || {
-            let is_there = |fs: &Fs<T>| lock(&fs.later.reads).contains_key(&request.unique);
-            if is_there(&fs) {
-                let taken = || lock(&fs.later.reads).remove(&request.unique);
-                fs.answer_later(&handle, request, taken);
+        let about = Some(handle.namespace.id());
+        waiter.deadline = waiter.deadline.or(self.deadline());
+        self.waiting.later.add_read(waiter);
+        self.has_parked();
+        let read = move || {
+            let later = &fs.waiting.later;
+            if later.has_read(request.unique) {
+                fs.answer_later(&handle, request, || later.take_read(request.unique));
             }
-        });
-        self.later.threads.run(about, read);
+        };
+        self.waiting.later.run(about, Box::new(read));
     }
 
     /// Finds what a read gets that waits for the disk, and only then takes it from where a signal finds it.

@@ -1,11 +1,15 @@
-//! Changes of owner, group and mode.
+//! Changes of owner, group and mode, on one thread: each is written to the disk, and answered when nobody believes the old
+//! rights any more. The threads that serve the mount wait for neither, whoever changes rights and how often.
+//!
+//! This thread waits for the disk and the time, and for nothing that a call to the mount may hold: so it ends
+//! each wait, in whatever order processes take the kernel's locks.
 
-use std::sync::PoisonError;
 use std::time::Instant;
 
 use crate::fs::errno::Errno;
 use crate::fs::fs::Fs;
-use crate::fs::rights::{RightsRequest, cannot_keep, file_name};
+use crate::fs::pool::Job;
+use crate::fs::rights::{cannot_keep, file_name};
 use crate::fs::transport::{Reply, Transport};
 use crate::fs::tree::{Attr, Node, SetAttr};
 use immuta::Namespace;
@@ -18,17 +22,28 @@ impl<T: Transport> Fs<T> {
             Node::Unopened(number) => return reply.answer(Err(self.why_unopened(number))),
             _ => return reply.answer(Err(Errno::EPERM)),
         }
-        let asked = RightsRequest {
-            node,
-            change,
-            reply,
-        };
-        // The mount is on its way out, and what is still open goes on.
-        if let Err(RightsRequest { reply, .. }) = self.changes.push(asked) {
-            match self.change_rights(node, &change) {
-                Ok((attr, _)) => reply.answer(Ok(attr)),
+        let fs = self.myself.clone();
+        let change: Job = Box::new(move || {
+            let Some(fs) = fs.upgrade() else {
+                return reply.answer(Err(Errno::ESTALE));
+            };
+            match fs.change_rights(node, &change) {
+                Ok((attr, Some(over))) => fs.answer_at(over, attr, reply),
+                Ok((attr, None)) => reply.answer(Ok(attr)),
                 Err(errno) => reply.answer(Err(errno)),
             }
+        });
+        // The mount is on its way out, and what is still open goes on.
+        if let Err(change) = self.waiting.rights.push(change) {
+            change();
+        }
+    }
+
+    /// Answers when nobody believes the old rights any more; at once when the mount is on its way out.
+    fn answer_at(&self, over: Instant, attr: Attr, reply: T::Attr) {
+        let answer: Job = Box::new(move || reply.answer(Ok(attr)));
+        if let Err(answer) = self.waiting.rights.push_at(over, answer) {
+            answer();
         }
     }
 
@@ -56,7 +71,9 @@ impl<T: Transport> Fs<T> {
             | Node::Next(..)
             | Node::Start(..) => return Err(Errno::EPERM),
         };
-        let held = namespace.as_deref().map_or(&self.rights, |ns| &ns.rights);
+        let held = namespace
+            .as_deref()
+            .map_or(&self.root_rights, |ns| &ns.rights);
         let old = held.now().rights;
         let new = old.changed(change);
         let mut over = None;
@@ -78,13 +95,9 @@ impl<T: Transport> Fs<T> {
         let named =
             |namespace: Option<&Namespace>| file.is_none_or(|file| file == file_name(namespace));
         if named(None) {
-            self.rights.set(self.rights_files.load(None));
+            self.root_rights.set(self.rights_files.load(None));
         }
-        let namespaces = self
-            .namespaces
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        for namespace in namespaces.values() {
+        for namespace in self.names.namespaces.all() {
             let name = Some(namespace.log.namespace());
             if named(name) {
                 namespace.rights.set(self.rights_files.load(name));

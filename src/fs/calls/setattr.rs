@@ -58,7 +58,7 @@ impl<T: Transport> Fs<T> {
         let handle = change
             .size
             .and(change.fh)
-            .and_then(|fh| self.handles.get(fh));
+            .and_then(|fh| self.open.handles.get(fh));
         if let Some(Input::File(spool)) = handle.as_ref().and_then(|h| h.input.as_ref()) {
             spool.fail(Errno::EPERM);
         }

@@ -24,14 +24,14 @@ impl<T: Transport> Fs<T> {
     pub(crate) fn unopened(&self) -> BTreeMap<u32, Namespace> {
         let unopened = self.storage.failed().into_iter();
         unopened
-            .map(|(namespace, _)| (self.unopened_numbers.of(&namespace), namespace))
+            .map(|(namespace, _)| (self.names.unopened.of(&namespace), namespace))
             .collect()
     }
 
     /// The directory of a namespace that is not open.
     pub(crate) fn unopened_node(&self, name: &str) -> Result<Node, Errno> {
         let namespace = Namespace::new(name)?;
-        Ok(Node::Unopened(self.unopened_numbers.of(&namespace)))
+        Ok(Node::Unopened(self.names.unopened.of(&namespace)))
     }
 
     /// The namespace with this number, and why it is not open.
@@ -39,7 +39,7 @@ impl<T: Transport> Fs<T> {
     /// # Errors
     /// `ESTALE` when it is open by now, or gone: its name leads elsewhere.
     fn unopened_by(&self, number: u32) -> Result<(Namespace, Arc<Error>), Errno> {
-        let namespace = self.unopened_numbers.namespace(number);
+        let namespace = self.names.unopened.namespace(number);
         let namespace = namespace.ok_or(Errno::ESTALE)?;
         let why = self.storage.why_unopened(namespace.as_str());
         Ok((namespace, why.ok_or(Errno::ESTALE)?))
@@ -104,7 +104,7 @@ impl<T: Transport> Fs<T> {
             return Err(Errno::WOULD_WAIT); // The rights are on the disk.
         }
         let given = self.rights_files.load(Some(&namespace));
-        let directory = directory_attr(node, given, 2, self.started, Duration::ZERO)?;
+        let directory = directory_attr(node, given, 2, self.clock.started, Duration::ZERO)?;
         let attr = Attr {
             entry_ttl: Duration::ZERO,
             ..directory

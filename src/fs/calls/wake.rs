@@ -1,17 +1,17 @@
 //! Who waits at the end of a log, for what, and how they are answered: readers that are parked, and pollers.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::fs::errno::Errno;
 use crate::fs::forms::{Need, Reached};
 use crate::fs::fs::Fs;
 use crate::fs::handles::{BUFFERS, Found, Handle, OpenView, Output};
-use crate::fs::locks::lock;
+use crate::fs::locks::{lock, read};
 use crate::fs::namespace::MountedLog;
 use crate::fs::transport::{PollWaker, ReadRequest, Reply, Transport};
-use crate::fs::wait::{Next, Parking, Poller, Ready, Waiter};
+use crate::fs::wait::{Parking, Poller, Ready, Waiter};
 
 /// Whether a file can be read or written without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,15 +27,14 @@ impl<T: Transport> Fs<T> {
     pub(crate) fn is_held_back(&self, handle: &Handle, offset: u64) -> bool {
         match handle.need(offset) {
             Need::News => false,
-            need => self.parked.holds_back(handle.namespace.id(), need),
+            need => self.waiting.parked.holds_back(handle.namespace.id(), need),
         }
     }
 
     /// Has a read wait. `seen`: how far the log had come when there was nothing for it.
     pub(crate) fn park(&self, mut waiter: Waiter<T>, mut seen: Option<Reached>) {
-        let overdue = self.overdue.get();
         // Of one that is parked again, that of the first time.
-        waiter.deadline = waiter.deadline.or(overdue.map(|o| o.deadline()));
+        waiter.deadline = waiter.deadline.or(self.deadline());
         loop {
             let (handle, request) = (waiter.handle.clone(), waiter.request);
             let need = match (handle.need(request.offset), seen) {
@@ -46,13 +45,10 @@ impl<T: Transport> Fs<T> {
                 (need, _) => need,
             };
             let namespace = handle.namespace.id();
-            match (self.parked).park(namespace, request.unique, need, waiter, || handle.reached()) {
-                Parking::Parked => {
-                    if let Some(overdue) = overdue {
-                        overdue.came();
-                    }
-                    return;
-                }
+            match (self.waiting.parked)
+                .park(namespace, request.unique, need, waiter, || handle.reached())
+            {
+                Parking::Parked => return self.has_parked(),
                 Parking::Interrupted(w) => return w.reply.answer(Err(Errno::EINTR)),
                 Parking::Closed(w) => return w.reply.answer(Ok(&[])),
                 Parking::Ready(w) => {
@@ -67,38 +63,78 @@ impl<T: Transport> Fs<T> {
         }
     }
 
+    /// Has a read wait until it is known where it reads.
+    pub(super) fn wait_until_measured(&self, mut waiter: Waiter<T>) {
+        waiter.deadline = waiter.deadline.or(self.deadline());
+        match self.waiting.far_reads.park(waiter) {
+            Parking::Parked => self.has_parked(),
+            Parking::Ready(waiter) => self.answer_or_wait(waiter),
+            Parking::Interrupted(waiter) => waiter.reply.answer(Err(Errno::EINTR)),
+            Parking::Closed(waiter) => waiter.reply.answer(Err(Errno::EIO)),
+        }
+    }
+
+    /// When a read that comes now has waited as long as it may.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.waiting.limit.get().map(|limit| limit.deadline())
+    }
+
+    /// A read waits, with its deadline.
+    pub(super) fn has_parked(&self) {
+        if let Some(limit) = self.waiting.limit.get() {
+            limit.came();
+        }
+    }
+
     /// Ends the wait of the read with this number, with `EINTR`: a signal has come to its caller.
     pub fn interrupt(&self, unique: u64) {
-        if self.interrupt_later(unique) {
+        if self.waiting.later.interrupt(unique) {
             return;
         }
-        match self.parked.interrupt(unique) {
-            Some(waiter) => waiter.reply.answer(Err(Errno::EINTR)),
-            None => self.interrupt_far_read(unique),
+        let interrupted = self.waiting.parked.interrupt(unique);
+        let interrupted = interrupted.or_else(|| self.waiting.far_reads.interrupt(unique));
+        if let Some(waiter) = interrupted {
+            waiter.reply.answer(Err(Errno::EINTR));
         }
     }
 
     /// Answers whoever waited for what a namespace has now: records, or its end. A large crowd is left to the
     /// waker.
     pub(crate) fn answer_waiters(&self, namespace: &Arc<MountedLog>) {
-        let ready = self.parked.news(namespace.id(), || namespace.reached());
+        let ready = self
+            .waiting
+            .parked
+            .news(namespace.id(), || namespace.reached());
         let goes_on = ready.goes_on;
         self.answer_all(ready);
         if goes_on {
-            self.waker.want(namespace.clone(), Duration::ZERO);
+            self.serve_crowd_at(Instant::now(), namespace.clone());
         }
     }
 
-    /// Answers the next slice of a crowd.
-    pub(crate) fn answer_slice(&self, namespace: &MountedLog) -> Next {
-        let ready = self.parked.slice(namespace.id(), || namespace.reached());
-        let next = match (ready.goes_on, ready.appended) {
-            (false, _) => Next::Nothing,
-            (true, false) => Next::AtOnce,
-            (true, true) => Next::AfterARest,
-        };
+    /// Has the next slice of a crowd answered at a time.
+    fn serve_crowd_at(&self, at: Instant, namespace: Arc<MountedLog>) {
+        // At the end, the crowd gets end of file.
+        drop(self.waiting.crowds.push_at(at, namespace));
+    }
+
+    /// Answers the next slice of a crowd, on the one thread that serves the rounds of all namespaces. While somebody
+    /// appends, the namespace rests after each slice as long as the slice took. So the writer, and the programs that were
+    /// woken, get the CPU and the kernel's queue in between, and the next round brings many records at once.
+    pub(super) fn serve_crowd(&self, namespace: Arc<MountedLog>) {
+        let start = Instant::now();
+        let ready = (self.waiting.parked).slice(namespace.id(), || namespace.reached());
+        let (goes_on, appended) = (ready.goes_on, ready.appended);
         self.answer_all(ready);
-        next
+        if goes_on {
+            let now = Instant::now();
+            let rest = if appended {
+                now - start
+            } else {
+                Duration::ZERO
+            };
+            self.serve_crowd_at(now + rest, namespace);
+        }
     }
 
     /// Whoever calls does not wait for a disk: it may be the one thread that answers crowds.
@@ -164,7 +200,7 @@ impl<T: Transport> Fs<T> {
     /// `EBADF`.
     pub fn poll(&self, fh: u64, waker: Option<T::Poll>) -> Result<PollState, Errno> {
         let handle = match self.handle(fh) {
-            Err(_) if self.snapshots.get(fh).is_some() => {
+            Err(_) if self.open.snapshots.get(fh).is_some() => {
                 return Ok(PollState {
                     readable: true,
                     writable: false,
@@ -195,7 +231,7 @@ impl<T: Transport> Fs<T> {
             Output::Receipts(_) => Need::News,
             _ => poller.handle.need(poller.handle.read_end()),
         };
-        if let Some(poller) = self.parked.poll(namespace, fh, need, poller) {
+        if let Some(poller) = self.waiting.parked.poll(namespace, fh, need, poller) {
             poller.waker.wake();
         }
     }
@@ -218,7 +254,7 @@ impl<T: Transport> Fs<T> {
         if grown.is_empty() {
             return;
         }
-        let nudge = self.nudge.read().unwrap_or_else(PoisonError::into_inner);
+        let nudge = read(&self.nudge.nudge);
         let Some(nudge) = &*nudge else {
             return;
         };

@@ -1,108 +1,79 @@
 //! Answers that wait for the disk, without a thread for each.
 //!
-//! A write under `--sync always`, a write with O_DSYNC, an fsync: each is put in line here with its answer, and a
-//! thread syncs. Whoever comes while a sync runs is served by the next one, together with all others who came
-//! meanwhile; the threads that serve the mount never wait for the disk. Namespaces are synced beside each other: one
-//! whose sync takes long holds up itself.
+//! A write under `--sync always`, a write with O_DSYNC, an fsync: each is queued here with its answer, and a thread syncs.
+//! Requests that arrive during a sync share the next one; the threads that serve the mount never wait for the disk.
+//! Namespaces are synced beside each other: one whose sync takes long holds up itself.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use super::pool::Pool;
+use super::one_each::OneEach;
 use crate::fs::errno::Errno;
-use crate::fs::fs::Fs;
-use crate::fs::locks::lock;
 use crate::fs::namespace::MountedLog;
-use crate::fs::transport::{Reply, Transport};
+use crate::fs::pool::Pool;
 
 /// So many namespaces are synced at the same time. More would not be faster, but those that take long are to leave threads
 /// for the others.
 const MOST_SYNCS: usize = 64;
 
-/// An answer that waits for the disk.
-pub(crate) enum Pending<T: Transport> {
-    Write {
-        bytes: u32,
-        reply: T::Write,
-    },
-    Done(T::Done),
-    /// A record that nobody waits for; with `--sync always` it is seen only when it is on the disk.
-    Nobody,
-}
+/// Takes what became of the sync.
+type Answer = Box<dyn FnOnce(Result<(), Errno>) + Send>;
 
-impl<T: Transport> Pending<T> {
-    fn answer(self, result: Result<(), Errno>) {
-        match self {
-            Pending::Write { bytes, reply } => reply.answer(result.map(|()| bytes)),
-            Pending::Done(reply) => reply.answer(result),
-            Pending::Nobody => {}
-        }
-    }
-}
+/// Is told of a namespace that was synced.
+type Notify = Box<dyn Fn(&Arc<MountedLog>) + Send + Sync>;
 
-/// Those who wait, by the namespace that they wait for. A namespace is in it as long as a thread is on its way there,
-/// or syncs it.
-pub(crate) struct DiskQueue<T: Transport> {
-    waiting: Mutex<HashMap<u32, Vec<Pending<T>>>>,
+/// The answers that wait, by the namespace that they wait for.
+pub(crate) struct DiskQueue {
+    waiting: OneEach<u32, Answer>,
     threads: Arc<Pool>,
+    notify: Notify,
 }
 
-impl<T: Transport> Default for DiskQueue<T> {
-    fn default() -> Self {
-        DiskQueue {
-            waiting: Mutex::default(),
+impl DiskQueue {
+    /// `notify` is called after each sync, when its answers are given: with `--sync always` it is the sync that commits, so
+    /// readers have something new.
+    pub(crate) fn new(notify: impl Fn(&Arc<MountedLog>) + Send + Sync + 'static) -> Arc<DiskQueue> {
+        Arc::new(DiskQueue {
+            waiting: OneEach::default(),
             threads: Pool::new("durable", MOST_SYNCS),
+            notify: Box::new(notify),
+        })
+    }
+
+    /// Queues an answer. What it is to wait for has been written before.
+    pub(crate) fn push(
+        self: &Arc<Self>,
+        namespace: &Arc<MountedLog>,
+        answer: impl FnOnce(Result<(), Errno>) + Send + 'static,
+    ) {
+        if self.waiting.push(namespace.id(), Box::new(answer)) {
+            self.send_in(namespace);
         }
     }
-}
 
-impl<T: Transport> DiskQueue<T> {
-    /// Puts an answer in line. What it is to wait for has been written before.
-    pub(crate) fn push(&self, fs: &Fs<T>, namespace: &Arc<MountedLog>, pending: Pending<T>) {
-        match lock(&self.waiting).entry(namespace.id()) {
-            Entry::Occupied(mut waiting) => return waiting.get_mut().push(pending),
-            Entry::Vacant(nobody) => nobody.insert(vec![pending]),
-        };
-        self.send_in(fs, namespace);
+    fn send_in(self: &Arc<Self>, namespace: &Arc<MountedLog>) {
+        let (queue, namespace) = (Arc::clone(self), Arc::clone(namespace));
+        let about = Some(namespace.id());
+        self.threads
+            .run(about, Box::new(move || queue.serve(&namespace)));
     }
 
-    fn send_in(&self, fs: &Fs<T>, namespace: &Arc<MountedLog>) {
-        let Some(fs) = fs.myself.upgrade() else {
-            return;
-        };
-        let (about, namespace) = (Some(namespace.id()), Arc::clone(namespace));
-        self.threads
-            .run(about, Box::new(move || fs.durable.serve(&fs, &namespace)));
+    /// Syncs a namespace once, and answers those who waited for it when that began. Those who have come meanwhile are
+    /// served behind the other namespaces that wait for a thread.
+    fn serve(self: &Arc<Self>, namespace: &Arc<MountedLog>) {
+        let id = namespace.id();
+        let served = self.waiting.take_all(&id);
+        let result = namespace.log.sync().map_err(Errno::from);
+        for answer in served {
+            answer(result);
+        }
+        if self.waiting.done(&id, |_| ()).is_some() {
+            self.send_in(namespace);
+        }
+        (self.notify)(namespace);
     }
 
     /// The threads end once nobody waits.
     pub(crate) fn close(&self) {
         self.threads.close();
-    }
-
-    /// Syncs a namespace once, and answers those who waited for it when that began. Who has come meanwhile is served
-    /// behind the other namespaces that wait for a thread.
-    fn serve(&self, fs: &Fs<T>, namespace: &Arc<MountedLog>) {
-        let id = namespace.id();
-        let served = lock(&self.waiting).get_mut(&id).map(std::mem::take);
-        let result = namespace.log.sync().map_err(Errno::from);
-        for pending in served.into_iter().flatten() {
-            if result.is_err() && !matches!(pending, Pending::Done(_)) {
-                namespace.refuse_write();
-            }
-            pending.answer(result);
-        }
-        let mut waiting = lock(&self.waiting);
-        let is_done = waiting.get(&id).is_none_or(Vec::is_empty);
-        if is_done {
-            waiting.remove(&id);
-        }
-        drop(waiting);
-        if !is_done {
-            self.send_in(fs, namespace);
-        }
-        // With `--sync always` it is the sync that commits. The writers have their answer: now the readers.
-        fs.notify_readers(namespace);
     }
 }

@@ -1,37 +1,49 @@
 //! Reads that have waited as long as a read may: one thread answers them with `EINTR`. It is there only when there is
 //! such a limit, and sleeps while nobody waits.
 //!
-//! A read is answered within an eighth of the limit after it: so one look serves many, and the thread runs at most
-//! nine times in the time of one limit.
+//! Deadlines are checked every limit/8: a read is answered at most that late, and the thread wakes at most nine times per
+//! limit.
 
-use std::sync::{Condvar, Mutex, PoisonError, Weak};
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::fs::fs::Fs;
+use crate::fs::inbox::Inbox;
 use crate::fs::locks::lock;
-use crate::fs::transport::Transport;
 
-/// The limit, and what its thread waits for.
+/// The limit, and the looks at the reads that wait.
 pub(crate) struct WaitLimit {
     limit: Duration,
     state: Mutex<State>,
-    changed: Condvar,
+    looks: Arc<Inbox<()>>,
 }
 
 #[derive(Default)]
 struct State {
-    closed: bool,
-    /// A read has been parked since the last look.
+    /// A look is to come, or is under way.
+    scheduled: bool,
+    /// A read has been parked since the last look began.
     came: bool,
 }
 
 impl WaitLimit {
-    pub(crate) fn new(limit: Duration) -> WaitLimit {
-        WaitLimit {
+    /// Begins the thread. `end_reads` answers the reads whose deadline is over at a time, and returns the next deadline.
+    ///
+    /// # Errors
+    /// When there can be no more threads.
+    pub(crate) fn start(
+        limit: Duration,
+        end_reads: impl Fn(Instant) -> Option<Instant> + Send + 'static,
+    ) -> io::Result<Arc<WaitLimit>> {
+        let wait_limit = Arc::new(WaitLimit {
             limit,
             state: Mutex::default(),
-            changed: Condvar::new(),
-        }
+            looks: Arc::default(),
+        });
+        let looking = Arc::clone(&wait_limit);
+        let look = move |()| looking.look(&end_reads);
+        wait_limit.looks.serve("overdue", look)?;
+        Ok(wait_limit)
     }
 
     /// When a read that comes now has waited long enough.
@@ -42,57 +54,33 @@ impl WaitLimit {
     /// A read with a deadline has been parked.
     pub(crate) fn came(&self) {
         let mut state = lock(&self.state);
-        if !state.came {
-            state.came = true;
-            self.changed.notify_one();
+        state.came = true;
+        if !state.scheduled {
+            state.scheduled = true;
+            self.look_at(Instant::now() + self.limit);
         }
     }
 
     /// Ends the thread.
     pub(crate) fn close(&self) {
-        lock(&self.state).closed = true;
-        self.changed.notify_one();
+        self.looks.close();
     }
 
-    pub(crate) fn serve<T: Transport>(&self, fs: &Weak<Fs<T>>) {
-        let mut look_at: Option<Instant> = None;
-        while self.wait_until(look_at) {
-            let Some(fs) = fs.upgrade() else { return };
-            let now = Instant::now();
-            look_at = fs
-                .end_overdue_reads(now)
-                .map(|oldest| oldest.max(now + self.limit / 8));
-        }
-    }
-
-    /// Waits until it is time for a look; without a time, until one limit after a read has been parked. Returns
-    /// false when there is to be none any more.
-    fn wait_until(&self, look_at: Option<Instant>) -> bool {
-        let mut look_at = look_at;
+    fn look(&self, end_reads: impl Fn(Instant) -> Option<Instant>) {
+        // Before the look: a read that comes after it is seen by the next one.
+        lock(&self.state).came = false;
+        let now = Instant::now();
+        let oldest = end_reads(now).map(|oldest| oldest.max(now + self.limit / 8));
         let mut state = lock(&self.state);
-        loop {
-            if state.closed {
-                return false;
-            }
-            let now = Instant::now();
-            state = match look_at {
-                Some(at) if at <= now => break,
-                Some(at) => {
-                    let woken = self.changed.wait_timeout(state, at - now);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None if state.came => {
-                    look_at = Some(now + self.limit);
-                    state
-                }
-                None => {
-                    let woken = self.changed.wait(state);
-                    woken.unwrap_or_else(PoisonError::into_inner)
-                }
-            };
+        let newest = state.came.then(|| Instant::now() + self.limit);
+        match oldest.or(newest) {
+            Some(at) => self.look_at(at),
+            None => state.scheduled = false,
         }
-        // Before the look: who comes after it is seen by the next one.
-        state.came = false;
-        true
+    }
+
+    fn look_at(&self, at: Instant) {
+        // After the end there are no looks.
+        let _ = self.looks.push_at(at, ());
     }
 }

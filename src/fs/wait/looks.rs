@@ -5,115 +5,109 @@
 //! processes, is not to have all threads that look: else the closes of all others would wait. Nothing else is done on these
 //! threads, so that no look waits for a disk.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use super::pool::Pool;
-use crate::fs::fs::Fs;
+use super::one_each::OneEach;
 use crate::fs::handles::Opener;
-use crate::fs::locks::lock;
-use crate::fs::transport::{Caller, Transport};
+use crate::fs::pool::Pool;
+use crate::fs::transport::Caller;
 
 /// So many processes are looked at at the same time; the pool does a few at most for one user.
 const MOST_LOOKS: usize = 64;
 
 /// The looks that are under way, and the threads that do them.
-pub(crate) struct Looks<T: Transport> {
-    pub(crate) processes: OneEach<Look<T>>,
-    pub(crate) threads: Arc<Pool>,
+pub(crate) struct Looks {
+    processes: OneEach<u64, Look>,
+    threads: Arc<Pool>,
 }
-
-impl<T: Transport> Default for Looks<T> {
-    fn default() -> Self {
-        Looks {
-            processes: OneEach::default(),
-            threads: Pool::new("look", MOST_LOOKS),
-        }
-    }
-}
-
-/// What is done with what a look has found: whether the process has another descriptor of the file to write to, see
-/// [`Opener::holds_another`].
-pub(crate) type Then<T> = Box<dyn FnOnce(&Fs<T>, Option<bool>) + Send>;
 
 /// A look to be done.
-pub(crate) struct Look<T: Transport> {
-    pub(crate) caller: Caller,
-    pub(crate) opener: Arc<Opener>,
-    pub(crate) then: Then<T>,
-}
-
-/// The processes for which something is done, each with what waits behind it.
-pub(crate) struct OneEach<J>(Mutex<HashMap<u64, VecDeque<J>>>);
-
-impl<J> Default for OneEach<J> {
-    fn default() -> Self {
-        OneEach(Mutex::default())
-    }
-}
-
-impl<J> OneEach<J> {
-    /// Gives back what is to be done now. Else it waits.
-    pub(crate) fn begin(&self, process: u64, job: J) -> Option<J> {
-        match lock(&self.0).entry(process) {
-            Entry::Occupied(mut begun) => {
-                begun.get_mut().push_back(job);
-                None
-            }
-            Entry::Vacant(nothing) => {
-                nothing.insert(VecDeque::new());
-                Some(job)
-            }
-        }
-    }
-
-    /// What was begun is done. Returns what is to be done now.
-    fn end(&self, process: u64) -> Option<J> {
-        let processes = &mut *lock(&self.0);
-        let next = processes.get_mut(&process)?.pop_front();
-        if next.is_none() {
-            processes.remove(&process);
-        }
-        next
-    }
+struct Look {
+    caller: Caller,
+    opener: Arc<Opener>,
+    then: Box<dyn FnOnce(Option<bool>) + Send>,
+    /// By a thread of the pool.
+    apart: bool,
 }
 
 /// A process that is looked at. Dropped: the next look at it may begin.
-pub(crate) struct UnderWay<'a, T: Transport> {
-    pub(crate) fs: &'a Fs<T>,
-    pub(crate) process: u64,
+struct UnderWay<'a> {
+    looks: &'a Arc<Looks>,
+    process: u64,
 }
 
-impl<T: Transport> Drop for UnderWay<'_, T> {
+impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        if let Some(next) = self.fs.looks.processes.end(self.process) {
-            let process = self.process;
-            self.fs
-                .on_a_looking_thread(next.caller, move |fs| fs.look_now(process, next));
+        let Self { looks, process } = *self;
+        let next = |look: &Look| (look.apart, look.caller.uid);
+        if let Some((apart, user)) = looks.processes.done(&process, next) {
+            let serving = Arc::clone(looks);
+            looks.run(apart, user, move || serving.serve(process));
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Looks {
+    pub(crate) fn new() -> Arc<Looks> {
+        Arc::new(Looks {
+            processes: OneEach::default(),
+            threads: Pool::new("look", MOST_LOOKS),
+        })
+    }
 
-    #[test]
-    fn one_thing_at_a_time_is_done_for_a_process_and_for_others_meanwhile() {
-        let processes = OneEach::default();
-        assert_eq!(processes.begin(10, "first"), Some("first"));
-        for job in ["second", "third"] {
-            assert_eq!(processes.begin(10, job), None);
+    /// Finds out whether the process that opened a file has another descriptor of it to write to
+    /// ([`Opener::holds_another`]), when a thread of the caller's process closes one; of a process that has inherited the
+    /// file: that it goes on. `then` gets that, and is not to wait. `apart`: the calling thread must not wait, so that a
+    /// thread of the pool looks.
+    pub(crate) fn look(
+        self: &Arc<Self>,
+        apart: bool,
+        caller: Caller,
+        opener: Arc<Opener>,
+        then: impl FnOnce(Option<bool>) + Send + 'static,
+    ) {
+        let looks = Arc::clone(self);
+        self.run(apart, caller.uid, move || {
+            if !opener.is(caller.thread) {
+                return then(Some(true));
+            }
+            let process = opener.process();
+            let look = Look {
+                caller,
+                opener,
+                then: Box::new(then),
+                apart,
+            };
+            if looks.processes.push(process, look) {
+                looks.serve(process);
+            }
+        });
+    }
+
+    /// Does the next look at a process.
+    fn serve(self: &Arc<Self>, process: u64) {
+        let under_way = UnderWay {
+            looks: self,
+            process,
+        };
+        let Some(look) = self.processes.take(&process) else {
+            return;
+        };
+        let found = look.opener.holds_another(look.caller.thread);
+        drop(under_way);
+        (look.then)(found);
+    }
+
+    fn run(&self, apart: bool, user: u32, job: impl FnOnce() + Send + 'static) {
+        if apart {
+            self.threads.run(Some(user), Box::new(job));
+        } else {
+            job();
         }
-        assert_eq!(processes.begin(11, "other"), Some("other"));
-        assert_eq!(processes.end(11), None);
-        assert_eq!(processes.end(10), Some("second"));
-        assert_eq!(processes.begin(10, "fourth"), None);
-        for job in ["third", "fourth"] {
-            assert_eq!(processes.end(10), Some(job));
-        }
-        assert_eq!(processes.end(10), None);
-        assert!(lock(&processes.0).is_empty());
+    }
+
+    /// The threads end once nothing is left to be done.
+    pub(crate) fn close(&self) {
+        self.threads.close();
     }
 }

@@ -1,13 +1,13 @@
 //! What waits, without a thread, and who answers it.
 //!
 //! - `parked`: readers and pollers that wait for a record, in a `crowd` for each namespace, `ranked` by what they need;
-//!   `targets` finds them for an interrupt; `waiter`: what they are; `waker`: the thread that answers large crowds.
+//!   `targets` finds them for an interrupt; `waiter`: what they are.
 //! - `limit`: ends reads that have waited as long as they may.
 //! - `far_reads`: reads that wait until it is known where they read.
 //! - `later`: reads and questions that wait for the disk; `disk`: answers that wait for a sync.
 //! - `store`: appends that wait for their turn.
 //! - `looks`: looks at the descriptors of a process.
-//! - `pool`: the threads that may wait.
+//! - `one_each`: work of which one thing at a time is done for each namespace, or process.
 
 mod crowd;
 mod disk;
@@ -15,26 +15,22 @@ mod far_reads;
 mod later;
 mod limit;
 mod looks;
+mod one_each;
 pub mod parked;
-mod pool;
 mod ranked;
 mod store;
 mod targets;
 mod waiter;
-mod waker;
 
 // What `parked`, and what it is made of, locks with. The tests put loom's in its place and explore every order of its
 // threads.
 use crate::fs::locks;
 
-pub(crate) use disk::{DiskQueue, Pending};
+pub(crate) use disk::DiskQueue;
 pub(crate) use far_reads::MeasureQueue;
-pub use later::Asked;
-pub(crate) use later::{Later, Question};
+pub(crate) use later::Later;
 pub(crate) use limit::WaitLimit;
-pub(crate) use looks::{Look, Looks, UnderWay};
+pub(crate) use looks::Looks;
 pub(crate) use parked::{Parked, Parking, Ready};
-pub(crate) use pool::Pool;
-pub(crate) use store::{Backlog, Places, Turn};
+pub(crate) use store::StoreQueue;
 pub(crate) use waiter::{Poller, Waiter};
-pub(crate) use waker::{Next, Waker};

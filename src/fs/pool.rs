@@ -5,13 +5,15 @@
 //! into a pool, with its answer. First come, first served; a pool has at most so many threads, and what comes beyond
 //! that waits for one of them. Of these, the jobs of one namespace have a few at most: where its disk stands still, its
 //! jobs wait for each other, and those of other namespaces find a thread.
+//!
+//! A pool is no [inbox](super::inbox): its threads come and go, its jobs share them by namespace and not in the order of
+//! their times, and after the end it still does what it is given. `tests/loom` explores its threads, too.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fs::locks::lock;
+use super::locks::{Condvar, Mutex, MutexGuard, PoisonError, lock, thread};
 
 /// A thread without work ends after this long: what comes often does not begin one each time.
 const IDLE: Duration = Duration::from_secs(10);
@@ -20,7 +22,7 @@ const IDLE: Duration = Duration::from_secs(10);
 const MOST_OF_ONE: usize = 8;
 
 /// Jobs that are about the same are few at a time. It is the namespace; `None`: the mount, or the directory of the logs.
-/// In the pool of the [looks](super::looks) it is the user.
+/// In the pool of the looks it is the user.
 pub(crate) type About = Option<u32>;
 
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
