@@ -1,6 +1,6 @@
 //! How much of what is written waits in memory, in the whole mount: lines without their newline, frames without their
-//! end, and writes that wait for their turn because a disk takes long. Without a bound, whoever may append could have the
-//! daemon take all of the machine's memory.
+//! end, and writes that wait for their turn because a disk takes long. Without a bound, any user who
+//! may append could have the daemon take all of the machine's memory.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -104,7 +104,7 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// From now on it is so many bytes. Less is always granted.
+    /// From now on the share has `bytes` bytes. Less is always granted.
     fn set(&mut self, bytes: usize) -> Result<(), Errno> {
         let bytes = bytes as u64;
         if let Some((budget, uid)) = &self.budget
@@ -116,7 +116,7 @@ impl Share {
         Ok(())
     }
 
-    /// Makes sure of so many bytes: what is put into the buffer afterwards, up to there, is not refused.
+    /// Makes sure of `bytes` bytes: what is put into the buffer afterwards, up to there, is not refused.
     ///
     /// # Errors
     /// `ENOBUFS`, and nothing has changed.

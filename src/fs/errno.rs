@@ -55,11 +55,12 @@ impl Errno {
     pub const ESTALE: Errno = Errno(libc::ESTALE);
     /// What the file needs cannot be had here.
     pub const EOPNOTSUPP: Errno = Errno(libc::EOPNOTSUPP);
-    /// Who wrote it was killed: it was given up.
+    /// The process that wrote was killed: what it wrote is given up.
     pub const ECANCELED: Errno = Errno(libc::ECANCELED);
     /// Larger than a file can be.
     pub const EFBIG: Errno = Errno(libc::EFBIG);
-    /// No answer to anybody: who asks must not wait, and the answer takes a disk. It is asked again by who may.
+    /// Never given to a caller: the thread that asks must not wait, and the answer takes a disk. A thread that may wait asks
+    /// again.
     pub(crate) const WOULD_WAIT: Errno = Errno(-1);
     /// Opened for reading only.
     pub const EROFS: Errno = Errno(libc::EROFS);

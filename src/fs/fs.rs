@@ -73,7 +73,7 @@ pub(super) struct Waiting<T: Transport> {
     pub(super) rights: Arc<Inbox<Job>>,
 }
 
-/// Who is told of growth that the kernel tells nobody.
+/// Told of growth, where the kernel does not tell inotify watchers.
 #[derive(Default)]
 pub(super) struct Nudging {
     pub(super) nudge: RwLock<Option<Arc<dyn Nudge>>>,

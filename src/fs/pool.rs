@@ -1,10 +1,10 @@
 //! Threads for what may take long: they begin when there is something to do, and end when there has been nothing for a
 //! while.
 //!
-//! A mount is served by a handful of threads, and none of them is to wait for a disk. What has to wait for one is put
-//! into a pool, with its answer. First come, first served; a pool has at most so many threads, and what comes beyond
-//! that waits for one of them. Of these, the jobs of one namespace have a few at most: where its disk stands still, its
-//! jobs wait for each other, and those of other namespaces find a thread.
+//! A mount is served by a handful of threads, and none of them is to wait for a disk. A job that has to wait for one is put
+//! into a pool, with its answer. First come, first served; a pool has a largest number of threads, and further jobs wait
+//! for one of them. The jobs of one namespace get a few threads at most: where its disk stands still, its jobs wait for
+//! each other, and those of other namespaces find a thread.
 //!
 //! A pool is no [inbox](super::inbox): its threads come and go, its jobs share them by namespace and not in the order of
 //! their times, and after the end it still does what it is given. `tests/loom` explores its threads, too.
@@ -18,7 +18,7 @@ use super::locks::{Condvar, Mutex, MutexGuard, PoisonError, lock, thread};
 /// A thread without work ends after this long: what comes often does not begin one each time.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// So many jobs of one namespace, or of one user, are done at the same time.
+/// The most jobs of one namespace, or of one user, that are done at the same time.
 const MOST_OF_ONE: usize = 8;
 
 /// Jobs that are about the same are few at a time. It is the namespace; `None`: the mount, or the directory of the logs.
@@ -84,7 +84,7 @@ impl State {
 }
 
 impl Pool {
-    /// With at most so many threads of this name.
+    /// A pool of at most `most` threads of this name.
     pub(crate) fn new(name: &'static str, most: usize) -> Arc<Pool> {
         Arc::new(Pool {
             name,
@@ -98,7 +98,7 @@ impl Pool {
     pub(crate) fn run(self: &Arc<Self>, about: About, job: Job) {
         let mut state = lock(&self.state);
         if !state.add(about, job) {
-            return; // Whoever has done one of the same namespace puts it in line.
+            return; // The next thread that has done a job of the same namespace moves it to the queue.
         }
         if state.waiting >= state.jobs.len() {
             drop(state);
@@ -110,7 +110,7 @@ impl Pool {
     /// Begins one more thread for what is to be done, if there may be one.
     fn begin(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         if state.threads >= self.most {
-            return; // Whoever is ready next takes it.
+            return; // The next thread that is ready takes it.
         }
         state.threads += 1;
         drop(state);

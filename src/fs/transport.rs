@@ -1,4 +1,4 @@
-//! What the file system asks of whoever brings it calls: FUSE, or a test.
+//! What the file system asks of a transport, which brings it calls: FUSE, or a test.
 
 use crate::fs::errno::Errno;
 use crate::fs::namespace::Grown;
@@ -24,13 +24,13 @@ pub trait Reply<A>: Send + 'static {
     fn answer(self, result: Result<A, Errno>);
 }
 
-/// Wakes a poller, who then asks again.
+/// Wakes a poller, which then asks again.
 pub trait PollWaker: Send + 'static {
     /// Wakes it.
     fn wake(self);
 }
 
-/// Who makes a call.
+/// The thread that makes a call, and its user.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
     /// Its thread's id, as the mount's process would see it.
@@ -72,7 +72,7 @@ pub struct ReadMode {
 /// How a write comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteMode {
-    /// The user who writes: what waits for its turn counts as memory of his.
+    /// The user who writes: a write that waits for its turn counts as that user's memory.
     pub uid: u32,
     /// With O_DSYNC or O_SYNC: its records are to be on the disk before the answer.
     pub durable: bool,

@@ -18,12 +18,13 @@ use crate::fs::tree::{About, Attr, BLOCK_BYTES, FOREVER, Node, NodeType, SHORT};
 use immuta::{MAX_NAMESPACE_BYTES, RecordNo};
 
 const DIRECTORY_MODE: u16 = 0o555;
-/// It tells of every namespace, whoever may read that one: for the owner and the group of the mount.
+/// The files tell of every namespace, also of those that a user may not read: they are for the owner and the group of the
+/// mount.
 const FILE_MODE: u16 = 0o440;
 
 impl<T: Transport> Fs<T> {
     /// What a file of `.immuta` shows now.
-    pub(crate) fn about(&self, about: About) -> String {
+    pub(super) fn about(&self, about: About) -> String {
         let status = self.status();
         match about {
             About::Metrics => metrics::text(&status),
@@ -32,7 +33,7 @@ impl<T: Transport> Fs<T> {
     }
 
     /// The attributes of `.immuta` and what is in it. What the files show changes with each look.
-    pub(crate) fn about_attr(&self, node: Node) -> Result<Attr, Errno> {
+    pub(super) fn about_attr(&self, node: Node) -> Result<Attr, Errno> {
         let (node_type, mode, size, attr_ttl) = match node {
             Node::AboutFile(about) => {
                 let size = self.about(about).len() as u64;

@@ -1,8 +1,8 @@
 //! From a closed `append-file` to a record.
 //!
-//! What is small is appended at once. What is large is copied from its file into the log by another thread, while nobody
-//! else appends ([`store`](crate::fs::wait::StoreQueue)). It is copied, not linked: a record begins at any byte of the log, and a file
-//! system shares whole blocks only; and its checksum wants to see the bytes anyhow.
+//! A small record is appended at once. A large one is copied from its file into the log by another thread, while nobody
+//! else appends (`wait::store`). It is copied, not linked: a record begins at any byte of the log, and a file system shares
+//! whole blocks only; and its checksum needs the bytes anyhow.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -18,8 +18,8 @@ use crate::fs::namespace::Lasts;
 use crate::fs::transport::{Caller, Reply, Transport, WriteMode};
 use immuta::{Appended, Error, Log, Result, is_out_of_descriptors, what_holds_descriptors};
 
-/// While a spooled file is copied into the log, its room is given back in pieces of so many bytes: a record
-/// needs little more room than its own size.
+/// While a spooled file is copied into the log, its room is given back in pieces of this size, in bytes: a record needs
+/// little more room than its own size.
 const GIVE_BACK_BYTES: u64 = 4 << 20;
 
 impl<T: Transport> Fs<T> {
@@ -43,7 +43,7 @@ impl<T: Transport> Fs<T> {
     }
 
     /// Lasts the bytes of one write to an `append-file`.
-    pub(crate) fn spool(
+    pub(super) fn spool(
         &self,
         log: &Log,
         spool: &Spool,
@@ -75,7 +75,7 @@ impl<T: Transport> Fs<T> {
         Err(errno)
     }
 
-    /// Whether the disk has room for so many bytes more, as far as it says so.
+    /// Whether the disk has room for `bytes` more, as far as it says so.
     fn has_room(&self, bytes: u64) -> bool {
         let Ok(disk) = self.statfs() else {
             return true;
@@ -90,7 +90,7 @@ impl<T: Transport> Fs<T> {
 
     /// A close of a descriptor of an `append-file`: stores the record, if that was what ends it, and then
     /// answers.
-    pub(crate) fn close_spool(
+    pub(super) fn close_spool(
         &self,
         caller: Caller,
         goes_on: Option<bool>,
@@ -109,14 +109,14 @@ impl<T: Transport> Fs<T> {
 
     /// The last descriptor of an `append-file` is closed: stores what nobody has stored. Nobody is there to be
     /// told of a failure but the daemon's log.
-    pub(crate) fn release_spool(&self, handle: &Arc<Handle>, spool: &Spool) {
+    pub(super) fn release_spool(&self, handle: &Arc<Handle>, spool: &Spool) {
         if let Some(unclosed) = spool.released() {
             self.store_spooled(handle, unclosed, None);
         }
     }
 
     /// Makes a record of what was written, and answers: at once if it is small, else on another thread.
-    pub(crate) fn store_spooled(
+    pub(super) fn store_spooled(
         &self,
         handle: &Arc<Handle>,
         unclosed: Unclosed,
@@ -149,8 +149,8 @@ impl<T: Transport> Fs<T> {
                 log.append_batch_unsynced(&[memory.get_ref()]),
                 durable || self.settings.sync_always,
             ),
-            // With `--sync always` it is on the disk then. Else this thread sees to it: what takes long holds
-            // up nobody who waits for a small one.
+            // With `--sync always` it is on the disk then. Else this thread syncs: a long sync does not hold up
+            // the small ones.
             SpooledData::OnDisk(file) => (append_spooled(log, file), false),
         };
         if let Ok(appended) = &stored {
@@ -227,7 +227,7 @@ impl Read for Consumed {
 }
 
 /// Refuses a write to an `append-file`, of which nothing is stored then.
-pub(crate) fn refuse_spooled(handle: &Handle, errno: Errno, reply: impl Reply<u32>) {
+pub(super) fn refuse_spooled(handle: &Handle, errno: Errno, reply: impl Reply<u32>) {
     if let Some(Input::File(spool)) = &handle.input {
         spool.fail(errno);
     }

@@ -21,8 +21,8 @@ pub struct Asked {
 }
 
 impl<T: Transport> Fs<T> {
-    /// Has a question answered: at once, if that takes no disk, else by a thread that may wait for one. If the asker is
-    /// killed before, he is answered with `EINTR`, and `undo` gets what has been found for nobody.
+    /// Has a question answered: at once, if that takes no disk, else by a thread that may wait for one. If the asking
+    /// thread is killed before, the answer is `EINTR`, and `undo` gets what was found too late.
     pub fn ask<A: 'static>(
         &self,
         asked: Asked,
@@ -63,7 +63,7 @@ impl<T: Transport> Fs<T> {
     }
 
     /// Does something that must not wait for a disk, if this thread serves the mount.
-    pub(crate) fn at_once<R>(&self, f: impl FnOnce() -> R) -> R {
+    pub(super) fn at_once<R>(&self, f: impl FnOnce() -> R) -> R {
         if self.may_not_wait() {
             without_waiting(f)
         } else {
@@ -72,7 +72,7 @@ impl<T: Transport> Fs<T> {
     }
 
     /// Has something done that needs no turn and may wait, for the disk or for `/proc`, by a thread of a pool. `about`: the
-    /// id of the namespace; `None`: the mount. If whoever calls may wait, it is done at once.
+    /// id of the namespace; `None`: the mount. If the calling thread may wait, it does the job at once.
     pub fn apart(&self, about: Option<u32>, job: impl FnOnce(&Fs<T>) + Send + 'static) {
         let fs = self.may_not_wait().then(|| self.myself.upgrade());
         match fs.flatten() {

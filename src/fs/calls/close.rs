@@ -137,7 +137,7 @@ impl<T: Transport> Fs<T> {
     }
 
     /// An open file is closed for good.
-    pub(crate) fn forget_open(&self, input: &Input) {
+    pub(super) fn forget_open(&self, input: &Input) {
         if let Input::Lines { opener, .. } | Input::Frames { opener, .. } = input {
             self.open.second.released(opener);
         }

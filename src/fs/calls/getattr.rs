@@ -16,7 +16,7 @@ use crate::fs::tree::{
 use immuta::RecordNo;
 
 impl<T: Transport> Fs<T> {
-    pub(crate) fn attr(&self, node: Node) -> Result<Attr, Errno> {
+    pub(super) fn attr(&self, node: Node) -> Result<Attr, Errno> {
         match node {
             Node::Root => {
                 let (given, links) = (self.root_rights.now(), self.root_links());
@@ -105,9 +105,10 @@ impl<T: Transport> Fs<T> {
                 let state = namespace.log.state();
                 let n = number_of_next(low, state.count).ok_or(Errno::ESTALE)?;
                 // A name that can be opened and waited on, and has no size yet; or one that was such.
-                let (size, modified) = match n < state.count {
-                    true => record_size_and_time(&namespace, n)?,
-                    false => (0, state.last_time.unwrap_or(self.clock.started)),
+                let (size, modified) = if n < state.count {
+                    record_size_and_time(&namespace, n)?
+                } else {
+                    (0, state.last_time.unwrap_or(self.clock.started))
                 };
                 let unkept = Duration::ZERO;
                 file_attr(
@@ -127,7 +128,7 @@ impl<T: Transport> Fs<T> {
     /// behalf of `lseek(SEEK_END)`: from then on that handle ends there.
     ///
     /// # Errors
-    /// `ESTALE` for a node that is gone; `EINVAL` for who asks for an end that is not known, as in `/proc`.
+    /// `ESTALE` for a node that is gone; `EINVAL` when the caller asks for an end that is not known, as in `/proc`.
     pub fn getattr(&self, ino: u64, fh: Option<u64>) -> Result<Attr, Errno> {
         let handle = fh.and_then(|fh| self.open.handles.get(fh));
         if let Some(handle) = &handle
@@ -226,7 +227,7 @@ fn file_attr(
     })
 }
 
-pub(crate) fn directory_attr(
+pub(super) fn directory_attr(
     node: Node,
     RightsSince { rights, since }: RightsSince,
     links: u32,

@@ -18,7 +18,7 @@ use crate::fs::transport::{Nudge, PollWaker, Reply, Transport};
 use crate::fs::wait::{DiskQueue, Later, Looks, MeasureQueue, Parked, StoreQueue, WaitLimit};
 use immuta::Storage;
 
-/// So many closes, writes to `append-file`, and changes of what namespaces there are, are done at the same time.
+/// The most closes, writes to `append-file`, and changes of what namespaces there are, that are done at the same time.
 const MOST_HELPERS: usize = 256;
 
 impl<T: Transport> Fs<T> {
@@ -106,8 +106,8 @@ impl<T: Transport> Fs<T> {
         *write(&self.nudge.threads) = threads;
     }
 
-    /// The mount is served by so many threads. All but two of them may wait for a disk in a write; none, from now on,
-    /// in a read or a look.
+    /// The mount is served by this number of threads. All but two of them may wait for a disk in a write; none, from now
+    /// on, in a read or a look.
     pub fn serve_with(&self, threads: usize) {
         self.waiting.store.places.limit(threads.saturating_sub(2));
     }
@@ -131,7 +131,7 @@ impl<T: Transport> Fs<T> {
     }
 
     /// Returns the deadline of the read, of those that go on waiting, whose turn is next.
-    pub(crate) fn end_overdue_reads(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn end_overdue_reads(&self, now: Instant) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         let mut is_over = |deadline: Option<Instant>| {
             let Some(deadline) = deadline else {

@@ -61,8 +61,8 @@ impl<T: Transport> Fs<T> {
             other => other?,
         };
         match node {
-            // Whoever writes gigabytes holds up nobody else, and the descriptors of one open are told from
-            // those of another.
+            // Its own inode: a program that writes gigabytes holds up no other, and the descriptors of one open are told
+            // from those of another.
             Node::File(_, file)
                 if file.direction() == Direction::In
                     && (self.settings.sync_always || file.takes == Takes::WholeFiles) =>
@@ -74,7 +74,7 @@ impl<T: Transport> Fs<T> {
     }
 
     /// What a lookup of a fixed file gets, with an inode that no other lookup gets.
-    pub(crate) fn with_its_own_ino(&self, attr: Attr) -> Result<Attr, Errno> {
+    pub(super) fn with_its_own_ino(&self, attr: Attr) -> Result<Attr, Errno> {
         let Node::File(id, file) = Node::from_ino(attr.ino)? else {
             return Ok(attr);
         };
@@ -110,7 +110,7 @@ impl<T: Transport> Fs<T> {
         Ok(attr)
     }
 
-    /// The transport has forgotten so many lookups of a node.
+    /// The transport has forgotten this number of lookups of a node.
     pub fn forget(&self, ino: u64, lookups: u64) {
         match Node::from_ino(ino) {
             Ok(Node::Start(_, number)) => lock(&self.names.starts).forget(number, lookups),
@@ -125,14 +125,15 @@ impl<T: Transport> Fs<T> {
     /// Those of [`Fs::lookup`].
     pub fn lookup_by(&self, caller: Caller, parent: u64, name: &str) -> Result<Attr, Errno> {
         let found = self.lookup(parent, name)?;
-        match self.open.second.wants_its_own(caller.thread, found.ino) {
-            true => self.with_its_own_ino(found),
-            false => Ok(self.note_lookup(caller, found)),
+        if self.open.second.wants_its_own(caller.thread, found.ino) {
+            self.with_its_own_ino(found)
+        } else {
+            Ok(self.note_lookup(caller, found))
         }
     }
 
     /// Notes that the kernel knows a name from now on. Returns what it is to be told of it.
-    pub(crate) fn note_lookup(&self, caller: Caller, found: Attr) -> Attr {
+    pub(super) fn note_lookup(&self, caller: Caller, found: Attr) -> Attr {
         let Some((id, name)) = Node::from_ino(found.ino).ok().and_then(WatchedName::of) else {
             return found;
         };
@@ -151,8 +152,8 @@ impl<T: Transport> Fs<T> {
         }
     }
 
-    /// Notes that the kernel has forgotten so many lookups of a node.
-    pub(crate) fn note_forget(&self, node: Node, lookups: u64) {
+    /// Notes that the kernel has forgotten this number of lookups of a node.
+    pub(super) fn note_forget(&self, node: Node, lookups: u64) {
         if let Some((id, name)) = WatchedName::of(node)
             && let Ok(namespace) = self.namespace(id)
         {
@@ -161,7 +162,7 @@ impl<T: Transport> Fs<T> {
     }
 
     /// Whether a call is made by a thread that tells inotify watchers of growth.
-    pub(crate) fn is_nudge(&self, caller: Caller) -> bool {
+    pub(super) fn is_nudge(&self, caller: Caller) -> bool {
         read(&self.nudge.threads).contains(&caller.thread)
     }
 }

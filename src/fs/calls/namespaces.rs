@@ -14,7 +14,7 @@ use immuta::{Error, Log, MAX_NAMESPACE_BYTES, Namespace};
 
 impl<T: Transport> Fs<T> {
     /// Another process may have written to the log of this name, or made it; `None`: to any. Shows what is
-    /// new to whoever waits for it. Only of use when the storage is open for reading only.
+    /// new to the readers that wait for it. Only of use when the storage is open for reading only.
     pub fn refresh(&self, name: Option<&str>) {
         let known = name.and_then(|name| self.namespace_named(name).ok());
         if known.is_none() && name.is_none_or(|name| self.storage.may_open_now(name)) {
@@ -53,7 +53,7 @@ impl<T: Transport> Fs<T> {
     }
 
     /// Another process may have removed or replaced the log of this name; `None`: any. What is gone is not shown any
-    /// more, and whoever reads from it gets end of file. Only of use when the storage is open for reading only.
+    /// more, and its readers get end of file. Only of use when the storage is open for reading only.
     pub fn forget_gone(&self, name: Option<&str>) {
         for log in self.storage.forget_gone(name) {
             let gone = self.names.namespaces.remove(log.id());
@@ -107,7 +107,7 @@ impl<T: Transport> Fs<T> {
         Ok(self.note_lookup(caller, self.attr(Node::Namespace(id))?))
     }
 
-    /// Removes a namespace without records. Whoever reads from it gets end of file.
+    /// Removes a namespace without records. Its readers get end of file.
     ///
     /// # Errors
     /// `ENOTEMPTY` when it holds records, or one is being stored, or nobody can tell as its log cannot be opened;
@@ -146,7 +146,7 @@ impl<T: Transport> Fs<T> {
 
     /// Makes a log with the rights of what `caller` makes in the root. The rights are on the disk before the
     /// log has a name, so that no crash leaves one behind that is more open than it was asked to be.
-    pub(crate) fn create_namespace(
+    pub(super) fn create_namespace(
         &self,
         caller: Caller,
         name: &Namespace,
@@ -177,7 +177,7 @@ impl<T: Transport> Fs<T> {
 
     /// Removes a log without records, then its rights: a crash between leaves rights of nothing, which the next
     /// log of that name replaces.
-    pub(crate) fn remove_namespace(&self, name: &Namespace) -> Result<(), Errno> {
+    pub(super) fn remove_namespace(&self, name: &Namespace) -> Result<(), Errno> {
         let _changing = self.rights_files.change();
         self.storage.remove(name.as_str())?;
         self.rights_files.remove(name);

@@ -1,4 +1,4 @@
-//! Open and close: who may open what, and what the transport has to know of it.
+//! Open: which file may be opened how, and what the transport has to know of it.
 
 use std::borrow::Cow;
 use std::sync::atomic::AtomicU64;
@@ -100,9 +100,10 @@ impl<T: Transport> Fs<T> {
             });
         }
         let namespace = self.namespace(node.namespace().ok_or(Errno::EISDIR)?)?;
-        let output = match access.reads() {
-            true => self.output(node, &namespace)?,
-            false => Output::Nothing,
+        let output = if access.reads() {
+            self.output(node, &namespace)?
+        } else {
+            Output::Nothing
         };
         let input = match node {
             Node::File(_, file) if access.writes() => self.input(

@@ -1,4 +1,4 @@
-//! Reads: what is there is given, and who is at the end waits, or is told.
+//! Reads: a read gets what is there; at the end of the log it waits, or is refused.
 
 use crate::fs::errno::Errno;
 use crate::fs::forms::Reached;

@@ -1,5 +1,5 @@
 //! Changes of owner, group and mode, on one thread: each is written to the disk, and answered when nobody believes the old
-//! rights any more. The threads that serve the mount wait for neither, whoever changes rights and how often.
+//! rights any more. The threads that serve the mount wait for neither, however often rights are changed.
 //!
 //! This thread waits for the disk and the time, and for nothing that a call to the mount may hold: so it ends
 //! each wait, in whatever order processes take the kernel's locks.
@@ -16,7 +16,7 @@ use immuta::Namespace;
 
 impl<T: Transport> Fs<T> {
     /// Has owner, group or mode of the root or of a namespace changed, and answers.
-    pub(crate) fn ask_for_rights(&self, node: Node, change: SetAttr, reply: T::Attr) {
+    pub(super) fn ask_for_rights(&self, node: Node, change: SetAttr, reply: T::Attr) {
         match node {
             Node::Root | Node::Namespace(_) => {}
             Node::Unopened(number) => return reply.answer(Err(self.why_unopened(number))),
@@ -52,7 +52,7 @@ impl<T: Transport> Fs<T> {
     ///
     /// # Errors
     /// `EPERM` for a file: it follows its directory. `ESTALE`; `ENOSPC` and `EIO` when they cannot be kept.
-    pub(crate) fn change_rights(
+    pub(super) fn change_rights(
         &self,
         node: Node,
         change: &SetAttr,

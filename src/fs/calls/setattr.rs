@@ -26,9 +26,8 @@ impl<T: Transport> Fs<T> {
             _ => !rights,
         };
         if changes_nothing {
-            let answer = move |attr: Result<Attr, Errno>| match attr {
-                Ok(attr) => reply.answer(Ok(Attr { ino, ..attr })),
-                Err(errno) => reply.answer(Err(errno)),
+            let answer = move |attr: Result<Attr, Errno>| {
+                reply.answer(attr.map(|attr| Attr { ino, ..attr }));
             };
             match self.at_once(|| self.attr(node)) {
                 Err(Errno::WOULD_WAIT) => {
@@ -46,15 +45,16 @@ impl<T: Transport> Fs<T> {
 
     /// Why nothing in the tree is changed.
     pub fn refusal(&self) -> Errno {
-        match self.settings.read_only {
-            true => Errno::EROFS,
-            false => Errno::EPERM,
+        if self.settings.read_only {
+            Errno::EROFS
+        } else {
+            Errno::EPERM
         }
     }
 
-    /// A change of an open file's size is refused. Of an `append-file` nothing is stored then: who copies a file
-    /// that ends in a hole would leave a part of it.
-    pub(crate) fn refuse_size(&self, change: SetAttr) {
+    /// A change of an open file's size is refused. Of an `append-file` nothing is stored then: a program that
+    /// copies a file which ends in a hole would leave a part of it.
+    pub(super) fn refuse_size(&self, change: SetAttr) {
         let handle = change
             .size
             .and(change.fh)

@@ -17,11 +17,11 @@ use crate::fs::tree::{Attr, BLOCK_BYTES, Direction, Node, NodeType, file_named, 
 use immuta::{Error, Namespace, may_wait, repair_command};
 
 /// The one file in the directory of a namespace that cannot be opened.
-pub(crate) const ERROR: &str = "error";
+pub(super) const ERROR: &str = "error";
 
 impl<T: Transport> Fs<T> {
     /// The namespaces that are not open, by their numbers, in the order of these.
-    pub(crate) fn unopened(&self) -> BTreeMap<u32, Namespace> {
+    pub(super) fn unopened(&self) -> BTreeMap<u32, Namespace> {
         let unopened = self.storage.failed().into_iter();
         unopened
             .map(|(namespace, _)| (self.names.unopened.of(&namespace), namespace))
@@ -29,7 +29,7 @@ impl<T: Transport> Fs<T> {
     }
 
     /// The directory of a namespace that is not open.
-    pub(crate) fn unopened_node(&self, name: &str) -> Result<Node, Errno> {
+    pub(super) fn unopened_node(&self, name: &str) -> Result<Node, Errno> {
         let namespace = Namespace::new(name)?;
         Ok(Node::Unopened(self.names.unopened.of(&namespace)))
     }
@@ -46,7 +46,7 @@ impl<T: Transport> Fs<T> {
     }
 
     /// Why what a namespace has is not there.
-    pub(crate) fn why_unopened(&self, number: u32) -> Errno {
+    pub(super) fn why_unopened(&self, number: u32) -> Errno {
         match self.unopened_by(number) {
             Ok((_, why)) if is_checked(&why) => Errno::EBUSY,
             Ok(_) => Errno::EIO,
@@ -58,7 +58,7 @@ impl<T: Transport> Fs<T> {
     ///
     /// # Errors
     /// `EBUSY` while the log is being checked. `EIO` for what is in a namespace that is open. `ENOENT`; `ESTALE`.
-    pub(crate) fn look_up_unopened(&self, number: u32, name: &str) -> Result<Node, Errno> {
+    pub(super) fn look_up_unopened(&self, number: u32, name: &str) -> Result<Node, Errno> {
         match self.why_unopened(number) {
             Errno::EIO if name == ERROR => Ok(Node::Error(number)),
             Errno::EIO if !is_of_namespace(name) => Err(Errno::ENOENT),
@@ -67,7 +67,7 @@ impl<T: Transport> Fs<T> {
     }
 
     /// Whether the directory can be listed: it can when its log cannot be opened.
-    pub(crate) fn list_unopened(&self, number: u32) -> Result<(), Errno> {
+    pub(super) fn list_unopened(&self, number: u32) -> Result<(), Errno> {
         match self.why_unopened(number) {
             Errno::EIO => Ok(()),
             errno => Err(errno),
@@ -78,7 +78,7 @@ impl<T: Transport> Fs<T> {
     ///
     /// # Errors
     /// `EBUSY`, `ESTALE`.
-    pub(crate) fn error_text(&self, number: u32) -> Result<String, Errno> {
+    pub(super) fn error_text(&self, number: u32) -> Result<String, Errno> {
         let (namespace, why) = self.unopened_by(number)?;
         if is_checked(&why) {
             return Err(Errno::EBUSY);
@@ -94,7 +94,7 @@ impl<T: Transport> Fs<T> {
     ///
     /// # Errors
     /// `ESTALE` when the namespace is open by now, or gone; `EBUSY` for the file while the log is being checked.
-    pub(crate) fn unopened_attr(&self, node: Node, number: u32) -> Result<Attr, Errno> {
+    pub(super) fn unopened_attr(&self, node: Node, number: u32) -> Result<Attr, Errno> {
         let (namespace, _) = self.unopened_by(number)?;
         let size = match node {
             Node::Error(_) => Some(self.error_text(number)?.len() as u64),
@@ -116,7 +116,7 @@ impl<T: Transport> Fs<T> {
     }
 }
 
-/// Who may read the records of the namespace may read the file.
+/// Readable for the users who may read the records of the namespace.
 fn file_attr(directory: Attr, RightsSince { rights, .. }: RightsSince, size: u64) -> Attr {
     Attr {
         node_type: NodeType::File,

@@ -1,4 +1,4 @@
-//! Who waits at the end of a log, for what, and how they are answered: readers that are parked, and pollers.
+//! Readers that are parked at the end of a log, and pollers: what they wait for, and how they are answered.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,7 +24,7 @@ pub struct PollState {
 
 impl<T: Transport> Fs<T> {
     /// Whether the crowd of its namespace is shown less than there is, and a read at `offset` has to wait with it.
-    pub(crate) fn is_held_back(&self, handle: &Handle, offset: u64) -> bool {
+    pub(super) fn is_held_back(&self, handle: &Handle, offset: u64) -> bool {
         match handle.need(offset) {
             Need::News => false,
             need => self.waiting.parked.holds_back(handle.namespace.id(), need),
@@ -32,7 +32,7 @@ impl<T: Transport> Fs<T> {
     }
 
     /// Has a read wait. `seen`: how far the log had come when there was nothing for it.
-    pub(crate) fn park(&self, mut waiter: Waiter<T>, mut seen: Option<Reached>) {
+    pub(super) fn park(&self, mut waiter: Waiter<T>, mut seen: Option<Reached>) {
         // Of one that is parked again, that of the first time.
         waiter.deadline = waiter.deadline.or(self.deadline());
         loop {
@@ -98,9 +98,9 @@ impl<T: Transport> Fs<T> {
         }
     }
 
-    /// Answers whoever waited for what a namespace has now: records, or its end. A large crowd is left to the
-    /// waker.
-    pub(crate) fn answer_waiters(&self, namespace: &Arc<MountedLog>) {
+    /// Answers the readers and pollers that waited for what a namespace has now: records, or its end. A large crowd is left
+    /// to the thread that serves crowds.
+    pub(super) fn answer_waiters(&self, namespace: &Arc<MountedLog>) {
         let ready = self
             .waiting
             .parked
@@ -137,7 +137,7 @@ impl<T: Transport> Fs<T> {
         }
     }
 
-    /// Whoever calls does not wait for a disk: it may be the one thread that answers crowds.
+    /// The calling thread does not wait for a disk: it may be the one that serves crowds.
     fn answer_all(&self, ready: Ready<Waiter<T>, Poller<T>>) {
         self.at_once(|| self.answer_readers(ready.readers));
         for poller in ready.pollers {
@@ -171,7 +171,7 @@ impl<T: Transport> Fs<T> {
                         last = Some(Rendered { handle, request });
                         reply.answer(Ok(&buffers.out));
                     }
-                    // There are more lines, but not yet so many.
+                    // There are more records, but not yet enough.
                     Ok(nothing) => {
                         last = None;
                         again.push((waiter, nothing, seen));
@@ -236,8 +236,8 @@ impl<T: Transport> Fs<T> {
         }
     }
 
-    /// Tells everybody that a namespace has changed: readers that wait, pollers, inotify watchers.
-    pub(crate) fn notify_readers(&self, namespace: &Arc<MountedLog>) {
+    /// Tells readers that wait, pollers and inotify watchers that a namespace has changed.
+    pub(super) fn notify_readers(&self, namespace: &Arc<MountedLog>) {
         self.tell(namespace, false);
     }
 
@@ -248,7 +248,7 @@ impl<T: Transport> Fs<T> {
         self.nudge_watchers(namespace, by_log);
     }
 
-    /// Has those told who watch the files of a namespace.
+    /// Has the inotify watchers of a namespace's files told.
     pub(super) fn nudge_watchers(&self, namespace: &MountedLog, by_log: bool) {
         let grown = namespace.grown(by_log);
         if grown.is_empty() {
@@ -310,8 +310,8 @@ impl Rendered {
     }
 }
 
-/// Whether somebody who polls an open file should read it. What an append file gives back never has to be
-/// waited for, and yet there may be nothing.
+/// Whether a program that polls an open file should read it. A read of an append file never waits, and yet there may be
+/// nothing to read.
 fn is_readable(handle: &Handle) -> bool {
     match &handle.output {
         Output::Nothing => false,

@@ -10,7 +10,7 @@ use crate::fs::namespace::{Lasts, MountedLog};
 use crate::fs::transport::{Reply, Transport, WriteMode};
 
 impl<T: Transport> Fs<T> {
-    /// Lasts the bytes of one write. The writer is answered first, then whoever waited for the record.
+    /// Takes the bytes of one write. The writer is answered first, then the readers that waited for the record.
     pub fn write(&self, fh: u64, data: &[u8], mode: WriteMode, reply: T::Write) {
         let handle = match self.handle(fh) {
             Ok(handle) => handle,

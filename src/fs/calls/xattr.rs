@@ -18,17 +18,17 @@ const INDEX: &str = "user.immuta.index";
 const COUNT: &str = "user.immuta.count";
 const FORMAT: &str = "user.immuta.format";
 
-/// The answer to who asks for an attribute, or for the names of all.
+/// The answer to a question for an attribute, or for the names of all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum XattrReply {
-    /// He only wanted to know how many bytes it has.
+    /// How many bytes it has: the caller asked for no more.
     Size(u32),
     /// The bytes.
     Data(Vec<u8>),
 }
 
 impl<T: Transport> Fs<T> {
-    /// An attribute, for a caller that has room for `size` bytes; 0: who asks how many there are.
+    /// An attribute, for a caller that has room for `size` bytes; 0: the caller asks how many there are.
     ///
     /// # Errors
     /// `ENODATA` for one that the node has not. `EOPNOTSUPP` for a name outside of `user.`: there are none on

@@ -15,19 +15,19 @@ pub(crate) struct Directories {
 }
 
 impl Directories {
-    /// Opens one that lists so many records. Returns its number.
+    /// Opens a directory that lists this number of records. Returns the number of the open directory.
     pub(crate) fn open(&self, records: u64) -> u64 {
         let fh = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         self.rewind(fh, records);
         fh
     }
 
-    /// From now on it lists so many records.
+    /// From now on the directory lists this number of records.
     pub(crate) fn rewind(&self, fh: u64, records: u64) {
         lock(&self.records).insert(fh, records);
     }
 
-    /// How many records it lists.
+    /// How many records the directory lists.
     pub(crate) fn records(&self, fh: u64) -> u64 {
         lock(&self.records).get(&fh).copied().unwrap_or(0)
     }

@@ -81,7 +81,7 @@ impl Input {
     }
 }
 
-/// No log has so many records.
+/// `count` has not been read: no log has this number of records.
 pub(crate) const NOT_READ: u64 = u64::MAX;
 
 /// What is read from an open file, with the state that only it needs.
@@ -227,7 +227,7 @@ impl Handle {
         }
     }
 
-    /// Notes that so many records, at least one, were appended through it, from `first` on.
+    /// Notes that `count` records, at least one, were appended through the open file, from `first` on.
     pub(crate) fn appended(&self, first: RecordNo, count: usize) {
         if let Output::Receipts(receipts) = &self.output {
             lock(receipts).add(first.0, count as u64);

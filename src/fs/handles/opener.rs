@@ -1,10 +1,10 @@
-//! Who opened a file, told from the processes that inherited it; and whether who closes it was killed.
+//! Which process opened a file, as opposed to processes that inherited it; and whether a process that closes it was killed.
 //!
-//! All of it is read in `/proc` of a process that waits for the answer. If that is an `execve(2)`, which closes
-//! what is marked close-on-exec, then the process holds the kernel's lock on who it is (`exec_update_lock`),
-//! and whatever is shown only to those who may trace it waits for that lock: on Linux 6.18.44 `stat`, `wchan`,
-//! and each link, those in `fd` too. To read one of them is a wait without end, which no signal ends. `status`,
-//! `fdinfo` and the names in it take no such lock.
+//! All of it is read in `/proc` of a process that waits for the answer. If the process is in an `execve(2)`, which closes
+//! descriptors that are marked close-on-exec, it holds the kernel's lock on its identity (`exec_update_lock`). Files of
+//! `/proc` that only a tracer may read wait for that lock: on Linux 6.18.44 `stat`, `wchan`, and each link, those in `fd`
+//! too. A read of one of them would wait without end, and no signal would end it. `status`, `fdinfo` and the names in it
+//! take no such lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,8 +14,8 @@ use immuta::with_room;
 const PF_EXITING: u64 = 0x4;
 const PF_SIGNALED: u64 = 0x400;
 
-/// So many descriptors of a process are looked at, each time that it closes a file with something unfinished in it. How
-/// many processes are looked at at the same time is bounded in [`looks`](super::looks).
+/// The most descriptors of a process that are looked at, each time that it closes a file with something unfinished in it.
+/// `wait::looks` bounds how many processes are looked at at the same time.
 const MOST_DESCRIPTORS: usize = 4096;
 
 /// The process that opened a file, told from the ones that inherited it. The kernel names threads, so another
@@ -121,13 +121,13 @@ pub(crate) fn closer(thread: u32) -> Closer {
     let Ok(stat) = stat else {
         return Closer::Hidden;
     };
-    // The exit code is shown to those who may read this link, too.
+    // Programs that may read this link may also see the exit code.
     let may_see = || std::fs::read_link(format!("/proc/{thread}/cwd")).is_ok();
     parse_stat(&stat, may_see).unwrap_or(Closer::Hidden)
 }
 
 /// `4711 (name) S ...`, see proc_pid_stat(5). The exit code, the last field, is that of the whole
-/// process, as wait(2) gives it, and 0 for those who may not see it. The flags are seen by all, but a thread
+/// process, as wait(2) gives it, and 0 for a program that may not see it. The flags are seen by all, but a thread
 /// that ends because another one has called `exit` is "signaled" as well.
 fn parse_stat(stat: &str, may_see: impl FnOnce() -> bool) -> Option<Closer> {
     const SIGNAL: i32 = 0x7f;

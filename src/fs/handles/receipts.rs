@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Only record numbers are kept, and consecutive ones as one run: the rest is asked of the log when somebody
-//! reads. Whoever opens an append file for reading and never reads costs no more than [`MAX_RUNS`].
+//! reads. A program that opens an append file for reading and never reads costs no more than [`MAX_RUNS`].
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -22,7 +22,7 @@ const MAX_RUNS: usize = 16 << 10;
 #[derive(Debug, Default)]
 pub(crate) struct Receipts {
     runs: VecDeque<Run>,
-    /// So many bytes of the next line have been read.
+    /// How many bytes of the next line have been read.
     taken: usize,
     /// There were too many runs: the oldest are gone, and the next read has to say so.
     lost: bool,
@@ -36,7 +36,7 @@ struct Run {
 }
 
 impl Receipts {
-    /// Notes that so many records, at least one, were appended from `first` on.
+    /// Notes that `count` records, at least one, were appended from `first` on.
     pub(crate) fn add(&mut self, first: u64, count: u64) {
         // Almost always the end: only calls that race with each other can come out of order.
         let at = self.runs.partition_point(|run| run.first < first);
@@ -55,7 +55,7 @@ impl Receipts {
         }
     }
 
-    /// Whether a read would give anything, with so many records committed.
+    /// Whether a read would give anything when `committed` records are committed.
     pub(crate) fn is_ready(&self, committed: u64) -> bool {
         self.lost || self.runs.front().is_some_and(|run| run.first < committed)
     }

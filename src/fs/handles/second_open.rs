@@ -8,8 +8,8 @@
 //! answers `ESTALE`: then the kernel looks the name up once more, for the same thread, and opens what it gets. That lookup
 //! gets an inode number of its own. The program sees nothing of it.
 //!
-//! Not each lookup gets its own: locks (`flock(2)`) of an inode hold between all who have opened it, `fuser(1)` looks for
-//! it, and `/proc/PID/fd` shows an open file as deleted when its name has got another one.
+//! Other lookups share an inode: locks (`flock(2)`) of an inode hold between all programs that have opened it, `fuser(1)`
+//! looks for it, and `/proc/PID/fd` shows an open file as deleted when its name has got another one.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -19,10 +19,10 @@ use super::opener::Opener;
 use crate::fs::errno::Errno;
 use crate::fs::locks::lock;
 
-/// When so many threads were told to look again and have not come back, those that have ended are forgotten.
+/// The most threads that were told to look again and have not come back: beyond that, those that have ended are forgotten.
 const MOST_TOLD: usize = 1024;
 
-/// Who has which append files open, and who was told to look a name up again.
+/// Which processes have which append files open, and which threads were told to look a name up again.
 #[derive(Debug, Default)]
 pub(crate) struct SecondOpens(Mutex<State>);
 
@@ -42,7 +42,7 @@ impl SecondOpens {
     /// again.
     pub(crate) fn open(&self, opener: &Arc<Opener>) -> Result<(), Errno> {
         let was_told = lock(&self.0).told.remove(&opener.thread()).is_some();
-        // Who was told comes back with the same inode when it opens a descriptor (`/dev/stdout`), not a name.
+        // A thread that was told comes back with the same inode when it opens a descriptor (`/dev/stdout`), not a name.
         if !was_told && self.has_another(opener) && self.tell(opener) {
             return Err(Errno::ESTALE);
         }

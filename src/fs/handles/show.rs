@@ -58,7 +58,7 @@ impl Handle {
             Output::View(open) => {
                 // Without a beginning, and yet not to wait: the namespace was removed.
                 if let Some(base) = open.base(log)? {
-                    // A copy: whoever else reads it does not wait while this waits for the disk.
+                    // A copy: other reads of the file do not wait while this one waits for the disk.
                     let (mut position, at) = (*lock(&open.position), base.saturating_add(offset));
                     let scratch = &mut lines.scratch;
                     view::read(open.view, log, &mut position, at, size, scratch, out)?;

@@ -4,10 +4,10 @@
 //! directory, so that the disk which fills is the right one, and nothing is left behind, however the daemon
 //! ends. Each close decides what becomes of it:
 //!
-//! | who closes | then |
+//! | process that closes | result |
 //! | --- | --- |
 //! | the process that opened the file, its last descriptor, or it ends by itself | it is stored |
-//! | the same, and nothing was written so far | whoever still has the file goes on; stored at the last close |
+//! | the same, and nothing was written so far | other processes that have the file go on; stored at the last close |
 //! | the same process, killed by a signal | nothing is stored |
 //! | another one, which inherited the file | nothing, as long as the opener has it; if not, and it was killed: nothing is stored |
 //! | nobody: the daemon ends | nothing is stored |
@@ -44,7 +44,7 @@ enum State {
     Failed(Errno),
     /// It was closed, and is stored, or on its way to that, or was refused.
     Closed,
-    /// Who wrote it was killed: nothing is stored.
+    /// The process that wrote it was killed: nothing is stored.
     Abandoned,
 }
 
@@ -91,7 +91,7 @@ impl Spool {
         })
     }
 
-    /// Who opened it.
+    /// The process that opened it.
     pub(crate) fn opener(&self) -> &Arc<Opener> {
         &self.opener
     }

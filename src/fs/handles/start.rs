@@ -9,8 +9,7 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use crate::fs::errno::Errno;
-use crate::fs::forms::View;
-use crate::fs::forms::time;
+use crate::fs::forms::{View, time};
 use crate::fs::tree::{Shows, parse_record};
 use immuta::{Log, RecordNo};
 
@@ -132,7 +131,7 @@ impl Starts {
         self.last
     }
 
-    /// The kernel has forgotten so many lookups.
+    /// The kernel has forgotten this number of lookups.
     pub(crate) fn forget(&mut self, id: u32, lookups: u64) {
         let Some(known) = self.known.get_mut(&id) else {
             return;

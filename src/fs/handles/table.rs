@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
+
+use crate::fs::locks::{read, write};
 
 use super::handle::Handle;
 
@@ -21,34 +23,19 @@ impl Handles {
 
     pub(crate) fn insert(&self, handle: Handle) -> u64 {
         let fh = self.number();
-        self.open
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(fh, Arc::new(handle));
+        write(&self.open).insert(fh, Arc::new(handle));
         fh
     }
 
     pub(crate) fn get(&self, fh: u64) -> Option<Arc<Handle>> {
-        self.open
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&fh)
-            .cloned()
+        read(&self.open).get(&fh).cloned()
     }
 
     pub(crate) fn remove(&self, fh: u64) -> Option<Arc<Handle>> {
-        self.open
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&fh)
+        write(&self.open).remove(&fh)
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Handle>> {
-        self.open
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+        read(&self.open).values().cloned().collect()
     }
 }

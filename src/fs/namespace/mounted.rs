@@ -8,8 +8,7 @@ use std::time::SystemTime;
 use super::turns::Turns;
 use super::watched::Watched;
 use crate::fs::errno::Errno;
-use crate::fs::forms::Reached;
-use crate::fs::forms::{JsonIndex, Size};
+use crate::fs::forms::{JsonIndex, Reached, Size};
 use crate::fs::locks::lock;
 use crate::fs::rights::{CurrentRights, RightsFiles, RightsSince};
 use immuta::Log;
@@ -62,7 +61,7 @@ impl MountedLog {
         self.log.id()
     }
 
-    /// How long the lines are that one of its files shows.
+    /// How long the lines of JSON are that one of its files shows.
     pub(crate) fn lines_size(&self, file: &str) -> Result<Size, Errno> {
         Ok(self
             .json_index

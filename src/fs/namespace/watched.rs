@@ -5,8 +5,7 @@
 //! watch on the namespace's directory sees its files, too, and looks none of them up: for those, `log` is nudged later,
 //! and so seldom that it costs nothing.
 
-use std::sync::atomic::fence;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering, fence};
 use std::sync::{Arc, Mutex};
 
 use super::mounted::MountedLog;
@@ -76,7 +75,7 @@ impl Watched {
     /// The names whose watchers have to be told of growth that has just been committed, and are not about to be.
     /// `by_log`: it came through `log`, whose watchers the kernel tells itself.
     fn news(&self, by_log: bool) -> impl Iterator<Item = WatchedName> {
-        // Either this sees that a name was looked up, or who has looked it up sees the new size.
+        // Either this thread sees that a name was looked up, or the program that has looked it up sees the new size.
         fence(Ordering::SeqCst);
         let mut names = self.by_programs.load(Ordering::SeqCst);
         if names & WatchedName::Log.bit() != 0 {

@@ -15,8 +15,7 @@
 //!               why; bits 31..0 a checksum of its name, or near it
 //! ```
 
-use super::files::{ABOUT_FILES, FILES};
-use super::files::{About, File};
+use super::files::{ABOUT_FILES, About, FILES, File};
 use crate::fs::errno::Errno;
 
 /// A place in the tree.

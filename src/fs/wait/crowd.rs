@@ -28,16 +28,16 @@ use crate::fs::forms::{Need, Reached};
 /// How many readers are answered by whom.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// So many are answered by the thread of the append itself.
+    /// How many readers the thread of the append answers itself.
     pub inline: usize,
-    /// A round that answers fewer ends the gate.
+    /// A round that answers fewer readers ends the gate.
     pub crowd: usize,
-    /// So many are answered before the next pause.
+    /// How many readers are answered before the next pause.
     pub slice: usize,
 }
 
 impl Pace {
-    /// So many of those that are behind: what they get is long.
+    /// How many readers behind the gate are answered with a slice: what they get is long.
     fn slice_behind(self) -> usize {
         (self.slice / 4).max(1)
     }
@@ -78,7 +78,7 @@ struct Inner<W, P> {
     wanted: bool,
     /// Something was committed since the last slice.
     appended: bool,
-    /// A round has begun; it has answered so many readers.
+    /// A round has begun: how many readers it has answered.
     under_way: Option<usize>,
 }
 
@@ -265,7 +265,7 @@ impl<W, P> Crowd<W, P> {
         } else {
             inner.under_way = None;
             if answered < self.pace.crowd && inner.behind.is_empty() {
-                // No crowd: those who came meanwhile see all there is, and the next append answers by itself.
+                // No crowd: readers that came meanwhile see all there is, and the next append answers by itself.
                 inner.gate = None;
                 readers.extend(inner.readers.take_met(&now, self.pace.slice));
                 inner.wanted = inner.readers.any_met(&now);

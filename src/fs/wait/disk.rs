@@ -11,8 +11,7 @@ use crate::fs::errno::Errno;
 use crate::fs::namespace::MountedLog;
 use crate::fs::pool::Pool;
 
-/// So many namespaces are synced at the same time. More would not be faster, but those that take long are to leave threads
-/// for the others.
+/// The most namespaces that are synced at the same time. More would not be faster; slow ones must leave threads for others.
 const MOST_SYNCS: usize = 64;
 
 /// Takes what became of the sync.
@@ -57,8 +56,8 @@ impl DiskQueue {
             .run(about, Box::new(move || queue.serve(&namespace)));
     }
 
-    /// Syncs a namespace once, and answers those who waited for it when that began. Those who have come meanwhile are
-    /// served behind the other namespaces that wait for a thread.
+    /// Syncs a namespace once, and gives the answers that waited when the sync began. Answers that were queued during the
+    /// sync are served after the other namespaces that wait for a thread.
     fn serve(self: &Arc<Self>, namespace: &Arc<MountedLog>) {
         let id = namespace.id();
         let served = self.waiting.take_all(&id);

@@ -16,8 +16,8 @@ use crate::fs::namespace::MountedLog;
 use crate::fs::pool::Pool;
 use crate::fs::transport::{Reply, Transport};
 
-/// In so many namespaces something is measured at the same time: more would be no faster, but a disk that stands still is
-/// to leave threads for the others.
+/// The most namespaces in which something is measured at the same time. More would be no faster; a disk that stands still
+/// must leave threads for others.
 const MOST_MEASURED: usize = 16;
 /// How many bytes of lines are measured before the next namespace has its turn.
 const TURN_BYTES: u64 = 16 << 20;

@@ -13,7 +13,7 @@ use crate::fs::locks::lock;
 use crate::fs::pool::{Job, Pool};
 use crate::fs::transport::{Reply, Transport};
 
-/// So many answers that take a disk are waited for at the same time.
+/// The most answers that take a disk, and are waited for at the same time.
 const MOST_READERS: usize = 256;
 
 /// A question that waits for a disk.
@@ -23,7 +23,7 @@ struct Question {
 }
 
 /// The reads and questions that wait for a disk, by the transport's number of the request, and the threads that wait for
-/// it. Who takes one out answers it.
+/// it. The thread that takes one out answers it.
 pub(crate) struct Later<T: Transport> {
     reads: Mutex<HashMap<u64, Waiter<T>>>,
     questions: Mutex<HashMap<u64, Question>>,

@@ -12,7 +12,7 @@ use crate::fs::handles::Opener;
 use crate::fs::pool::Pool;
 use crate::fs::transport::Caller;
 
-/// So many processes are looked at at the same time; the pool does a few at most for one user.
+/// The most processes that are looked at at the same time; the pool looks at a few for one user.
 const MOST_LOOKS: usize = 64;
 
 /// The looks that are under way, and the threads that do them.

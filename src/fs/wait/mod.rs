@@ -1,4 +1,4 @@
-//! What waits, without a thread, and who answers it.
+//! What waits, without a thread, and what answers it.
 //!
 //! - `parked`: readers and pollers that wait for a record, in a `crowd` for each namespace, `ranked` by what they need;
 //!   `targets` finds them for an interrupt; `waiter`: what they are.

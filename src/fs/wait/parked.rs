@@ -1,6 +1,6 @@
 //! Reads that wait, without a thread: each is put here and leaves by exactly one of four doors.
 //!
-//! | door | who opens it | the waiter gets |
+//! | door | opened by | the waiter gets |
 //! | --- | --- | --- |
 //! | record | [`Parked::news`] and [`Parked::slice`], after a commit | its bytes |
 //! | interrupt | [`Parked::interrupt`], a signal to the reader; [`Parked::take_any`], a limit of the wait | `EINTR` |
@@ -145,7 +145,7 @@ impl<W, P> Parked<W, P> {
         };
         let ready = take(&crowd);
         if ready.over {
-            // Who comes later sees why, and does not wait.
+            // A reader that comes later sees why, and does not wait.
             let mut crowds = self.crowds.write().unwrap_or_else(PoisonError::into_inner);
             crowds.by_namespace.remove(&namespace);
         }

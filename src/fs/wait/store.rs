@@ -9,11 +9,11 @@
 //!   what was queued meanwhile;
 //! - an append that may take long, or finds somebody inside, is queued ([`StoreQueue::queue`]); if nobody is inside, a
 //!   thread of a pool goes there;
-//! - of the threads that serve the mount so many may be inside of some namespace that others are always left
-//!   ([`Places::limit`]). Beyond that, all appends are done by the pool.
+//! - only some of the threads that serve the mount may be inside of a namespace at the same time ([`Places::limit`]), so
+//!   that others are left. Beyond that, all appends are done by the pool.
 //!
-//! So writes that wait for a disk cost memory, as much as they have written and the [budget](crate::fs::budget) allows, and
-//! a disk that stands still holds up those who wait for it, and nobody else.
+//! So a write that waits for a disk costs the memory of its bytes, as the [budget](crate::fs::budget) allows, and no thread.
+//! A disk that stands still holds up only the writes to it.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -22,9 +22,9 @@ use crate::fs::locks::lock;
 use crate::fs::namespace::{Lasts, MountedLog, NotMine, Waiting};
 use crate::fs::pool::{Job, Pool};
 
-/// So many namespaces whose disk does not answer are waited for at the same time, by threads that are there for it.
+/// The most namespaces whose disk is waited for at the same time.
 const MOST_STORERS: usize = 64;
-/// A thread that serves the mount does so many jobs of others behind its own, and leaves the rest to the pool.
+/// The most jobs of others that a thread which serves the mount does behind its own. It leaves the rest to the pool.
 const MOST_FOR_OTHERS: usize = 64;
 
 /// The appends of all namespaces.
@@ -199,7 +199,7 @@ impl Default for Places {
 }
 
 impl Places {
-    /// From now on so many threads may wait at the same time.
+    /// From now on this number of threads may wait at the same time.
     pub(crate) fn limit(&self, places: usize) {
         self.free.store(places, Ordering::Relaxed);
         self.limited.store(true, Ordering::Relaxed);

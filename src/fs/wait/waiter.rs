@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::fs::handles::Handle;
 use crate::fs::transport::{ReadRequest, Transport};
 
-/// Somebody who polls an open file.
+/// A program that polls an open file.
 pub(crate) struct Poller<T: Transport> {
     /// Number of the open file.
     pub(crate) fh: u64,
