@@ -24,4 +24,4 @@ pub use std_disk::StdDisk;
 pub(crate) use whole::{
     read_exact, read_full, read_up_to, write_again, write_all, write_all_vectored,
 };
-pub(crate) use window::Window;
+pub(crate) use window::{WINDOW_BYTES, Window};

@@ -5,6 +5,9 @@ use std::io;
 use super::seam::DiskFile;
 use crate::disk;
 
+/// What a walk along a file reads at a time.
+pub(crate) const WINDOW_BYTES: usize = 256 << 10;
+
 /// A file read in large pieces, for a walk that looks at small ones mostly in order.
 pub(crate) struct Window<'a> {
     file: &'a dyn DiskFile,

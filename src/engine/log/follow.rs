@@ -10,21 +10,20 @@ use crate::error::Result;
 use crate::format::Format;
 use crate::format::{IndexEntry, SIZE_FIELD_BYTES, Slot, decode_length, text_bytes};
 use crate::locks::lock;
-use crate::recovery::Claims;
-use crate::recovery::Survey;
+use crate::recovery::{Stale, Trust, walk, write_entries};
 use crate::segment::LogEnd;
 use crate::segment::State;
 use crate::segment::read_slot;
 
 /// What a writer says is there.
-struct News {
+struct WriterSays {
     count: u64,
     /// Where the last record is, if the header says so.
     last_index: Option<u64>,
     /// What is known of our own writer, if it has the log.
     ours: Option<Slot>,
     /// Nobody counts: what is whole is there.
-    every_whole: bool,
+    trust_whole_records: bool,
 }
 
 impl Log {
@@ -94,7 +93,9 @@ impl Log {
             .map_err(|e| self.segment.log_error(e))?;
         let tail = match self.tail_from_index(&from, &news, length)? {
             Some(tail) => tail,
-            None if self.segment.format == Format::Bare && !news.every_whole => return Ok(false),
+            None if self.segment.format == Format::Bare && !news.trust_whole_records => {
+                return Ok(false);
+            }
             None => self.tail_from_log(from, &news, length)?,
         };
         if news.last_index.is_some_and(|last| last != tail.last_index) {
@@ -107,7 +108,7 @@ impl Log {
     }
 
     /// `None`: nothing that counts has come behind `from`.
-    fn news(&self, from: &LogEnd) -> Result<Option<News>> {
+    fn news(&self, from: &LogEnd) -> Result<Option<WriterSays>> {
         let ours = read_slot(&*self.segment.index.file)
             .map_err(|e| self.segment.index_error(e))?
             .filter(|slot| slot.id == self.segment.index.id);
@@ -122,15 +123,15 @@ impl Log {
         let news = match (self.segment.format, ours) {
             (Format::Count8 | Format::Count16, _) => {
                 let header = self.segment.read_header()?;
-                News {
+                WriterSays {
                     count: u64::try_from(header.count()).unwrap_or(0),
                     last_index: (self.segment.format == Format::Count16)
                         .then(|| header.last_index()),
                     ours,
-                    every_whole: false,
+                    trust_whole_records: false,
                 }
             }
-            (Format::Bare, Some(slot)) if !slot.clean => News {
+            (Format::Bare, Some(slot)) if !slot.clean => WriterSays {
                 count: self
                     .segment
                     .index
@@ -138,27 +139,32 @@ impl Log {
                     .map_err(|e| self.segment.index_error(e))?,
                 last_index: None,
                 ours,
-                every_whole: false,
+                trust_whole_records: false,
             },
-            (Format::Bare, Some(slot)) if slot.synced_count > from.count => News {
+            (Format::Bare, Some(slot)) if slot.synced_count > from.count => WriterSays {
                 count: slot.synced_count,
                 last_index: None,
                 ours,
-                every_whole: false,
+                trust_whole_records: false,
             },
-            (Format::Bare, _) => News {
+            (Format::Bare, _) => WriterSays {
                 count: from.count,
                 last_index: None,
                 ours,
-                every_whole: true,
+                trust_whole_records: true,
             },
         };
-        Ok((news.every_whole || news.count > from.count).then_some(news))
+        Ok((news.trust_whole_records || news.count > from.count).then_some(news))
     }
 
     /// Our own writer writes payload, entry and count in this order: what is counted has its entry.
-    fn tail_from_index(&self, from: &LogEnd, news: &News, length: u64) -> Result<Option<LogEnd>> {
-        if news.every_whole {
+    fn tail_from_index(
+        &self,
+        from: &LogEnd,
+        news: &WriterSays,
+        length: u64,
+    ) -> Result<Option<LogEnd>> {
+        if news.trust_whole_records {
             return Ok(None);
         }
         let entry = self
@@ -200,46 +206,29 @@ impl Log {
     }
 
     /// Another writer leaves the index behind: the entries that are missing are made in memory.
-    fn tail_from_log(&self, from: LogEnd, news: &News, length: u64) -> Result<LogEnd> {
-        let survey = Survey {
-            namespace: &self.segment.namespace,
-            log_path: &self.segment.log_path,
-            index_path: &self.segment.index_path,
-            log: &*self.segment.log_file,
-            index: &*self.segment.index.file,
-            slot: Some(Slot {
-                format: self.segment.format,
-                clean: false,
-                id: self.segment.index.id,
-                sequence: 0,
-                synced_count: 0,
-                log_end: self.segment.format.header_bytes(),
-                boot: self.boot,
-                rebuilt: 0,
-            }),
-            format: self.segment.format,
-            boot: self.boot,
-            read_only: true,
-            repair: false,
-        };
+    fn tail_from_log(&self, from: LogEnd, news: &WriterSays, length: u64) -> Result<LogEnd> {
+        let segment = &self.segment;
         // Beside a writer, what does not look whole yet is looked at again the next time.
-        let claims = Claims {
+        let trust = Trust {
             length,
             count: news.count,
-            every_whole: news.every_whole,
-            unsynced_from: 0,
-            lossy: false,
+            trust_whole_records: news.trust_whole_records,
+            synced: 0,
+            was_stopped: true,
+            rebooted: false,
+            only_read: true,
+            repair: false,
         };
-        let walked = survey.walk(&claims, from, |_, _| Ok(()))?;
-        let tail = walked.tail;
-        let half_done = tail.log_end < length || tail.log_end == tail.last_index + SIZE_FIELD_BYTES;
-        let two_moments = news.last_index.is_some_and(|last| last != tail.last_index);
-        if two_moments || (news.every_whole && half_done) {
+        let walked = walk(segment, &*segment.log_file, &trust, from, |_, _| Ok(()))?;
+        let end = walked.end;
+        let half_done = end.log_end < length || end.log_end == end.last_index + SIZE_FIELD_BYTES;
+        let two_moments = news.last_index.is_some_and(|last| last != end.last_index);
+        if two_moments || (news.trust_whole_records && half_done) {
             return Ok(from);
         }
-        if let Some(stale) = walked.stale {
-            survey.rewrite(&claims, stale, tail.count, self.segment.index.id)?;
-        }
-        Ok(tail)
+        let stale = walked.stale.map(|from| Stale { from, trust });
+        let id = segment.index.id;
+        write_entries(segment, &*segment.log_file, stale.as_ref(), &end, id)?;
+        Ok(end)
     }
 }

@@ -1,173 +1,136 @@
-//! A log that is being opened, or followed, as it is found: how far it goes, and what of it is kept. Nothing is written
-//! here.
-
-use std::io;
-use std::path::Path;
+//! How much of a log is kept. Nothing is written here.
+//!
+//! ```text
+//! the log                                                                    then
+//! -------------------------------------------------------------------------  ----------------------------------------
+//! ends inside its header, and its index knows of records                     is refused as damaged
+//! was closed in order, and nobody has touched it since (`clean_end`)         is kept as it is
+//! has no record that its index knows, and is a whole log of another format   is refused: the index is another log's
+//! else (`base`, `trust`, and the table in `walk`)                            is kept up to where the walk ends
+//! ```
 
 use super::detect::{Verdict, detect};
+use super::evidence::{Evidence, Purpose, refused};
+use super::records::{checksum_of, last_byte, size_at};
 use super::report::{Cut, Recovery};
-use super::walk::{Claims, WINDOW_BYTES};
-use crate::disk::DiskFile;
-use crate::disk::Window;
-use crate::error::{Error, Result, WayOut, repair_command};
-use crate::format::Format;
+use super::walk::{Trust, Walked, walk};
+use crate::disk::{WINDOW_BYTES, Window};
+use crate::error::{Error, Result, WayOut};
 use crate::format::{
-    ENTRY_BYTES, Header, INDEX_HEADER_BYTES, MAX_HEADER_BYTES, SIZE_FIELD_BYTES, Slot,
-    decode_length, encode_length, entry_offset, u64_at,
+    ENTRY_BYTES, Format, INDEX_HEADER_BYTES, MAX_HEADER_BYTES, SIZE_FIELD_BYTES, Slot,
+    encode_length, entry_offset,
 };
-use crate::ids::RecordNo;
-use crate::namespace::Namespace;
-use crate::segment::{LogEnd, read_header};
+use crate::segment::LogEnd;
 
-/// A log and its index as they are found.
-pub(crate) struct Survey<'a> {
-    pub(crate) namespace: &'a Namespace,
-    pub(crate) log_path: &'a Path,
-    pub(crate) index_path: &'a Path,
-    pub(crate) log: &'a dyn DiskFile,
-    pub(crate) index: &'a dyn DiskFile,
-    pub(crate) slot: Option<Slot>,
-    pub(crate) format: Format,
-    pub(crate) boot: u64,
-    pub(crate) read_only: bool,
-    pub(crate) repair: bool,
-}
-
-/// What is to become of a log: decided before anything is written.
+/// What is to become of a log.
 pub(crate) struct Decision {
-    pub(crate) tail: LogEnd,
+    /// Where the log is to end.
+    pub(crate) end: LogEnd,
+    /// What is kept and what is cut. `clean`: the log is in order, and nothing is to be written.
     pub(crate) recovery: Recovery,
-    pub(crate) claims: Claims,
-    /// The first record whose entry has to be written, and the tail before it.
-    pub(crate) stale: Option<LogEnd>,
-    pub(crate) index_length: u64,
+    pub(crate) stale: Option<Stale>,
 }
 
-impl Survey<'_> {
-    /// Looks at the log, as far as it has to, and decides what of it is kept. Writes nothing.
-    pub(crate) fn decide(&self, same_id: bool) -> Result<Decision> {
-        // Before the length: what the header counts is in the file, also beside a writer.
-        let header = read_header(self.log, self.format).map_err(|e| self.log_error(e))?;
-        let length = self.log.len().map_err(|e| self.log_error(e))?;
-        let index_length = self.index.len().map_err(|e| self.index_error(e))?;
-        if length < self.format.header_bytes()
-            && self.slot.is_some_and(|slot| slot.synced_count > 0)
-            && !self.repair
-        {
-            return Err(self.damaged(
-                None,
-                length,
-                "the file ends inside its header, but its index knows of records",
-            ));
-        }
-        let mut claims = Claims {
-            length,
-            count: 0,
-            every_whole: false,
-            unsynced_from: u64::MAX,
-            lossy: false,
-        };
-        if same_id && let Some(tail) = self.clean_tail(length, index_length, &header)? {
-            let recovery = Recovery {
-                clean: true,
-                records: tail.count,
-                ..Recovery::default()
-            };
-            return Ok(Decision {
-                tail,
-                recovery,
-                claims,
-                stale: None,
-                index_length,
-            });
-        }
+/// The index entries that have to be written: all from one record on.
+pub(crate) struct Stale {
+    /// The end before that record.
+    pub(crate) from: LogEnd,
+    /// What the walk believed that has found them. Another walk gives them again.
+    pub(crate) trust: Trust,
+}
 
-        let base = self.base(length)?;
-        self.check_index_is_of_this_log(&base, length)?;
-        self.believe(&mut claims, &header, &base, index_length)?;
-        let walked = self.walk(&claims, base, |_, _| Ok(()))?;
-        let tail = walked.tail;
-        let end = tail.log_end;
-        if self.format == Format::Count16
-            && !self.repair
-            && claims.unsynced_from == u64::MAX // else a crash of ours may have parted the two
-            && length > end
-            && u64::try_from(header.count()) == Ok(tail.count)
-            && header.last_index() != tail.last_index
-        {
-            return Err(self.damaged(
-                None,
-                0,
-                &format!(
-                    "its header counts {} records and says that the last one is at byte {}, but it is at byte {}",
-                    tail.count,
-                    header.last_index(),
-                    tail.last_index
-                ),
-            ));
-        }
-        let cut = if length > end {
-            Some(Cut {
-                offset: end,
-                bytes: length - end,
-                what: walked.what,
-                records: self.counted_behind(&tail, &claims, &header)?,
-            })
-        } else if 0 < length && length < self.format.header_bytes() {
-            Some(Cut {
-                offset: 0,
-                bytes: length,
-                what: "a torn header",
-                records: 0,
-            })
-        } else {
-            None
-        };
-        let wrong_count = self.format != Format::Bare && header.count() != tail.count.cast_signed();
-        Ok(Decision {
-            tail,
-            recovery: Recovery {
-                clean: false,
-                records: tail.count,
-                rebuilt_from: walked.rebuilt_from,
-                rebuilt: walked.rebuilt,
-                damaged: walked.damaged,
-                cut,
-                saved: None,
-                claimed: wrong_count.then_some(header.count()),
-            },
-            claims,
-            stale: walked.stale,
-            index_length,
-        })
+/// Decides what of a log is kept. Looks at the log as far as it has to. `keeps_id`: the log keeps the id that its index says.
+/// `repair`: damage ends the log in place of having it refused.
+///
+/// # Errors
+/// [`Error::Damaged`] refuses the log; [`Error::Io`].
+pub(crate) fn decide(evidence: &Evidence, keeps_id: bool, repair: bool) -> Result<Decision> {
+    let format = evidence.segment.format;
+    if !repair && evidence.length < format.header_bytes() && evidence.synced() > 0 {
+        let what = "the file ends inside its header, but its index knows of records";
+        return Err(refused(&evidence.segment, None, evidence.length, what));
     }
+    if keeps_id && let Some(end) = evidence.clean_end()? {
+        return Ok(Decision {
+            end,
+            recovery: Recovery {
+                clean: true,
+                records: end.count,
+                ..Recovery::default()
+            },
+            stale: None,
+        });
+    }
+    let base = evidence.base()?;
+    if !repair {
+        evidence.check_index_is_of_this_log(&base)?;
+    }
+    let trust = evidence.trust(&base, repair)?;
+    let (segment, log) = (&evidence.segment, &*evidence.log);
+    let walked = walk(segment, log, &trust, base, |_, _| Ok(()))?;
+    let end = walked.end;
+    if !repair {
+        evidence.check_second_witness(&trust, &end)?;
+    }
+    let header_count = evidence.header.count();
+    let wrong_count = format != Format::Bare && header_count != end.count.cast_signed();
+    let stale = if keeps_id {
+        walked.stale
+    } else {
+        Some(LogEnd::empty(format))
+    };
+    Ok(Decision {
+        end,
+        recovery: Recovery {
+            clean: false,
+            records: end.count,
+            rebuilt_from: walked.rebuilt_from,
+            rebuilt: walked.rebuilt,
+            damaged: walked.damaged,
+            cut: evidence.cut_behind(&trust, &walked)?,
+            saved: None,
+            claimed: wrong_count.then_some(header_count),
+        },
+        stale: stale.map(|from| Stale { from, trust }),
+    })
+}
 
-    /// The tail of a log that was closed in order and not touched since, found without looking at anything
-    /// but its end.
-    fn clean_tail(
-        &self,
-        length: u64,
-        index_length: u64,
-        header: &Header,
-    ) -> Result<Option<LogEnd>> {
+impl Evidence {
+    /// The end of a log that was closed in order and not touched since; `None` if it is not such a log. Looks at nothing but the
+    /// end of the log.
+    fn clean_end(&self) -> Result<Option<LogEnd>> {
         let Some(slot) = self.slot.filter(|slot| slot.clean) else {
             return Ok(None);
         };
-        if length != slot.log_end || entry_offset(slot.synced_count) != Some(index_length) {
+        if self.length != slot.log_end || entry_offset(slot.synced_count) != Some(self.index_length)
+        {
             return Ok(None);
         }
-        let agrees = |tail: &LogEnd| self.format.header(tail.count, tail.last_index) == *header;
-        Ok(self.tail_at(&slot)?.filter(agrees))
+        let format = self.segment.format;
+        let agrees = |end: &LogEnd| format.header(end.count, end.last_index) == self.header;
+        Ok(self.end_at(&slot)?.filter(agrees))
     }
 
-    /// The tail at the slot's count, if the last record before it is where the slot says.
-    fn tail_at(&self, slot: &Slot) -> Result<Option<LogEnd>> {
-        let empty = LogEnd::empty(self.format);
+    /// Where the walk starts: at the last sync, if index and log agree there, else at the beginning.
+    fn base(&self) -> Result<LogEnd> {
+        if let Some(slot) = self.slot
+            && slot.log_end <= self.length
+            && let Some(end) = self.end_at(&slot)?
+        {
+            return Ok(end);
+        }
+        Ok(LogEnd::empty(self.segment.format))
+    }
+
+    /// The end at the slot's count, if the last record before it is where the slot says.
+    fn end_at(&self, slot: &Slot) -> Result<Option<LogEnd>> {
+        let log_error = |e| self.segment.log_error(e);
+        let empty = LogEnd::empty(self.segment.format);
         let Some(n) = slot.synced_count.checked_sub(1) else {
             return Ok((slot.log_end == empty.log_end).then_some(empty));
         };
-        let mut entries = Window::new(self.index, ENTRY_BYTES);
-        let Some(entry) = self.entry(&mut entries, n)? else {
+        let mut index = Window::new(&*self.segment.index.file, ENTRY_BYTES);
+        let Some(entry) = self.entry(&mut index, n)? else {
             return Ok(None);
         };
         let Some(size) = slot
@@ -177,23 +140,19 @@ impl Survey<'_> {
         else {
             return Ok(None);
         };
-        let mut window = Window::new(self.log, SIZE_FIELD_BYTES as usize);
-        let field = window
-            .get(entry.log_offset, 8)
-            .map_err(|e| self.log_error(e))?;
-        if field != encode_length(size) {
+        let payload = entry.log_offset + SIZE_FIELD_BYTES;
+        let mut log = Window::new(&*self.log, SIZE_FIELD_BYTES as usize);
+        if log.get(entry.log_offset, 8).map_err(log_error)? != encode_length(size) {
             // A flipped bit in the size field, or an index that is not this log's: the payload tells.
-            let payload = entry.log_offset + SIZE_FIELD_BYTES;
-            let mut large = Window::new(self.log, WINDOW_BYTES);
-            let (crc, _) = self.checksum_of(&mut large, payload, size)?;
+            let mut large = Window::new(&*self.log, WINDOW_BYTES);
+            let (crc, _) = checksum_of(&mut large, payload, size).map_err(log_error)?;
             if crc != entry.checksum {
                 return Ok(None);
             }
         }
-        let mut last = self.last_byte(&mut window, entry.log_offset + SIZE_FIELD_BYTES, size)?;
-        // The last byte may not be what was written, but the next entry, if there is one, knows whether that
-        // was a newline.
-        if let Some(next) = self.entry(&mut entries, n + 1)?
+        let mut last = last_byte(&mut log, payload, size).map_err(log_error)?;
+        // The last byte may be damaged. The next entry, if there is one, tells whether it was a newline.
+        if let Some(next) = self.entry(&mut index, n + 1)?
             && next.log_offset == slot.log_end
         {
             let text = next.text_offset.checked_sub(entry.text_offset);
@@ -211,161 +170,166 @@ impl Survey<'_> {
         Ok(before.after_record(size, last, entry.time_ns, !entry.time_unknown))
     }
 
-    /// Where a walk starts: at the last sync, if index and log agree there, else at the beginning.
-    fn base(&self, length: u64) -> Result<LogEnd> {
-        if let Some(slot) = self.slot
-            && slot.log_end <= length
-            && let Some(tail) = self.tail_at(&slot)?
-        {
-            return Ok(tail);
-        }
-        Ok(LogEnd::empty(self.format))
-    }
-
-    /// An index that knows of records, of which the log has none, is that of another log: then the bytes have
-    /// a say in the format.
-    fn check_index_is_of_this_log(&self, base: &LogEnd, length: u64) -> Result<()> {
-        let knows = self.slot.is_some_and(|slot| slot.synced_count > 0);
-        if !knows || base.count > 0 || self.repair || self.knows_first_record(length)? {
+    /// Refuses an index that knows of records, of which the log has none, if the log is a whole one of another format: the
+    /// index is that of another log.
+    fn check_index_is_of_this_log(&self, base: &LogEnd) -> Result<()> {
+        let format = self.segment.format;
+        if self.synced() == 0 || base.count > 0 || self.knows_first_record()? {
             return Ok(());
         }
-        let (format, others) = match detect(self.log, length).map_err(|e| self.log_error(e))? {
-            Verdict::Is(format) => (format, Vec::new()),
-            Verdict::Weighed(format, others) => (format, others),
-            Verdict::Nothing | Verdict::Unclear(_) => return Ok(()),
+        let verdict = detect(&*self.log, self.length).map_err(|e| self.segment.log_error(e))?;
+        let Verdict::Is {
+            format: found,
+            outweighed,
+        } = verdict
+        else {
+            return Ok(());
         };
-        let fits = format == self.format || others.contains(&self.format);
-        if fits || length <= MAX_HEADER_BYTES as u64 {
+        let fits = found == format || outweighed.contains(&format);
+        if fits || self.length <= MAX_HEADER_BYTES as u64 {
             return Ok(());
         }
         Err(Error::Damaged {
-            namespace: self.namespace.to_string(),
+            namespace: self.segment.namespace.to_string(),
             record: None,
             offset: 0,
-            what: format!(
-                "it is a whole {format} log, but its index is that of a {} one",
-                self.format
-            ),
+            what: format!("it is a whole {found} log, but its index is that of a {format} one"),
             way_out: Some(WayOut::Refused(format!(
                 "remove '{}' if it belongs to another log",
-                self.index_path.display()
+                self.segment.index_path.display()
             ))),
         })
     }
 
-    /// Whether the first record of the log, one with bytes, is the one that the index has: then it is this log's, of
-    /// which the end is missing.
-    fn knows_first_record(&self, length: u64) -> Result<bool> {
-        let at = self.format.header_bytes();
-        let mut window = Window::new(self.log, WINDOW_BYTES);
-        let entry = self.entry(&mut Window::new(self.index, ENTRY_BYTES), 0)?;
+    /// Whether the first record of the log has bytes, and is the one that the index has. Then the index is this log's, and only
+    /// the end of the log is missing.
+    fn knows_first_record(&self) -> Result<bool> {
+        let log_error = |e| self.segment.log_error(e);
+        let at = self.segment.format.header_bytes();
+        let mut index = Window::new(&*self.segment.index.file, ENTRY_BYTES);
+        let entry = self.entry(&mut index, 0)?;
         let Some(entry) = entry.filter(|entry| entry.log_offset == at) else {
             return Ok(false);
         };
-        let Some(room) = length.checked_sub(at + SIZE_FIELD_BYTES) else {
-            return Ok(false);
-        };
-        let field = window.get(at, 8).map_err(|e| self.log_error(e))?;
-        match decode_length(u64_at(field, 0).to_le_bytes()) {
-            Some(size) if 0 < size && size <= room => {
-                let (crc, _) = self.checksum_of(&mut window, at + SIZE_FIELD_BYTES, size)?;
+        let mut log = Window::new(&*self.log, WINDOW_BYTES);
+        match size_at(&mut log, at, self.length).map_err(log_error)? {
+            Some(size) if size > 0 => {
+                let (crc, _) =
+                    checksum_of(&mut log, at + SIZE_FIELD_BYTES, size).map_err(log_error)?;
                 Ok(crc == entry.checksum)
             }
             _ => Ok(false),
         }
     }
 
-    /// What the walk is to believe: the header's count, or what the index knows where the header says
-    /// nothing, or cannot be right.
-    fn believe(
-        &self,
-        claims: &mut Claims,
-        header: &Header,
-        base: &LogEnd,
-        index_length: u64,
-    ) -> Result<()> {
-        if let Some(slot) = self.slot.filter(|slot| !slot.clean) {
-            claims.unsynced_from = slot.synced_count;
-            claims.lossy = slot.boot == 0 || slot.boot != self.boot;
+    /// What the walk is to believe: the header's count; where the header says nothing, or cannot be right, what the index
+    /// knows.
+    fn trust(&self, base: &LogEnd, repair: bool) -> Result<Trust> {
+        let was_stopped = self.slot.is_some_and(|slot| !slot.clean);
+        let same_boot = |slot: Slot| slot.boot != 0 && slot.boot == self.boot;
+        let mut trust = Trust {
+            length: self.length,
+            count: 0,
+            trust_whole_records: false,
+            synced: self.synced(),
+            was_stopped,
+            rebooted: was_stopped && !self.slot.is_some_and(same_boot),
+            only_read: self.purpose == Purpose::Read,
+            repair,
+        };
+        if self.segment.format == Format::Bare {
+            // Unless our own writer was stopped, every whole record was appended, by any program.
+            trust.trust_whole_records = !was_stopped;
+            // An entry is written after its record. So where nothing can be lost, there are as many records as there are places
+            // of entries, also of damaged ones.
+            let entries = self.index_length.saturating_sub(INDEX_HEADER_BYTES) / ENTRY_BYTES as u64;
+            trust.count = if was_stopped && !trust.rebooted {
+                entries.max(self.synced())
+            } else {
+                self.synced()
+            };
+            return Ok(trust);
         }
-        let synced = self.slot.map_or(0, |slot| slot.synced_count);
-        if self.format == Format::Bare {
-            // While our own writer is not known to have been stopped, what is whole was appended, by whom
-            // ever.
-            claims.every_whole = self.slot.is_none_or(|slot| slot.clean);
-            // An entry is written behind its record: where nothing can have been lost, there are as many
-            // records as there are places of entries, also of damaged ones.
-            let killed = self.slot.is_some_and(|slot| !slot.clean) && !claims.lossy;
-            let entries = index_length.saturating_sub(INDEX_HEADER_BYTES) / ENTRY_BYTES as u64;
-            claims.count = if killed { entries.max(synced) } else { synced };
-            return Ok(());
-        }
-        claims.count = match (u64::try_from(header.count()), self.slot) {
-            // Closed in order and nothing behind it: a count that differs is a damaged count.
-            (_, Some(slot))
-                if slot.clean && base.count == synced && claims.length == slot.log_end =>
-            {
-                synced
+        let synced_is_there = base.count == self.synced();
+        trust.count = match (u64::try_from(self.header.count()), self.slot) {
+            // Closed in order, and nothing behind it: a count that differs is a damaged count.
+            (_, Some(slot)) if slot.clean && synced_is_there && self.length == slot.log_end => {
+                self.synced()
             }
             (Ok(count), _) => count,
             // Records behind the last sync are then kept by their checksums alone.
-            (Err(_), Some(_)) if base.count == synced => synced,
-            (Err(_), _) if self.repair => {
-                claims.every_whole = true;
+            (Err(_), Some(_)) if synced_is_there => self.synced(),
+            (Err(_), _) if repair => {
+                trust.trust_whole_records = true;
                 0
             }
-            (Err(_), _) => return Err(self.damaged(None, 0, "the count is negative")),
+            (Err(_), _) => {
+                let what = "the count is negative";
+                return Err(refused(&self.segment, None, 0, what));
+            }
         };
-        Ok(())
+        Ok(trust)
     }
 
-    /// How many records behind `tail` are whole by their size fields and counted by the log itself. A `bare` log counts
-    /// none: where the index may be older than the log, all that are whole.
-    fn counted_behind(&self, tail: &LogEnd, claims: &Claims, header: &Header) -> Result<u64> {
-        let counted = match self.format {
-            Format::Bare if claims.lossy => u64::MAX,
+    /// Refuses a `count16` log whose count and whose index of the last record do not agree, where bytes would be cut and no
+    /// crash of ours can have parted the two.
+    fn check_second_witness(&self, trust: &Trust, end: &LogEnd) -> Result<()> {
+        let header = &self.header;
+        if self.segment.format != Format::Count16
+            || trust.was_stopped
+            || self.length <= end.log_end
+            || u64::try_from(header.count()) != Ok(end.count)
+            || header.last_index() == end.last_index
+        {
+            return Ok(());
+        }
+        let what = format!(
+            "its header counts {} records and says that the last one is at byte {}, but it is at byte {}",
+            end.count,
+            header.last_index(),
+            end.last_index
+        );
+        Err(refused(&self.segment, None, 0, &what))
+    }
+
+    /// What is cut off the log behind the end of the walk.
+    fn cut_behind(&self, trust: &Trust, walked: &Walked) -> Result<Option<Cut>> {
+        let (length, end) = (self.length, &walked.end);
+        Ok(if length > end.log_end {
+            Some(Cut {
+                offset: end.log_end,
+                bytes: length - end.log_end,
+                what: walked.what,
+                records: self.counted_behind(trust, end)?,
+            })
+        } else if 0 < length && length < self.segment.format.header_bytes() {
+            Some(Cut {
+                offset: 0,
+                bytes: length,
+                what: "a torn header",
+                records: 0,
+            })
+        } else {
+            None
+        })
+    }
+
+    /// How many records behind `end` are whole by their size fields, and counted by the log itself. A `bare` log counts none,
+    /// but where the index may be older than the log, all that are whole.
+    fn counted_behind(&self, trust: &Trust, end: &LogEnd) -> Result<u64> {
+        let counted = match self.segment.format {
+            Format::Bare if trust.rebooted => u64::MAX,
             Format::Bare => 0,
-            Format::Count8 | Format::Count16 => u64::try_from(header.count()).unwrap_or(0),
+            Format::Count8 | Format::Count16 => u64::try_from(self.header.count()).unwrap_or(0),
         };
-        let mut window = Window::new(self.log, WINDOW_BYTES);
-        let (mut at, mut found) = (tail.log_end, 0);
-        while tail.count + found < counted && claims.length.saturating_sub(at) >= SIZE_FIELD_BYTES {
-            let field = window.get(at, 8).map_err(|e| self.log_error(e))?;
-            let room = claims.length - at - SIZE_FIELD_BYTES;
-            match decode_length(u64_at(field, 0).to_le_bytes()).filter(|size| *size <= room) {
+        let mut log = Window::new(&*self.log, WINDOW_BYTES);
+        let (mut at, mut found) = (end.log_end, 0);
+        while end.count + found < counted {
+            match size_at(&mut log, at, self.length).map_err(|e| self.segment.log_error(e))? {
                 Some(size) => (at, found) = (at + SIZE_FIELD_BYTES + size, found + 1),
                 None => break,
             }
         }
         Ok(found)
-    }
-
-    pub(crate) fn damaged(&self, record: Option<RecordNo>, offset: u64, what: &str) -> Error {
-        Error::Damaged {
-            namespace: self.namespace.to_string(),
-            record,
-            offset,
-            what: what.to_owned(),
-            way_out: Some(WayOut::Refused(format!(
-                "{} keeps the {} before that, and saves what it cuts off",
-                repair_command(
-                    self.log_path.parent().unwrap_or(self.log_path),
-                    self.namespace
-                ),
-                match record {
-                    None => "records".to_owned(),
-                    Some(RecordNo(1)) => "record".to_owned(),
-                    Some(n) => format!("{n} records"),
-                }
-            ))),
-        }
-    }
-
-    pub(crate) fn log_error(&self, e: io::Error) -> Error {
-        Error::io("read", self.log_path, e)
-    }
-
-    pub(crate) fn index_error(&self, e: io::Error) -> Error {
-        Error::io("read", self.index_path, e)
     }
 }

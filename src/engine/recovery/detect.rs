@@ -1,21 +1,21 @@
 //! Telling a log's format from its bytes, where no index of ours says it.
 //!
 //! Each format is tried as an explanation of the file. Where more than one explains it, what speaks for each is weighed
-//! (`evidence`); a log stays unclear where that leaves a doubt. `docs/format.md` has the rule, and the odds of each line.
+//! (`readings`); a log stays unclear where that leaves a doubt. `docs/format.md` has the rule, and the odds of each line.
 //! [`Options::assume_format`](crate::Options::assume_format) decides wherever more than one format explains the file.
-
-use std::io;
-
-use super::evidence::{apart, are_like, size_at};
-use super::walk::WINDOW_BYTES;
-use crate::disk;
-use crate::disk::DiskFile;
-use crate::disk::Window;
-use crate::format::Format;
-use crate::format::{Header, MAX_HEADER_BYTES, SIZE_FIELD_BYTES};
 
 #[cfg(test)]
 mod odds;
+mod readings;
+mod trial;
+
+use std::io;
+
+use self::readings::{apart, are_like};
+use self::trial::{Fit, Trial, attempt};
+use crate::disk;
+use crate::disk::DiskFile;
+use crate::format::{Format, MAX_HEADER_BYTES};
 
 /// A count below this is right by chance too often to prove anything.
 const FEW: u64 = 8;
@@ -23,45 +23,25 @@ const FEW: u64 = 8;
 /// What the bytes of a log say about its format.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is this one.
-    Is(Format),
-    /// It is the first one: what speaks for it outweighs what speaks for the others, which also explain the file to its
-    /// last byte.
-    Weighed(Format, Vec<Format>),
+    /// It is in `format`. The `outweighed` formats also explain the file to its last byte, but less speaks for them.
+    Is {
+        format: Format,
+        outweighed: Vec<Format>,
+    },
     /// No byte tells: there is none, or only a part of a header with no record in it.
     Nothing,
     /// It could be any of these, with so many records; or, if there are none here, it is whole in no format.
     Unclear(Vec<(Format, u64)>),
 }
 
-/// How well a format explains a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fit {
-    /// To its last byte, and the header agrees.
-    Whole,
-    /// All that is counted is there; behind it are whole records to the last byte: appended, and not counted
-    /// (yet).
-    Uncounted,
-    /// All that is counted is there, at least one record; behind it is something else: an append that was cut
-    /// short.
-    Torn,
-    /// Not at all.
-    No,
-}
-
-/// A file, tried as a format.
-#[derive(Clone, Copy, Debug)]
-struct Trial {
-    format: Format,
-    fit: Fit,
-    /// The records that count in this format; all whole ones in a `bare` log.
-    records: u64,
-    /// Whole records, counted or not.
-    whole: u64,
-    /// Where the last record that counts ends.
-    counted_end: u64,
-    /// Where the whole records end.
-    reach: u64,
+impl Verdict {
+    /// It is in `format`, and no other one explains the file.
+    fn is(format: Format) -> Self {
+        Verdict::Is {
+            format,
+            outweighed: Vec::new(),
+        }
+    }
 }
 
 /// Looks at a log of `length` bytes. Reads the size field of every record once for each format that it could
@@ -74,8 +54,8 @@ pub(crate) fn detect(file: &dyn DiskFile, length: u64) -> io::Result<Verdict> {
         // byte.
         match length {
             0..8 => return Ok(Verdict::Nothing),
-            8 => return Ok(Verdict::Is(Format::Count8)),
-            16 => return Ok(Verdict::Is(Format::Count16)),
+            8 => return Ok(Verdict::is(Format::Count8)),
+            16 => return Ok(Verdict::is(Format::Count16)),
             _ => {}
         }
     }
@@ -110,8 +90,10 @@ fn judge(file: &dyn DiskFile, length: u64, trials: &[Trial]) -> io::Result<Verdi
         }
     }
     Ok(match &winners[..] {
-        [(format, rivals)] if rivals.is_empty() => Verdict::Is(*format),
-        [(format, rivals)] => Verdict::Weighed(*format, rivals.clone()),
+        [(format, outweighed)] => Verdict::Is {
+            format: *format,
+            outweighed: outweighed.clone(),
+        },
         _ => unclear(trials.iter().filter(|t| {
             let mut fits = candidates.iter();
             fits.any(|candidate| candidate.format == t.format || is_rival(candidate, t))
@@ -187,57 +169,6 @@ fn outweighs(
     })
 }
 
-/// Goes along the file as a log of `format`.
-fn attempt(file: &dyn DiskFile, length: u64, format: Format, head: &[u8]) -> io::Result<Trial> {
-    let start = format.header_bytes();
-    let mut trial = Trial {
-        format,
-        fit: Fit::No,
-        records: 0,
-        whole: 0,
-        counted_end: start,
-        reach: start.min(length),
-    };
-    if length < start {
-        return Ok(trial);
-    }
-    let header = Header::of(format, head);
-    let claimed = match format {
-        Format::Bare => Some(u64::MAX),
-        Format::Count8 | Format::Count16 => u64::try_from(header.count()).ok(),
-    };
-    // Where the last counted record is; the second witness of `count16`.
-    let mut last_index = 0;
-    let mut window = Window::new(file, WINDOW_BYTES);
-    while let Some(size) = size_at(&mut window, trial.reach, length)? {
-        let index = trial.reach;
-        trial.whole += 1;
-        trial.reach += SIZE_FIELD_BYTES + size;
-        if claimed.is_some_and(|claimed| trial.whole <= claimed) {
-            trial.records = trial.whole;
-            trial.counted_end = trial.reach;
-            last_index = index;
-        }
-    }
-    let to_the_end = trial.reach == length;
-    trial.fit = match claimed {
-        _ if format == Format::Bare && to_the_end => Fit::Whole,
-        Some(claimed)
-            if trial.records == claimed
-                && (format != Format::Count16 || header.last_index() == last_index) =>
-        {
-            match to_the_end {
-                true if trial.whole == claimed => Fit::Whole,
-                true => Fit::Uncounted,
-                false if claimed > 0 => Fit::Torn,
-                false => Fit::No,
-            }
-        }
-        _ => Fit::No,
-    };
-    Ok(trial)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,7 +200,7 @@ mod tests {
         for format in Format::ALL {
             for count in 1..=PAYLOADS.len() {
                 let bytes = log(format, count, &PAYLOADS[..count]);
-                assert_eq!(of(&bytes), Verdict::Is(format), "{count}");
+                assert_eq!(of(&bytes), Verdict::is(format), "{count}");
             }
         }
     }
@@ -278,8 +209,8 @@ mod tests {
     fn the_header_of_a_log_without_records_is_that() {
         assert_eq!(of(&[]), Verdict::Nothing);
         assert_eq!(of(&[0; 7]), Verdict::Nothing);
-        assert_eq!(of(&[0; 8]), Verdict::Is(Format::Count8));
-        assert_eq!(of(&[0; 16]), Verdict::Is(Format::Count16));
+        assert_eq!(of(&[0; 8]), Verdict::is(Format::Count8));
+        assert_eq!(of(&[0; 16]), Verdict::is(Format::Count16));
         assert_eq!(of(b"text"), Verdict::Unclear(Vec::new()));
         assert_eq!(of(&[0; 12]), Verdict::Unclear(Vec::new()));
     }
@@ -288,10 +219,10 @@ mod tests {
     fn a_stopped_writer_of_a_counting_format_is_recognised_and_one_of_bare_is_not_guessed() {
         for format in [Format::Count8, Format::Count16] {
             let uncounted = log(format, 4, &PAYLOADS);
-            assert_eq!(of(&uncounted), Verdict::Is(format));
+            assert_eq!(of(&uncounted), Verdict::is(format));
             for cut in 1..4 {
                 let torn = &uncounted[..uncounted.len() - cut];
-                assert_eq!(of(torn), Verdict::Is(format), "{format}, {cut}");
+                assert_eq!(of(torn), Verdict::is(format), "{format}, {cut}");
             }
         }
         let torn = log(Format::Bare, 0, &PAYLOADS);
@@ -310,7 +241,7 @@ mod tests {
         }
         // One empty record and many others are a bare log, as it has always been.
         let bare = log(Format::Bare, 0, &[b"", b"a", b"b"]);
-        assert_eq!(of(&bare), Verdict::Is(Format::Bare));
+        assert_eq!(of(&bare), Verdict::is(Format::Bare));
     }
 
     #[test]
@@ -335,7 +266,10 @@ mod tests {
     fn regression_a_counted_log_that_is_also_whole_as_bare_is_opened_by_its_count() {
         let eighteen: Vec<&[u8]> = vec![b"ten bytes\n"; 18];
         let bytes = log(Format::Count8, 18, &eighteen);
-        let over_bare = |format| Verdict::Weighed(format, vec![Format::Bare]);
+        let over_bare = |format| Verdict::Is {
+            format,
+            outweighed: vec![Format::Bare],
+        };
         assert_eq!(of(&bytes), over_bare(Format::Count8));
         // The first size of `bare` is then that of what lies before the first record, or of it and of that record.
         for count in [8, 26] {
@@ -385,7 +319,10 @@ mod tests {
         );
         assert_eq!(
             of(&bare(49)),
-            Verdict::Weighed(Format::Bare, vec![Format::Count8])
+            Verdict::Is {
+                format: Format::Bare,
+                outweighed: vec![Format::Count8]
+            }
         );
         // Torn where `count8` ends.
         let bytes = log(Format::Bare, 0, &[&b"c"[..]; 42]);

@@ -1,146 +1,86 @@
-//! What tells two readings of one file apart.
-//!
-//! Each format reads a file as a chain of records: a size field says where the next one is. Where two chains come to the
-//! same place they go on as one, so that only what lies before that place tells which of them the log's writer meant.
+//! What is found of a log, before anything is decided.
 
-use std::io;
+use std::sync::Arc;
 
-use super::walk::WINDOW_BYTES;
-use crate::disk::DiskFile;
-use crate::disk::Window;
-use crate::format::Format;
-use crate::format::{SIZE_FIELD_BYTES, decode_length, u64_at};
+use crate::disk::{DiskFile, OpenMode, Window};
+use crate::error::{Error, Result, WayOut, repair_command};
+use crate::format::{Header, IndexEntry, Slot};
+use crate::ids::RecordNo;
+use crate::segment::Segment;
 
-/// The size of the record at `at`, if there is one: it has to end at `end` or before.
-pub(crate) fn size_at(window: &mut Window<'_>, at: u64, end: u64) -> io::Result<Option<u64>> {
-    let Some(room) = end.checked_sub(at + SIZE_FIELD_BYTES) else {
-        return Ok(None);
-    };
-    let field = window.get(at, 8)?;
-    Ok(decode_length(u64_at(field, 0).to_le_bytes()).filter(|size| *size <= room))
-}
-
-/// What one reading has, and the other has not: its records before the place where the two meet.
+/// What a log is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Own {
-    /// How many of them have bytes. The size field of the others is eight zeros, which are found everywhere.
-    pub(crate) records: u64,
-    /// The smallest size, and the largest.
-    pub(crate) sizes: (u64, u64),
+pub(crate) enum Purpose {
+    /// To read it, perhaps beside its writer. No byte of its files is changed.
+    Read,
+    /// To read and write it. Its files are mended.
+    Write,
+    /// To see what mending it would do. No byte of its files is changed.
+    Plan,
 }
 
-/// Two readings of one file.
-pub(crate) struct Apart {
-    pub(crate) own: [Own; 2],
-    /// Where they meet. `None`: one of them ends before.
-    pub(crate) meet: Option<u64>,
+impl Purpose {
+    pub(crate) fn open_mode(self) -> OpenMode {
+        match self {
+            Purpose::Read | Purpose::Plan => OpenMode::Read,
+            Purpose::Write => OpenMode::Write,
+        }
+    }
 }
 
-/// Follows two readings of a file of `length` bytes to where they meet, or to the ends of both.
-pub(crate) fn apart(file: &dyn DiskFile, length: u64, formats: [Format; 2]) -> io::Result<Apart> {
-    let mut windows = formats.map(|_| Window::new(file, WINDOW_BYTES));
-    let mut own = formats.map(|_| Own {
-        records: 0,
-        sizes: (u64::MAX, 0),
-    });
-    let mut at = formats.map(|format| Some(format.header_bytes()));
-    let meet = loop {
-        let behind = match at {
-            [None, None] => break None,
-            [Some(one), Some(other)] if one == other => break Some(one),
-            [Some(one), Some(other)] => usize::from(other < one),
-            [one, _] => usize::from(one.is_none()),
-        };
-        let Some(start) = at[behind] else { continue };
-        at[behind] = size_at(&mut windows[behind], start, length)?.map(|size| {
-            let own = &mut own[behind];
-            own.records += u64::from(size > 0);
-            own.sizes = (own.sizes.0.min(size), own.sizes.1.max(size));
-            start + SIZE_FIELD_BYTES + size
-        });
+/// A log and its index as they are found. [`find`](super::find::find) makes it.
+pub(crate) struct Evidence {
+    pub(crate) purpose: Purpose,
+    /// The two files. Without an index file, or where it must not be written to, the index is in memory.
+    pub(crate) segment: Segment,
+    /// The log file, for the reads of recovery: they may be watched.
+    pub(crate) log: Arc<dyn DiskFile>,
+    pub(crate) has_index_file: bool,
+    /// What the index says; `None`: there is no index, or neither of its slots is valid.
+    pub(crate) slot: Option<Slot>,
+    pub(crate) header: Header,
+    /// The length of the log file. It was read after the header: what the header counts is inside, also beside a writer.
+    pub(crate) length: u64,
+    pub(crate) index_length: u64,
+    /// The machine's boot id now; 0: not known.
+    pub(crate) boot: u64,
+}
+
+impl Evidence {
+    /// How many records the index says were on the disk at the last sync; 0 without an index.
+    pub(crate) fn synced(&self) -> u64 {
+        self.slot.map_or(0, |slot| slot.synced_count)
+    }
+
+    /// Entry `n` of the index. `index` is a window over its file.
+    pub(crate) fn entry(&self, index: &mut Window<'_>, n: u64) -> Result<Option<IndexEntry>> {
+        let entry = self.segment.index.entry_in(index, n);
+        entry.map_err(|e| self.segment.index_error(e))
+    }
+}
+
+/// The error that refuses a log as damaged at byte `offset`, in `record` or, without one, in its header. It names the way
+/// out.
+pub(crate) fn refused(
+    segment: &Segment,
+    record: Option<RecordNo>,
+    offset: u64,
+    what: &str,
+) -> Error {
+    let (namespace, log_path) = (&segment.namespace, &segment.log_path);
+    let command = repair_command(log_path.parent().unwrap_or(log_path), namespace);
+    let before = match record {
+        None => "records".to_owned(),
+        Some(RecordNo(1)) => "record".to_owned(),
+        Some(n) => format!("{n} records"),
     };
-    Ok(Apart { own, meet })
-}
-
-/// Whether the records that `own` tells of are such as the next `records` from `at` on: of their size, where there are so
-/// many and they have all one; else, records like those that do not look as if they held records. For if they do, the
-/// record before them may do so, too, and only its reader meant what is in it to be records.
-pub(crate) fn are_like(
-    own: Own,
-    file: &dyn DiskFile,
-    length: u64,
-    mut at: u64,
-    records: u64,
-) -> io::Result<bool> {
-    let mut window = Window::new(file, WINDOW_BYTES);
-    let mut sizes = (u64::MAX, 0);
-    let (mut hold_records, mut seen) = (false, 0);
-    while seen < records {
-        let Some(size) = size_at(&mut window, at, length)? else {
-            break;
-        };
-        sizes = (size.min(sizes.0), size.max(sizes.1));
-        let (payload, end) = (at + SIZE_FIELD_BYTES, at + SIZE_FIELD_BYTES + size);
-        hold_records |= size_at(&mut window, payload, end)?.is_some_and(|inner| inner > 0);
-        at = end;
-        seen += 1;
-    }
-    Ok(if seen == records && sizes.0 == sizes.1 {
-        own.sizes == sizes
-    } else {
-        !hold_records
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::disk;
-    use crate::segment::Overlay;
-
-    fn file(words: &[u64]) -> (Overlay, u64) {
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let file = Overlay::new(None);
-        disk::write_all(&file, &bytes, 0).expect("written");
-        (file, bytes.len() as u64)
-    }
-
-    fn own(records: u64, sizes: (u64, u64)) -> Own {
-        Own { records, sizes }
-    }
-
-    #[test]
-    fn two_readings_are_followed_to_where_they_meet() {
-        // As count8: records of 8 and 0 bytes, then, at 32, one of 8. As bare: the first record holds the former two.
-        let (file, length) = file(&[24, 8, 7, 0, 8, 7]);
-        let apart = apart(&file, length, [Format::Count8, Format::Bare]).expect("read");
-        assert_eq!(apart.own, [own(1, (0, 8)), own(1, (24, 24))]);
-        assert_eq!(apart.meet, Some(32));
-    }
-
-    #[test]
-    fn a_reading_that_ends_early_meets_no_other() {
-        let (file, length) = file(&[2, 8, 7, 16, 7, 7]);
-        let apart = apart(&file, length, [Format::Count8, Format::Bare]).expect("read");
-        assert_eq!(apart.own, [own(2, (8, 16)), own(1, (2, 2))]);
-        assert_eq!(apart.meet, None);
-    }
-
-    #[test]
-    fn records_are_compared_with_those_behind_them() {
-        let alike = |sizes, words: &[u64], records| {
-            let (file, length) = file(words);
-            are_like(own(1, sizes), &file, length, 0, records).expect("read")
-        };
-        assert!(alike((8, 8), &[8, 9, 8, 9], 2));
-        assert!(!alike((4, 4), &[8, 9, 8, 9], 2), "another size");
-        assert!(!alike((4, 8), &[8, 9, 8, 9], 2), "two sizes");
-        assert!(alike((4, 4), &[8, 9, 16, 9, 9], 2), "they have many sizes");
-        assert!(!alike((4, 4), &[8, 9, 16, 8, 9], 2), "one holds a record");
-        assert!(alike((4, 4), &[8, 9, 0, 16, 8, 9], 2), "one behind them");
-        assert!(
-            alike((4, 4), &[8, 9], 2),
-            "one record has no size in common"
-        );
+    Error::Damaged {
+        namespace: namespace.to_string(),
+        record,
+        offset,
+        what: what.to_owned(),
+        way_out: Some(WayOut::Refused(format!(
+            "{command} keeps the {before} before that, and saves what it cuts off"
+        ))),
     }
 }

@@ -1,44 +1,71 @@
-//! Going along a log record by record, to decide what of it is to be kept.
+//! Going along a log record by record, to decide what of it is kept. Nothing is written here.
+//!
+//! `Walk::next_record` is the table of `docs/format.md` ("Opening"), row by row and in this order. The first row that fits
+//! decides on the record that should come next:
+//!
+//! ```text
+//! the record                                                              then
+//! ----------------------------------------------------------------------  -------------------------------------------
+//! is not counted, and the file ends here or the log is only read          the log ends here: an append under way
+//! has no size that fits, is counted and not unsynced                      the log is refused as damaged
+//! has no size that fits                                                   the log ends here: torn
+//! has no entry, and is not counted                                        the log ends here: an append under way
+//! has no entry, and may be lost                                           the log ends here: nothing vouches for it
+//! has no entry                                                            is kept, and gets an entry without a time
+//! has an entry, is counted, and was synced                                is kept, and not read
+//! has an entry, and its payload matches                                   is kept
+//! has an entry, its payload differs, and it is not counted or may be lost the log ends here: torn
+//! has an entry, and its payload differs                                   is kept, and reading it says: damaged
+//! ```
+//!
+//! If the log would end inside a batch, it ends where the batch began.
 
-use super::decide::Survey;
-use crate::disk;
-use crate::disk::Window;
-use crate::error::{Error, Result};
-use crate::format::Format;
-use crate::format::{
-    ENTRY_BYTES, IndexEntry, SIZE_FIELD_BYTES, checksum_append, decode_length, entry_offset,
-    text_bytes, u64_at,
-};
+use super::evidence::refused;
+use super::records::{checksum_of, last_byte, size_at};
+use crate::disk::{DiskFile, WINDOW_BYTES, Window};
+use crate::error::Result;
+use crate::format::{Format, IndexEntry, SIZE_FIELD_BYTES, text_bytes};
 use crate::ids::RecordNo;
-use crate::segment::LogEnd;
+use crate::segment::{LogEnd, Segment};
 
-/// What is read at a time while a log is walked.
-pub(crate) const WINDOW_BYTES: usize = 256 << 10;
-/// How many rebuilt entries are written at a time.
-const ENTRIES_AT_ONCE: usize = 4096;
-
-/// What a walk along the log is to believe.
+/// What a walk along the log believes.
 #[derive(Clone, Copy)]
-pub(crate) struct Claims {
-    /// The log file's length.
+pub(crate) struct Trust {
+    /// The length of the log file.
     pub(crate) length: u64,
-    /// How many records the log's header counts; for a `bare` log, the index.
+    /// How many records are counted: by the header of the log; in a `bare` log, by the index.
     pub(crate) count: u64,
-    /// Behind those, every whole record counts: the log is `bare`, and other programs may have appended to
-    /// it.
-    pub(crate) every_whole: bool,
-    /// Records from here on were not known to be on the disk when the log was last written to, which was not
-    /// closed in order. `u64::MAX` when it was, or when there is nothing to tell.
-    pub(crate) unsynced_from: u64,
-    /// What was written and not synced may have been lost since: the machine was started again.
-    pub(crate) lossy: bool,
+    /// Behind those, every whole record is counted, too: the log is `bare`, and other programs may have appended to it.
+    pub(crate) trust_whole_records: bool,
+    /// How many records were on the disk at the last sync that the index knows of; 0 without an index.
+    pub(crate) synced: u64,
+    /// Our own writer was stopped before it closed the log, so the records behind `synced` are unsynced.
+    pub(crate) was_stopped: bool,
+    /// The machine has rebooted since the last write, so unsynced records may be missing. Only where `was_stopped`.
+    pub(crate) rebooted: bool,
+    /// The log is read, perhaps beside its writer, who may still take back what is not counted.
+    pub(crate) only_read: bool,
+    /// What would be refused as damaged ends the log instead.
+    pub(crate) repair: bool,
+}
+
+impl Trust {
+    /// Whether record `n` was not known to be on the disk when the writer was stopped.
+    fn is_unsynced(&self, n: u64) -> bool {
+        self.was_stopped && n >= self.synced
+    }
+
+    /// Whether the disk may have lost a part of record `n`, or of its entry.
+    fn may_be_lost(&self, n: u64) -> bool {
+        self.rebooted && self.is_unsynced(n)
+    }
 }
 
 /// Where a walk along the log ended.
 #[derive(Clone, Copy)]
 pub(crate) struct Walked {
-    pub(crate) tail: LogEnd,
-    /// The first record whose entry has to be written, and the tail before it.
+    pub(crate) end: LogEnd,
+    /// The end before the first record whose entry has to be written; `None`: all entries are right.
     pub(crate) stale: Option<LogEnd>,
     pub(crate) rebuilt_from: Option<RecordNo>,
     pub(crate) rebuilt: u64,
@@ -47,297 +74,243 @@ pub(crate) struct Walked {
     pub(crate) what: &'static str,
 }
 
+/// What was decided on one record.
 enum Step {
-    Record {
-        entry: IndexEntry,
-        size: u64,
-        last: Option<u8>,
-        from_log: bool,
-        changed: bool,
-        damaged: bool,
-    },
+    Keep(Kept),
     End(&'static str),
 }
 
-impl Survey<'_> {
-    /// Goes along the log from `base` to where it ends, giving each record's entry to `each`. Writes nothing.
-    pub(crate) fn walk(
-        &self,
-        claims: &Claims,
-        base: LogEnd,
-        mut each: impl FnMut(u64, &IndexEntry) -> Result<()>,
-    ) -> Result<Walked> {
-        let (mut log, mut index) = (
-            Window::new(self.log, WINDOW_BYTES),
-            Window::new(self.index, WINDOW_BYTES),
-        );
-        let mut walked = Walked {
-            tail: base,
-            stale: None,
-            rebuilt_from: None,
-            rebuilt: 0,
-            damaged: 0,
-            what: "",
-        };
-        // Where the last whole batch ended, and what was found up to there.
-        let mut whole = walked;
-        loop {
-            let tail = walked.tail;
-            match self.step(claims, &tail, &mut log, &mut index)? {
-                // A crash left a part of a batch: nobody was told that it is there.
-                Step::End(_) if whole.tail.count < tail.count && !self.repair => {
-                    whole.what = "a batch that was not appended whole";
-                    return Ok(whole);
-                }
-                Step::End(what) => {
-                    walked.what = what;
-                    return Ok(walked);
-                }
-                Step::Record {
-                    entry,
-                    size,
-                    last,
-                    from_log,
-                    changed,
-                    damaged,
-                } => {
-                    let Some(next) =
-                        tail.after_record(size, last, entry.time_ns, !entry.time_unknown)
-                    else {
-                        walked.what = "more than a log can hold";
-                        return Ok(walked);
-                    };
-                    if changed && walked.stale.is_none() {
-                        walked.stale = Some(tail);
-                    }
-                    if from_log {
-                        walked.rebuilt_from.get_or_insert(RecordNo(tail.count));
-                        walked.rebuilt += 1;
-                    }
-                    walked.damaged += u64::from(damaged);
-                    each(tail.count, &entry)?;
-                    walked.tail = next;
-                    if !entry.batch_goes_on {
-                        whole = walked;
-                    }
-                }
+/// A record that is kept.
+struct Kept {
+    entry: IndexEntry,
+    size: u64,
+    /// The last byte of its payload.
+    last: Option<u8>,
+    /// Its entry was made from the log.
+    rebuilt: bool,
+    /// Its entry is not the one on the disk.
+    stale: bool,
+    damaged: bool,
+}
+
+/// Goes along the log from `base` to where it ends, and gives each record's entry to `each`. `log` is the log file of
+/// `segment`, perhaps with reads that are watched.
+pub(crate) fn walk(
+    segment: &Segment,
+    log: &dyn DiskFile,
+    trust: &Trust,
+    base: LogEnd,
+    mut each: impl FnMut(u64, &IndexEntry) -> Result<()>,
+) -> Result<Walked> {
+    let mut walk = Walk {
+        segment,
+        trust,
+        log: Window::new(log, WINDOW_BYTES),
+        index: Window::new(&*segment.index.file, WINDOW_BYTES),
+    };
+    let mut walked = Walked {
+        end: base,
+        stale: None,
+        rebuilt_from: None,
+        rebuilt: 0,
+        damaged: 0,
+        what: "",
+    };
+    // Where the last whole batch ended, and what was found up to there.
+    let mut whole = walked;
+    loop {
+        let end = walked.end;
+        let kept = match walk.next_record(&end)? {
+            Step::Keep(kept) => kept,
+            // A crash has left a part of a batch. Its writer was not told that any of it is there.
+            Step::End(_) if whole.end.count < end.count && !trust.repair => {
+                whole.what = "a batch that was not appended whole";
+                return Ok(whole);
             }
+            Step::End(what) => {
+                walked.what = what;
+                return Ok(walked);
+            }
+        };
+        let Kept { entry, size, .. } = kept;
+        let Some(next) = end.after_record(size, kept.last, entry.time_ns, !entry.time_unknown)
+        else {
+            walked.what = "more than a log can hold";
+            return Ok(walked);
+        };
+        if kept.stale {
+            walked.stale.get_or_insert(end);
+        }
+        if kept.rebuilt {
+            walked.rebuilt_from.get_or_insert(RecordNo(end.count));
+        }
+        walked.rebuilt += u64::from(kept.rebuilt);
+        walked.damaged += u64::from(kept.damaged);
+        each(end.count, &entry)?;
+        walked.end = next;
+        if !entry.batch_goes_on {
+            whole = walked;
         }
     }
+}
 
-    /// Decides on the record that should come at `tail`.
-    fn step(
-        &self,
-        claims: &Claims,
-        tail: &LogEnd,
-        log: &mut Window<'_>,
-        index: &mut Window<'_>,
-    ) -> Result<Step> {
-        let n = tail.count;
-        let at = tail.log_end;
-        let bare = self.format == Format::Bare;
-        let promised = n < claims.count;
-        let counted = promised || (claims.every_whole && at < claims.length);
-        let unsynced = n >= claims.unsynced_from;
-        if !counted && ((self.read_only && !bare) || at >= claims.length) {
-            // A reader beside a writer: what is not counted yet may still be taken back.
+struct Walk<'a> {
+    segment: &'a Segment,
+    trust: &'a Trust,
+    log: Window<'a>,
+    index: Window<'a>,
+}
+
+impl Walk<'_> {
+    /// Decides on the record that should come at `end`.
+    fn next_record(&mut self, end: &LogEnd) -> Result<Step> {
+        let (trust, n, at) = (self.trust, end.count, end.log_end);
+        let is_bare = self.segment.format == Format::Bare;
+        let claimed = n < trust.count;
+        let counted = claimed || (trust.trust_whole_records && at < trust.length);
+        if !counted && (at >= trust.length || (trust.only_read && !is_bare)) {
             return Ok(Step::End("an append that was under way"));
         }
-        let payload = at + SIZE_FIELD_BYTES;
-        let field = if claims.length.saturating_sub(at) < SIZE_FIELD_BYTES {
-            None
-        } else {
-            let field = log.get(at, 8).map_err(|e| self.log_error(e))?;
-            let room = claims.length - payload;
-            decode_length(u64_at(field, 0).to_le_bytes()).filter(|size| *size <= room)
-        };
-        let found = self
-            .entry(index, n)?
-            .filter(|entry| entry.log_offset == at && entry.text_offset == tail.text_end);
-        // Where nothing can have been lost, the index knows the record's end, whatever has become of its size
-        // field.
-        let known = match &found {
-            Some(entry) if (counted || bare) && !(unsynced && claims.lossy) => {
-                self.known_end(claims, tail, entry, field, log, index)?
+        let field = size_at(&mut self.log, at, trust.length);
+        let field = field.map_err(|e| self.segment.log_error(e))?;
+        let entry = self
+            .entry(n)?
+            .filter(|entry| entry.log_offset == at && entry.text_offset == end.text_end);
+        // Where nothing can be lost, the index knows where the record ends, whatever has become of its size field.
+        let known = match &entry {
+            Some(entry) if (counted || is_bare) && !trust.may_be_lost(n) => {
+                self.known_end(end, entry, field)?
             }
             _ => None,
         };
         let Some(size) = known.map(|(size, _)| size).or(field) else {
-            // Beside a writer of a bare log, it may be the append that is under way.
-            if counted && !unsynced && !self.repair && (promised || !self.read_only) {
-                return Err(self.damaged(
-                    Some(RecordNo(n)),
-                    at,
-                    "its size is negative or reaches beyond the end of the file",
-                ));
+            // Beside a writer of a bare log, a record that nothing claims may be the append that is under way.
+            let under_way = trust.only_read && !claimed;
+            if counted && !trust.is_unsynced(n) && !trust.repair && !under_way {
+                let what = "its size is negative or reaches beyond the end of the file";
+                return Err(refused(self.segment, Some(RecordNo(n)), at, what));
             }
             return Ok(Step::End("a torn record"));
         };
-        let Some(mut entry) = found else {
-            if !counted {
-                return Ok(Step::End("an append that was under way"));
+        match entry {
+            None if !counted => Ok(Step::End("an append that was under way")),
+            None if trust.may_be_lost(n) && !trust.repair => Ok(Step::End(
+                "records that were not synced, and that nothing vouches for",
+            )),
+            None => self.rebuild(end, size),
+            Some(mut entry) => {
+                let stale = entry.time_ns < end.time_ns;
+                entry.time_ns = entry.time_ns.max(end.time_ns);
+                let kept = Kept {
+                    entry,
+                    size,
+                    last: known.and_then(|(_, last)| last),
+                    rebuilt: false,
+                    stale,
+                    damaged: false,
+                };
+                if counted && n < trust.synced {
+                    self.keep_unread(end, kept, known.is_some())
+                } else {
+                    self.compare(end, kept, counted, field, known.is_some())
+                }
             }
-            if unsynced && claims.lossy && !self.repair {
-                return Ok(Step::End(
-                    "records that were not synced, and that nothing vouches for",
-                ));
-            }
-            let (checksum, last) = self.checksum_of(log, payload, size)?;
-            let entry = IndexEntry {
-                log_offset: at,
-                time_unknown: true,
-                batch_goes_on: false,
-                text_offset: tail.text_end,
-                time_ns: tail.time_ns,
-                checksum,
-            };
-            return Ok(Step::Record {
-                entry,
-                size,
-                last,
-                from_log: true,
-                changed: true,
-                damaged: false,
-            });
-        };
-        let changed = entry.time_ns < tail.time_ns;
-        entry.time_ns = entry.time_ns.max(tail.time_ns);
-        if counted && self.slot.is_some_and(|slot| n < slot.synced_count) {
-            let last = match known {
-                Some((_, last)) => last,
-                None => self.last_byte(log, payload, size)?,
-            };
-            return Ok(Step::Record {
-                entry,
-                size,
-                last,
-                from_log: false,
-                changed,
-                damaged: false,
-            });
         }
-        let (crc, last) = self.checksum_of(log, payload, size)?;
-        let last = known.map_or(last, |(_, last)| last);
-        let damaged = crc != entry.checksum || field != Some(size);
-        // The entry is written after the record, so that it is what counts one in a bare log, unless the disk
-        // may have lost a part.
-        let counted = counted || (bare && !claims.lossy);
-        if damaged && (!counted || (unsynced && claims.lossy)) {
-            return Ok(Step::End("a record that did not reach the disk whole"));
-        }
-        // Damaged, but nothing can have been lost: then it is not a torn tail, and those behind it are good.
-        Ok(Step::Record {
-            entry,
-            size,
-            last,
-            from_log: false,
-            changed,
-            damaged,
-        })
     }
 
-    /// Size and last byte (if it is a newline) of the counted record at `tail`, without believing its size
-    /// field: by the next entry; for the last record by the end of the file, if its checksum agrees.
+    /// Keeps a record that has no entry, with one that is made from the log.
+    fn rebuild(&mut self, end: &LogEnd, size: u64) -> Result<Step> {
+        let payload = end.log_end + SIZE_FIELD_BYTES;
+        let (checksum, last) = self.checksum(payload, size)?;
+        Ok(Step::Keep(Kept {
+            entry: IndexEntry {
+                log_offset: end.log_end,
+                time_unknown: true,
+                batch_goes_on: false,
+                text_offset: end.text_end,
+                time_ns: end.time_ns,
+                checksum,
+            },
+            size,
+            last,
+            rebuilt: true,
+            stale: true,
+            damaged: false,
+        }))
+    }
+
+    /// Keeps a record that was on the disk at the last sync. Damage in it is found when it is read.
+    fn keep_unread(&mut self, end: &LogEnd, kept: Kept, knows_last: bool) -> Result<Step> {
+        let last = if knows_last {
+            kept.last
+        } else {
+            let payload = end.log_end + SIZE_FIELD_BYTES;
+            last_byte(&mut self.log, payload, kept.size).map_err(|e| self.segment.log_error(e))?
+        };
+        Ok(Step::Keep(Kept { last, ..kept }))
+    }
+
+    /// Compares the payload of a record with its entry, and decides.
+    fn compare(
+        &mut self,
+        end: &LogEnd,
+        kept: Kept,
+        counted: bool,
+        field: Option<u64>,
+        knows_last: bool,
+    ) -> Result<Step> {
+        let (crc, last) = self.checksum(end.log_end + SIZE_FIELD_BYTES, kept.size)?;
+        let damaged = crc != kept.entry.checksum || field != Some(kept.size);
+        // The entry is written after the record. So in a bare log the entry counts the record, unless the disk may have lost
+        // a part of it.
+        let is_bare = self.segment.format == Format::Bare;
+        let counted = counted || (is_bare && !self.trust.rebooted);
+        if damaged && (!counted || self.trust.may_be_lost(end.count)) {
+            return Ok(Step::End("a record that did not reach the disk whole"));
+        }
+        // A damaged record of which nothing can be lost is no torn end of the log: the records behind it are good.
+        Ok(Step::Keep(Kept {
+            last: if knows_last { kept.last } else { last },
+            damaged,
+            ..kept
+        }))
+    }
+
+    /// Size and last byte (if it is a newline) of the counted record at `end`, without believing its size field: by the next
+    /// entry; for the last record by the end of the file, if the checksum of the payload agrees.
     fn known_end(
-        &self,
-        claims: &Claims,
-        tail: &LogEnd,
+        &mut self,
+        end: &LogEnd,
         entry: &IndexEntry,
         field: Option<u64>,
-        log: &mut Window<'_>,
-        index: &mut Window<'_>,
     ) -> Result<Option<(u64, Option<u8>)>> {
-        let payload = tail.log_end + SIZE_FIELD_BYTES;
-        if let Some(next) = self.entry(index, tail.count + 1)? {
+        let payload = end.log_end + SIZE_FIELD_BYTES;
+        if let Some(next) = self.entry(end.count + 1)? {
             let size = next.log_offset.checked_sub(payload);
-            let text = next.text_offset.checked_sub(tail.text_end);
+            let text = next.text_offset.checked_sub(end.text_end);
             return Ok(size.zip(text).and_then(|(size, text)| {
                 let last = (size > 0 && text == size).then_some(b'\n');
-                let fits = next.log_offset <= claims.length && text == text_bytes(size, last);
+                let fits = next.log_offset <= self.trust.length && text == text_bytes(size, last);
                 fits.then_some((size, last))
             }));
         }
-        let rest = claims.length.checked_sub(payload);
+        let is_last = end.count + 1 == self.trust.count || self.segment.format == Format::Bare;
+        let rest = self.trust.length.checked_sub(payload);
         match rest {
-            Some(size)
-                if (tail.count + 1 == claims.count || self.format == Format::Bare)
-                    && field != rest =>
-            {
-                let (crc, last) = self.checksum_of(log, payload, size)?;
+            Some(size) if is_last && field != rest => {
+                let (crc, last) = self.checksum(payload, size)?;
                 Ok((crc == entry.checksum).then_some((size, last)))
             }
             _ => Ok(None),
         }
     }
 
-    /// Writes the entries from `from` on, up to record `count`, by walking there again: at constant memory,
-    /// and only once it is known that the walk ends well.
-    pub(crate) fn rewrite(&self, claims: &Claims, from: LogEnd, count: u64, id: u32) -> Result<()> {
-        let mut pending: Vec<u8> = Vec::with_capacity(ENTRIES_AT_ONCE * ENTRY_BYTES);
-        let mut first = from.count;
-        let write = |first: u64, pending: &[u8]| {
-            let offset = entry_offset(first).unwrap_or(u64::MAX);
-            disk::write_all(self.index, pending, offset)
-                .map_err(|e| Error::io("write", self.index_path, e))
-        };
-        let claims = Claims {
-            count: claims.count.min(count),
-            ..*claims
-        };
-        self.walk(&claims, from, |n, entry| {
-            if n >= count {
-                return Ok(());
-            }
-            pending.extend_from_slice(&entry.encode(n, id));
-            if pending.len() == ENTRIES_AT_ONCE * ENTRY_BYTES {
-                write(first, &pending)?;
-                first = n + 1;
-                pending.clear();
-            }
-            Ok(())
-        })?;
-        write(first, &pending)
+    fn entry(&mut self, n: u64) -> Result<Option<IndexEntry>> {
+        let entry = self.segment.index.entry_in(&mut self.index, n);
+        entry.map_err(|e| self.segment.index_error(e))
     }
 
-    /// Entry `n` as it is on disk, under the id that the index has there.
-    pub(crate) fn entry(&self, window: &mut Window<'_>, n: u64) -> Result<Option<IndexEntry>> {
-        let (Some(slot), Some(offset)) = (self.slot, entry_offset(n)) else {
-            return Ok(None);
-        };
-        let bytes = window
-            .up_to(offset, ENTRY_BYTES)
-            .map_err(|e| self.index_error(e))?;
-        Ok(IndexEntry::decode(bytes, n, slot.id))
-    }
-
-    /// Checksum and last byte of a payload that is known to be inside the file.
-    pub(crate) fn checksum_of(
-        &self,
-        log: &mut Window<'_>,
-        at: u64,
-        size: u64,
-    ) -> Result<(u32, Option<u8>)> {
-        let (mut done, mut crc, mut last) = (0, 0, None);
-        while done < size {
-            let wanted = usize::try_from(size - done)
-                .unwrap_or(usize::MAX)
-                .min(log.piece_bytes);
-            let piece = log.get(at + done, wanted).map_err(|e| self.log_error(e))?;
-            crc = checksum_append(crc, piece);
-            last = piece.last().copied();
-            done += piece.len() as u64;
-        }
-        Ok((crc, last))
-    }
-
-    pub(crate) fn last_byte(&self, log: &mut Window<'_>, at: u64, size: u64) -> Result<Option<u8>> {
-        match size.checked_sub(1) {
-            None => Ok(None),
-            Some(before) => Ok(log
-                .get(at + before, 1)
-                .map_err(|e| self.log_error(e))?
-                .first()
-                .copied()),
-        }
+    fn checksum(&mut self, at: u64, size: u64) -> Result<(u32, Option<u8>)> {
+        checksum_of(&mut self.log, at, size).map_err(|e| self.segment.log_error(e))
     }
 }

@@ -5,9 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use super::log_end::LogEnd;
 use crate::disk;
-use crate::disk::DiskFile;
-use crate::format::{ENTRY_BYTES, INDEX_HEADER_BYTES, IndexEntry, SLOT_BYTES, Slot, entry_offset};
+use crate::disk::{DiskFile, Window};
+use crate::format::{
+    ENTRY_BYTES, Format, INDEX_HEADER_BYTES, IndexEntry, SLOT_BYTES, Slot, entry_offset,
+};
 use crate::locks::lock;
+
+/// The id of an index without a valid slot.
+const NO_ID: u32 = 0;
 
 /// The index of one log. Entries are read from any thread; only the log's writer writes them.
 #[derive(Debug)]
@@ -26,6 +31,34 @@ impl Index {
             id: slot.id,
             slot: Mutex::new(slot),
         }
+    }
+
+    /// An index as it is found. Without a valid slot, no entry in it counts.
+    pub(crate) fn found(file: Arc<dyn DiskFile>, slot: Option<Slot>, format: Format) -> Self {
+        let no_slot = Slot {
+            format,
+            clean: false,
+            id: NO_ID,
+            sequence: 0,
+            synced_count: 0,
+            log_end: 0,
+            boot: 0,
+            rebuilt: 0,
+        };
+        Index::new(file, slot.unwrap_or(no_slot))
+    }
+
+    /// Entry `n`; `None` if its bytes are not that. `window` is one over the file of this index.
+    pub(crate) fn entry_in(
+        &self,
+        window: &mut Window<'_>,
+        n: u64,
+    ) -> io::Result<Option<IndexEntry>> {
+        let Some(offset) = entry_offset(n).filter(|_| self.id != NO_ID) else {
+            return Ok(None);
+        };
+        let bytes = window.up_to(offset, ENTRY_BYTES)?;
+        Ok(IndexEntry::decode(bytes, n, self.id))
     }
 
     /// Reads `count` entries from `first` on, as bytes, into the front of `buf`.

@@ -6,17 +6,12 @@ use std::path::PathBuf;
 
 use super::create::pick_id;
 use super::directory_lock::take_lock;
-use crate::disk::OpenMode;
 use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::namespace::Namespace;
 use crate::options::Options;
 use crate::recovery;
-use crate::recovery::Files;
-use crate::recovery::Survey;
-use crate::recovery::{Cut, Recovery};
-use crate::recovery::{cut_path, save};
-use crate::segment::Overlay;
+use crate::recovery::{Cut, Purpose, Recovery, cut_path, decide, find, save};
 
 /// What [`repair`] has done to a log, or would do.
 #[derive(Clone, Debug)]
@@ -60,7 +55,7 @@ pub fn repair(options: &Options, namespace: &Namespace, dry_run: bool) -> Result
     } else {
         Some(take_lock(&options.logs_dir)?)
     };
-    let files = Files::open(&options, namespace, OpenMode::Read).map_err(|e| match e {
+    let evidence = find(&options, namespace, Purpose::Plan, None).map_err(|e| match e {
         Error::Io { source, path, .. }
             if source.kind() == io::ErrorKind::NotFound
                 && path == namespace.log_path(&options.logs_dir) =>
@@ -71,44 +66,28 @@ pub fn repair(options: &Options, namespace: &Namespace, dry_run: bool) -> Result
         }
         e => e,
     })?;
-    let index = Overlay::new(files.index.clone());
-    let survey = Survey {
-        namespace,
-        log_path: &files.log_path,
-        index_path: &files.index_path,
-        log: &*files.log,
-        index: &index,
-        slot: files.slot,
-        format: files.format,
-        boot: options.disk.boot_id(),
-        // As one who writes sees it: a tail that nobody counts is to be cut.
-        read_only: false,
-        repair: true,
-    };
-    let decision = survey.decide(true)?;
+    let decision = decide(&evidence, true, true)?;
     let saved = |cut: &Cut| cut_path(&options, namespace, cut.offset);
     let opening = dry_run.then(|| {
-        let as_it_is = Survey {
-            repair: false,
-            ..survey
-        };
-        let mut found = as_it_is.decide(true).map_err(|e| e.to_string())?.recovery;
+        let as_it_is = decide(&evidence, true, false).map_err(|e| e.to_string())?;
+        let mut found = as_it_is.recovery;
         found.saved = found.cut.filter(|cut| cut.records > 0).as_ref().map(saved);
         Ok(found)
     });
     let saved = decision.recovery.cut.as_ref().map(saved);
     let plan = Repair {
-        format: files.format,
-        bytes: decision.tail.log_end,
+        format: evidence.segment.format,
+        bytes: decision.end.log_end,
         recovery: decision.recovery,
         saved,
         opening,
     };
     if !dry_run && !plan.recovery.clean {
         if let (Some(cut), Some(to)) = (plan.recovery.cut, &plan.saved) {
-            save(&options, (&*files.log, &files.log_path), cut, to)?;
+            let log = (&*evidence.log, &*evidence.segment.log_path);
+            save(&options, log, cut, to)?;
         }
-        drop(files);
+        drop(evidence);
         recovery::open(
             &options,
             namespace,

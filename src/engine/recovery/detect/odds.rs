@@ -152,7 +152,7 @@ fn is_refused(case: &Case, bytes: &[u8]) -> bool {
     let file = Overlay::new(None);
     disk::write_all(&file, bytes, 0).expect("written");
     let could_be = match detect(&file, bytes.len() as u64).expect("read") {
-        Verdict::Is(format) | Verdict::Weighed(format, _) => {
+        Verdict::Is { format, .. } => {
             // A first record without a byte, and many more: `bare`, as it has always been.
             let nothing_counted = case.format == Format::Count8 && case.counted == 0;
             let expected = if nothing_counted {
