@@ -1,13 +1,17 @@
 //! How much of a log is kept. Nothing is written here.
 //!
+//! The first row that fits decides, in `docs/format.md` ("Opening") as here:
+//!
 //! ```text
-//! the log                                                                    then
-//! -------------------------------------------------------------------------  ----------------------------------------
-//! ends inside its header, and its index knows of records                     is refused as damaged
-//! was closed in order, and nobody has touched it since (`clean_end`)         is kept as it is
-//! has no record that its index knows, and is a whole log of another format   is refused: the index is another log's
-//! else (`base`, `trust`, and the table in `walk`)                            is kept up to where the walk ends
+//! the log                                                                 then
+//! ----------------------------------------------------------------------  -------------------------------------------
+//! ends inside its header, but its index knows of records                  it is refused as damaged
+//! was closed in order, and nobody has changed it since (`clean_end`)      it is kept as it is
+//! has none of the records that its index knows, and is of another format  it is refused: the index is another log's
+//! none of these (`base`, `trust`, and the table in `walk`)                it is kept up to where the walk ends
 //! ```
+//!
+//! With `repair`, no row refuses: the walk ends at the damage.
 
 use super::detect::{Verdict, detect};
 use super::evidence::{Evidence, Purpose, refused};

@@ -1,7 +1,19 @@
-//! Telling a log's format from its bytes, where no index of ours says it.
+//! Which format a log is in, by its bytes: for a log whose index does not say it.
 //!
-//! Each format is tried as an explanation of the file. Where more than one explains it, what speaks for each is weighed
-//! (`readings`); a log stays unclear where that leaves a doubt. `docs/format.md` has the rule, and the odds of each line.
+//! Each format is tried as an explanation of the file (`trial`). Where more than one explains it, what speaks for each is
+//! weighed (`readings`). The log stays unclear where that leaves a doubt.
+//!
+//! ```text
+//! the file                                                            is
+//! ------------------------------------------------------------------  ---------------------------------------------
+//! has no byte, or fewer than 8 that are all 0                         `Verdict::Nothing`
+//! is 8 zero bytes, or 16                                              an empty count8 log, an empty count16 log
+//! is whole in one format or more                                      in the one that outweighs all its rivals
+//! is uncounted or torn in exactly one that explains more (`stopped`)  in that one, if it outweighs all its rivals
+//! none of these                                                       `Verdict::Unclear`
+//! ```
+//!
+//! `docs/format.md` ("Which format a log is in") has these rows, those of `is_rival` and of `outweighs`, and the odds of each.
 //! [`Options::assume_format`](crate::Options::assume_format) decides wherever more than one format explains the file.
 
 #[cfg(test)]
@@ -28,9 +40,10 @@ pub(crate) enum Verdict {
         format: Format,
         outweighed: Vec<Format>,
     },
-    /// No byte tells: there is none, or only a part of a header with no record in it.
+    /// No byte tells: the file is empty, or holds a part of a header without records.
     Nothing,
-    /// It could be any of these, with so many records; or, if there are none here, it is whole in no format.
+    /// It could be in any of these formats, and would have that number of records. Without a format here, no format explains
+    /// the file.
     Unclear(Vec<(Format, u64)>),
 }
 
@@ -44,14 +57,12 @@ impl Verdict {
     }
 }
 
-/// Looks at a log of `length` bytes. Reads the size field of every record once for each format that it could
-/// be.
+/// Looks at a log of `length` bytes. Reads the size field of every record once for each format.
 pub(crate) fn detect(file: &dyn DiskFile, length: u64) -> io::Result<Verdict> {
     let mut head = [0; MAX_HEADER_BYTES];
     let have = disk::read_up_to(file, &mut head, 0)?;
     if head[..have].iter().all(|byte| *byte == 0) {
-        // Headers of logs that have no record. As bare logs, these would be one or two records without a
-        // byte.
+        // Headers of logs without records. As bare logs, these would be one or two empty records.
         match length {
             0..8 => return Ok(Verdict::Nothing),
             8 => return Ok(Verdict::is(Format::Count8)),
@@ -105,24 +116,24 @@ fn unclear<'a>(could_be: impl Iterator<Item = &'a Trial>) -> Verdict {
     Verdict::Unclear(could_be.map(|t| (t.format, t.records)).collect())
 }
 
-/// Whether `trial` explains a file that no format explains to its last byte, since its writer was stopped. What is
-/// counted has to be there, and has to explain more of the file than any other format does that is not at odds with its
-/// own count.
+/// Whether `trial` explains a file that is whole in no format, since its writer was stopped: its counted records reach at
+/// least as far as the other readings, leaving out a counting format whose own count is wrong.
 fn stopped(trial: &Trial, trials: &[Trial]) -> bool {
-    let at_odds = |other: &Trial| other.fit == Fit::No && other.format != Format::Bare;
+    let is_wrong = |other: &Trial| other.fit == Fit::No && other.format != Format::Bare;
     matches!(trial.fit, Fit::Uncounted | Fit::Torn)
         && trials
             .iter()
-            .filter(|other| other.format != trial.format && !at_odds(other))
+            .filter(|other| other.format != trial.format && !is_wrong(other))
             .all(|other| other.reach <= trial.counted_end)
 }
 
-/// Whether `other` explains the file, too, well enough to be weighed against `candidate`.
+/// Whether `other` explains the file, too, well enough to be weighed against `candidate`. A row of the table is an arm.
 fn is_rival(candidate: &Trial, other: &Trial) -> bool {
     let whole = candidate.fit == Fit::Whole;
     match other.fit {
         Fit::Whole => true,
-        // A count of 0 proves nothing, unless the file is what a first append leaves that stops before it writes the count.
+        // A count of 0 proves nothing, unless the file is exactly what a first append leaves when it stops before it writes
+        // the count.
         Fit::Uncounted if whole => {
             other.records > 0 || other.format == Format::Count16 || other.whole == 1
         }
@@ -137,7 +148,7 @@ fn is_rival(candidate: &Trial, other: &Trial) -> bool {
     }
 }
 
-/// Whether more speaks for `candidate` than for `rival`, and leaves no doubt.
+/// Whether more speaks for `candidate` than for `rival`, and leaves no doubt. A row of the table is an arm.
 fn outweighs(
     file: &dyn DiskFile,
     length: u64,

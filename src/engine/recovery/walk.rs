@@ -1,24 +1,24 @@
 //! Going along a log record by record, to decide what of it is kept. Nothing is written here.
 //!
-//! `Walk::next_record` is the table of `docs/format.md` ("Opening"), row by row and in this order. The first row that fits
-//! decides on the record that should come next:
+//! `Walk::next_record` decides on the record that should come next. The first row that fits decides, in `docs/format.md`
+//! ("Opening") as here:
 //!
 //! ```text
-//! the record                                                              then
-//! ----------------------------------------------------------------------  -------------------------------------------
-//! is not counted, and the file ends here or the log is only read          the log ends here: an append under way
-//! has no size that fits, is counted and not unsynced                      the log is refused as damaged
-//! has no size that fits                                                   the log ends here: torn
-//! has no entry, and is not counted                                        the log ends here: an append under way
-//! has no entry, and may be lost                                           the log ends here: nothing vouches for it
-//! has no entry                                                            is kept, and gets an entry without a time
-//! has an entry, is counted, and was synced                                is kept, and not read
-//! has an entry, and its payload matches                                   is kept
-//! has an entry, its payload differs, and it is not counted or may be lost the log ends here: torn
-//! has an entry, and its payload differs                                   is kept, and reading it says: damaged
+//! the record                                                           then
+//! -------------------------------------------------------------------  ----------------------------------------------
+//! is not counted, and the file ends here, or the log is only read      the log ends here: an append that was under way
+//! has a size that does not fit, is counted, and is not unsynced        the log is refused as damaged
+//! has a size that does not fit                                         the log ends here: torn
+//! has no entry, and is not counted                                     the log ends here: an append that was under way
+//! has no entry, and may be lost                                        the log ends here: nothing vouches for it
+//! has no entry                                                         it is kept, and an entry is made (`rebuild`)
+//! has an entry, is counted, and is before the last sync                it is kept, unread (`keep_unread`)
+//! has an entry, and its payload matches (`compare`)                    it is kept
+//! has an entry, does not match, and is not counted or may be lost      the log ends here: it did not reach the disk
+//! has an entry, and its payload does not match                         it is kept, and reading it says: damaged
 //! ```
 //!
-//! If the log would end inside a batch, it ends where the batch began.
+//! If the log would end in the middle of a batch, it ends where the batch began.
 
 use super::evidence::refused;
 use super::records::{checksum_of, last_byte, size_at};

@@ -11,11 +11,9 @@ use crate::recovery::records::size_at;
 pub(super) enum Fit {
     /// To its last byte, and the header agrees.
     Whole,
-    /// All that is counted is there; behind it are whole records to the last byte: appended, and not counted
-    /// (yet).
+    /// All that is counted is there, and whole records that are not counted (yet) follow up to the last byte.
     Uncounted,
-    /// All that is counted is there, at least one record; behind it is something else: an append that was cut
-    /// short.
+    /// All that is counted is there, at least one record, and something else follows: an append that was cut short.
     Torn,
     /// Not at all.
     No,
