@@ -1,16 +1,15 @@
-//! Looking at every byte of a log, and what can be said about it at a glance.
+//! Checking every byte of a log, and what is known about the log without that.
 
 use std::fmt;
 use std::time::SystemTime;
 
 use super::log::Log;
 use crate::error::{Error, Result, WayOut};
-use crate::format::Format;
+use crate::format::{Format, SIZE_FIELD_BYTES, text_bytes};
 use crate::ids::RecordNo;
 use crate::namespace::Namespace;
 use crate::options::Durability;
-use crate::segment::State;
-use crate::segment::{MAX_RUN_BYTES, Run, Scratch};
+use crate::segment::{Entry, MAX_RUN_BYTES, Run, Scratch, State};
 
 /// The most damages that a report lists; the rest is counted.
 pub const MAX_LISTED_DAMAGES: usize = 1000;
@@ -29,17 +28,17 @@ pub struct Details {
     pub payload_bytes: u64,
     /// The length of the text view in bytes.
     pub text_bytes: u64,
-    /// How many of the records have a time and a checksum made by who appended them.
+    /// How many of the records have a time and a checksum that their writer made.
     pub checksummed: u64,
-    /// How many have a checksum made later, from what was found in the log, because a program that keeps none
-    /// wrote them, or the index was lost. It tells what has changed since then, not what had before; their
-    /// times are not known.
+    /// How many of the records have a checksum that was made later, from the bytes in the log: their writer keeps
+    /// no index, or the index was lost. Such a checksum tells what has changed since then, not before. The times of these
+    /// records are not known.
     pub rebuilt: u64,
     /// When the first record was appended, if there is one and it is known.
     pub first_time: Option<SystemTime>,
     /// When the last record was appended, if there is one and it is known.
     pub last_time: Option<SystemTime>,
-    /// How the log lies on disk.
+    /// The format of the log file.
     pub format: Format,
     /// When its records reach the disk.
     pub sync: Durability,
@@ -47,7 +46,7 @@ pub struct Details {
     pub failed: Option<String>,
 }
 
-/// A place that is not as it was written.
+/// A part of a log that is not as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Damage {
@@ -59,6 +58,30 @@ pub struct Damage {
     pub what: String,
     /// How it can be mended, if it can.
     pub way_out: Option<WayOut>,
+}
+
+impl Damage {
+    /// The damage that an error of a read tells of.
+    ///
+    /// # Errors
+    /// The error, if it is none of damage.
+    fn told_by(error: Error) -> Result<Self> {
+        match error {
+            Error::Damaged {
+                record,
+                offset,
+                what,
+                way_out,
+                ..
+            } => Ok(Damage {
+                record,
+                offset,
+                what,
+                way_out,
+            }),
+            e => Err(e),
+        }
+    }
 }
 
 impl fmt::Display for Damage {
@@ -77,7 +100,7 @@ impl fmt::Display for Damage {
 pub struct Report {
     /// The name.
     pub namespace: Namespace,
-    /// How many records were looked at: those that were committed when it began.
+    /// How many records were checked: those that were committed when the check began.
     pub records: u64,
     /// How many bytes their payloads have.
     pub bytes: u64,
@@ -102,6 +125,20 @@ impl Report {
         });
     }
 
+    /// Checks that a record starts where the one before it has ended, at `end`, and that its text is as long as the index
+    /// says.
+    fn check_place(&mut self, entry: &Entry, payload: &[u8], end: u64) {
+        let text = text_bytes(entry.size, payload.last().copied());
+        let what = if entry.index.0 != end {
+            format!("it should start at byte {end}")
+        } else if entry.text_size != text {
+            format!("its text has {text} bytes")
+        } else {
+            return;
+        };
+        self.add(Some(entry.record), entry.index.0, what);
+    }
+
     fn add_damage(&mut self, damage: Damage) {
         if self.damaged.len() < MAX_LISTED_DAMAGES {
             self.damaged.push(damage);
@@ -112,7 +149,7 @@ impl Report {
 }
 
 impl Log {
-    /// What is known about the log at a glance.
+    /// What is known about the log without reading it through.
     ///
     /// # Errors
     /// [`Error::Io`]. A damaged index entry only costs the first time.
@@ -128,7 +165,7 @@ impl Log {
             records: state.count,
             bytes: state.log_end,
             payload_bytes: state.log_end.saturating_sub(
-                self.segment.format.header_bytes() + state.count * crate::format::SIZE_FIELD_BYTES,
+                self.segment.format.header_bytes() + state.count * SIZE_FIELD_BYTES,
             ),
             text_bytes: state.text_end,
             checksummed: state.count.saturating_sub(state.rebuilt),
@@ -150,8 +187,8 @@ impl Log {
         self.verify_with(&mut |_| {})
     }
 
-    /// As [`Log::verify`], and gives `progress` the place in the log, in bytes from its start, that it has
-    /// come to, after about each megabyte. The end is [`State::log_end`].
+    /// As [`Log::verify`]. After about each megabyte, calls `progress` with the end of what is checked, in bytes
+    /// from the start of the log. The last one is [`State::log_end`].
     ///
     /// # Errors
     /// As [`Log::verify`].
@@ -171,76 +208,40 @@ impl Log {
         while next < state.count {
             match self.read_run(RecordNo(next), MAX_RUN_BYTES, &mut scratch) {
                 Ok(Run::Records(records)) => {
-                    for (entry, payload) in
-                        records.take_while(|(entry, _)| entry.record.0 < state.count)
-                    {
-                        let text = crate::format::text_bytes(entry.size, payload.last().copied());
-                        if entry.index.0 != end {
-                            report.add(
-                                Some(entry.record),
-                                entry.index.0,
-                                format!("it should start at byte {end}"),
-                            );
-                        } else if entry.text_size != text {
-                            report.add(
-                                Some(entry.record),
-                                entry.index.0,
-                                format!("its text has {text} bytes"),
-                            );
-                        }
-                        end = entry.index.0 + crate::format::SIZE_FIELD_BYTES + entry.size;
+                    let committed = |(entry, _): &(Entry, &[u8])| entry.record.0 < state.count;
+                    for (entry, payload) in records.take_while(committed) {
+                        report.check_place(&entry, payload, end);
+                        end = entry.end();
                         report.bytes += entry.size;
                         next += 1;
                     }
                 }
                 Ok(Run::Large(entry)) => {
-                    match self.verify_record(&entry) {
-                        Err(Error::Damaged {
-                            record,
-                            offset,
-                            what,
-                            way_out,
-                            ..
-                        }) => report.add_damage(Damage {
-                            record,
-                            offset,
-                            what,
-                            way_out,
-                        }),
-                        other => other?,
+                    if let Err(e) = self.verify_record(&entry) {
+                        report.add_damage(Damage::told_by(e)?);
                     }
-                    end = entry.index.0 + crate::format::SIZE_FIELD_BYTES + entry.size;
+                    end = entry.end();
                     report.bytes += entry.size;
                     next += 1;
                 }
-                Err(Error::Damaged {
-                    record,
-                    offset,
-                    what,
-                    way_out,
-                    ..
-                }) => {
-                    report.add_damage(Damage {
-                        record: record.or(Some(RecordNo(next))),
-                        offset,
-                        what,
-                        way_out,
-                    });
+                Err(e) => {
+                    let mut damage = Damage::told_by(e)?;
+                    damage.record.get_or_insert(RecordNo(next));
+                    report.add_damage(damage);
                     if let Ok(entry) = self.entry(RecordNo(next)) {
-                        end = entry.index.0 + crate::format::SIZE_FIELD_BYTES + entry.size;
+                        end = entry.end();
                     } else if let Ok(entry) = self.entry(RecordNo(next + 1)) {
                         end = entry.index.0;
                     }
                     next += 1;
                 }
-                Err(e) => return Err(e),
             }
             progress(end);
         }
         Ok(report)
     }
 
-    /// What the header says, against `state`. A count above ours is of records that are being appended.
+    /// Compares the header with `state`. A count above the committed one includes records that are being appended.
     fn verify_header(&self, state: &State, report: &mut Report) -> Result<()> {
         if self.segment.format == Format::Bare {
             return Ok(());
