@@ -9,23 +9,23 @@ use crate::ids::RecordNo;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recovery {
-    /// The log was closed in order and nobody has touched it since: nothing was looked at but its end.
+    /// The log was closed in order, and nobody has changed it since: only its end was read.
     pub clean: bool,
     /// How many records were kept.
     pub records: u64,
-    /// Records whose index entries were made from the log, from this one on; their times are not known.
+    /// The first record whose index entry was made from the log. The times of such records are not known.
     pub rebuilt_from: Option<RecordNo>,
-    /// How many entries were made so.
+    /// How many index entries were made from the log.
     pub rebuilt: u64,
-    /// Records that are kept, though their bytes are not those that were written: reading them gives
+    /// How many records were kept although their bytes are not those that were written. Reading one of them gives
     /// [`Error::Damaged`](crate::Error::Damaged).
     pub damaged: u64,
     /// What was cut off the end of the log.
     pub cut: Option<Cut>,
-    /// The file beside the log that holds what was cut, where whole records were in it that the log counted: as frames,
-    /// which `immuta append --input frames` takes back.
+    /// If whole records were cut that the log counted: the file beside the log that holds what was cut, as frames.
+    /// `immuta append --input frames` appends them again.
     pub saved: Option<PathBuf>,
-    /// The count that the log's header claimed, if it was not the number of records kept.
+    /// The count in the header of the log, if it was not the number of records kept.
     pub claimed: Option<i64>,
 }
 
@@ -35,11 +35,11 @@ pub struct Recovery {
 pub struct Cut {
     /// Where the log ends now, in bytes from its start.
     pub offset: u64,
-    /// How many bytes were behind that.
+    /// How many bytes were cut.
     pub bytes: u64,
-    /// What they were.
+    /// What these bytes were.
     pub what: &'static str,
-    /// How many whole records, which the log counted, they begin with.
+    /// How many whole records, which the log counted, are at the front of these bytes.
     pub records: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What is cut off a log, kept in a file beside it.
+//! Saving what is cut off a log in a file beside it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,18 +11,18 @@ use crate::error::{Error, Result};
 use crate::namespace::Namespace;
 use crate::options::Options;
 
-/// What is copied at a time.
+/// How many bytes are copied at a time.
 const PIECE_BYTES: usize = 1 << 20;
-/// How many cuts at one place of a log are kept apart.
+/// The most files for cuts at one place of a log.
 const MOST_AT_ONE_PLACE: u32 = 1000;
 
-/// Where what is cut at `offset` is kept.
+/// The file for what is cut at `offset`.
 pub(crate) fn cut_path(options: &Options, namespace: &Namespace, offset: u64) -> PathBuf {
     options.logs_dir.join(format!("{namespace}.cut-{offset}"))
 }
 
-/// Copies what is to be cut to `<namespace>.cut-<offset>`; where that holds something else, to `<namespace>.cut-<offset>-2`
-/// and so on. Returns where, when the copy and its name are on the disk.
+/// Copies what is to be cut to `<namespace>.cut-<offset>`; if that file holds other bytes, to `<namespace>.cut-<offset>-2`, and
+/// so on. Returns the path, once the copy and its name are on the disk.
 pub(crate) fn save_beside(
     options: &Options,
     namespace: &Namespace,
@@ -44,7 +44,7 @@ pub(crate) fn save_beside(
     save(options, log, cut, &path).map(|()| path)
 }
 
-/// Copies what is to be cut, and returns when the copy and its name are on the disk.
+/// Copies what is to be cut to `path`. Returns once the copy and its name are on the disk.
 pub(crate) fn save(
     options: &Options,
     (log, log_path): (&dyn DiskFile, &Path),
@@ -55,8 +55,8 @@ pub(crate) fn save(
     let disk = &*options.disk;
     let copy: Arc<dyn DiskFile> = match disk.open(path, OpenMode::Create) {
         Ok(copy) => copy,
-        // Left by one that was stopped, or by one of the same place before: it may be gone on with, not
-        // written over.
+        // A process that was stopped has left it, or an earlier cut at the same place: the copy may be continued, but bytes
+        // that differ are not overwritten.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             disk.open(path, OpenMode::Write).map_err(error)?
         }
@@ -78,7 +78,7 @@ pub(crate) fn save(
         if saved[..have] != piece[..have] {
             return Err(error(taken()));
         }
-        // Also what is there: a sync of it may have failed.
+        // Bytes that are there are written again, too: a sync of them may have failed.
         disk::write_all(&*copy, &piece[..n], done).map_err(error)?;
         done += n as u64;
     }

@@ -1,4 +1,4 @@
-//! The sidecar `<ns>.idx` as a file: entries read in place, header slots written in turn.
+//! The index file `<namespace>.idx`: entries that are read in place, and two header slots that are written in turn.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -14,13 +14,13 @@ use crate::locks::lock;
 /// The id of an index without a valid slot.
 const NO_ID: u32 = 0;
 
-/// The index of one log. Entries are read from any thread; only the log's writer writes them.
+/// The index of one log. Any thread reads entries; only the log's writer writes them.
 #[derive(Debug)]
 pub(crate) struct Index {
     pub(crate) file: Arc<dyn DiskFile>,
     /// The namespace's id, which every entry's checksum covers.
     pub(crate) id: u32,
-    /// The slot written last; the next one goes to the other place with the next sequence number.
+    /// The slot that was written last. The next one gets the next sequence number, and goes to the other place.
     slot: Mutex<Slot>,
 }
 
@@ -48,7 +48,7 @@ impl Index {
         Index::new(file, slot.unwrap_or(no_slot))
     }
 
-    /// Entry `n`; `None` if its bytes are not that. `window` is one over the file of this index.
+    /// As [`Index::entry`], through a window over the file of this index.
     pub(crate) fn entry_in(
         &self,
         window: &mut Window<'_>,
@@ -71,7 +71,7 @@ impl Index {
         disk::read_exact(&*self.file, &mut buf[..bytes], offset)
     }
 
-    /// Entry `n`; `None` if its bytes are not that.
+    /// Entry `n`; `None` if the bytes in its place are not that entry.
     pub(crate) fn entry(&self, n: u64) -> io::Result<Option<IndexEntry>> {
         let mut bytes = [0; ENTRY_BYTES];
         let offset = entry_offset(n).ok_or(io::ErrorKind::InvalidInput)?;
@@ -81,7 +81,7 @@ impl Index {
         }
     }
 
-    /// Reads up to `count` entries from `first` on, as bytes, into the front of `buf`; fewer bytes where the file ends.
+    /// As [`Index::read`], but fewer entries where the file ends. Returns how many bytes.
     pub(crate) fn read_some(
         &self,
         first: u64,
@@ -93,13 +93,13 @@ impl Index {
         disk::read_up_to(&*self.file, &mut buf[..count * ENTRY_BYTES], offset)
     }
 
-    /// Writes entries that the caller has encoded.
+    /// Writes encoded entries from `first` on.
     pub(crate) fn write(&self, first: u64, entries: &[u8]) -> io::Result<()> {
         let offset = entry_offset(first).ok_or(io::ErrorKind::InvalidInput)?;
         disk::write_all(&*self.file, entries, offset)
     }
 
-    /// How many entries there is room for in the file as it is now.
+    /// How many entries the file has places for now.
     pub(crate) fn entries(&self) -> io::Result<u64> {
         let bytes = self.file.len()?.saturating_sub(INDEX_HEADER_BYTES);
         Ok(bytes / ENTRY_BYTES as u64)
@@ -111,7 +111,7 @@ impl Index {
             .set_len(entry_offset(count).ok_or(io::ErrorKind::InvalidInput)?)
     }
 
-    /// Writes the next slot. Not synced; a slot that is lost or torn leaves the one before.
+    /// Writes the next slot, without a sync. If it is lost or torn, the slot before it still counts.
     pub(crate) fn write_slot(&self, clean: bool, synced: &LogEnd, boot: u64) -> io::Result<()> {
         let mut last = lock(&self.slot);
         let next = Slot {
@@ -129,12 +129,13 @@ impl Index {
     }
 }
 
-/// Slots take turns by the parity of their sequence number.
+/// Where the slot with this sequence number is written: the parity chooses one of two places.
 pub(crate) fn slot_offset(sequence: u64) -> u64 {
     (sequence & 1) * SLOT_BYTES as u64
 }
 
-/// The header of a new index, both slots, so that neither is left to chance.
+/// The header of a new index: both slots, so that neither place holds other bytes. `slot` is the first, and the other one's
+/// sequence number is one higher.
 pub(crate) fn new_index_header(slot: &Slot) -> Vec<u8> {
     let other = Slot {
         sequence: slot.sequence + 1,
@@ -148,7 +149,7 @@ pub(crate) fn new_index_header(slot: &Slot) -> Vec<u8> {
     header
 }
 
-/// Reads an index file's header; `None` when neither slot is valid.
+/// The slot of an index file that counts; `None` if neither is valid.
 pub(crate) fn read_slot(file: &dyn DiskFile) -> io::Result<Option<Slot>> {
     let mut header = [0; INDEX_HEADER_BYTES as usize];
     let have = disk::read_up_to(file, &mut header, 0)?;

@@ -17,17 +17,17 @@ pub struct Appended {
     pub size: u64,
 }
 
-/// The end of a log: what the next record continues.
+/// The end of a log: what the next record needs to know of those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LogEnd {
     pub(crate) count: u64,
     pub(crate) log_end: u64,
     pub(crate) text_end: u64,
-    /// Where the last record is; 0 if there is none. What a `count16` header says.
+    /// Where the last record starts; 0 without a record. The second field of a `count16` header.
     pub(crate) last_index: u64,
-    /// The largest time of any record so far, in ns since 1970: the next one's is not below it.
+    /// The largest time of a record so far, in ns since 1970. The next record's time is not below it.
     pub(crate) time_ns: i64,
-    /// Whether the last record's own time is known.
+    /// Whether the time of the last record itself is known.
     pub(crate) time_known: bool,
     /// How many records so far have an entry that was made from the log.
     pub(crate) rebuilt: u64,
@@ -46,8 +46,7 @@ impl LogEnd {
         }
     }
 
-    /// The end with one more record of `size` bytes, whose last byte is `last`. `None` if a log cannot be
-    /// that long.
+    /// The end after one more record of `size` bytes, whose last byte is `last`. `None` if a log cannot be that long.
     pub(crate) fn after_record(
         &self,
         size: u64,
@@ -66,13 +65,13 @@ impl LogEnd {
             last_index: self.log_end,
             time_ns,
             time_known,
-            // A forged slot may say anything.
+            // Saturating: the slot of a forged index may say any number.
             rebuilt: self.rebuilt.saturating_add(u64::from(!time_known)),
         })
     }
 }
 
-/// A time as the index holds it.
+/// The time that the index holds as `ns`.
 pub(crate) fn from_ns(ns: i64) -> SystemTime {
     let distance = Duration::from_nanos(ns.unsigned_abs());
     if ns < 0 {
@@ -82,7 +81,8 @@ pub(crate) fn from_ns(ns: i64) -> SystemTime {
     }
 }
 
-/// A time as the index holds it: nanoseconds since 1970. A time that does not fit is the nearest one that does.
+/// A time as the index holds it: in nanoseconds since 1970, negative before that. A time that does not fit becomes the nearest
+/// one that does.
 pub fn to_ns(time: SystemTime) -> i64 {
     match time.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),

@@ -71,7 +71,7 @@ impl DiskFile for Overlay {
         Ok(bufs.iter().map(|buf| buf.len()).sum())
     }
 
-    /// Forgets what is in memory from `bytes` on; the file is not touched.
+    /// Forgets the bytes in memory from `bytes` on. The file stays as it is.
     fn set_len(&self, bytes: u64) -> io::Result<()> {
         let mut over = write(&self.over);
         let kept = bytes.saturating_sub(over.from);

@@ -1,4 +1,4 @@
-//! What reading gives: entries, and runs of records.
+//! What a read of a log gives: entries, and runs of records.
 
 use std::time::SystemTime;
 
@@ -9,19 +9,19 @@ use crate::ids::{ByteIndex, RecordNo};
 /// The largest payload that a run holds; a larger record is [`Run::Large`].
 pub const MAX_RUN_BYTES: usize = 1 << 20;
 
-/// Where a committed record is, and what is known about it. Never changes.
+/// Where a committed record is, and what is known about it. It never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
     /// Its number.
     pub record: RecordNo,
-    /// Where its size field is in the log file; the payload is 8 bytes further.
+    /// Where its size field is in the log file. The payload starts 8 bytes after that.
     pub index: ByteIndex,
     /// The size of its payload in bytes.
     pub size: u64,
     /// Where its text starts in the text view.
     pub text_offset: u64,
-    /// The length of its text: the size, and one more if a newline is added. So it is at least 1.
+    /// The length of its text: the size, and one more if the text view adds a newline. So it is at least 1.
     pub text_size: u64,
     /// When it was appended; `None` if that is not known.
     pub time: Option<SystemTime>,
@@ -30,8 +30,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Entry `n` of a log whose records start behind `header_bytes`, up to where it and its text end. `None` if no record
-    /// is like that: an entry with the right checksum may still be forged.
+    /// The record of entry `n`, in a log with a header of `header_bytes`. It ends at `log_end`, its text at `text_end`. `None` if
+    /// that cannot be a record: an entry whose checksum is right may still be forged.
     pub(crate) fn new(
         n: u64,
         raw: &IndexEntry,
@@ -58,7 +58,7 @@ impl Entry {
         })
     }
 
-    /// Whether the text view adds a newline that the record has not.
+    /// Whether the record does not end in a newline, so that the text view adds one.
     pub fn adds_newline(&self) -> bool {
         self.text_size > self.size
     }
@@ -78,8 +78,8 @@ impl From<Entry> for Appended {
     }
 }
 
-/// Buffers for [`Log::read_run`](crate::Log::read_run), to be used again. They grow to what a run needs:
-/// about a megabyte at most, so keep one for each thread rather than for each reader.
+/// Buffers for [`Log::read_run`](crate::Log::read_run), which can be used again. They grow to the size of a run, about a
+/// megabyte at most. So keep them for a thread rather than for a reader.
 #[derive(Debug, Default)]
 pub struct Scratch {
     pub(crate) index: Vec<u8>,
@@ -88,7 +88,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// The payload of the `at`-th record of the run read last.
+    /// The payload of record `at` of the run that was read last.
     pub(crate) fn payload(&self, at: usize) -> &[u8] {
         Records {
             entries: &self.entries,
@@ -98,7 +98,7 @@ impl Scratch {
         .payload(at)
     }
 
-    /// Gives memory back if it is more than `bytes`.
+    /// Frees the buffers if they hold more than `bytes`.
     pub fn shrink(&mut self, bytes: usize) {
         let entries = self.entries.capacity() * size_of::<Entry>();
         if self.index.capacity() + self.bytes.capacity() + entries > bytes {
@@ -107,13 +107,13 @@ impl Scratch {
     }
 }
 
-/// What [`Log::read_run`](crate::Log::read_run) has read.
+/// What one [`Log::read_run`](crate::Log::read_run) gives.
 #[derive(Clone, Debug)]
 pub enum Run<'a> {
-    /// At least one record, each checked against its checksum.
+    /// At least one record. Each was compared with its checksum.
     Records(Records<'a>),
-    /// The record is too large for a run and nothing was read:
-    /// [`Log::verify_record`](crate::Log::verify_record), then [`Log::read_part`](crate::Log::read_part).
+    /// The first record is too large for a run, and was not read. Check it with
+    /// [`Log::verify_record`](crate::Log::verify_record), then read it with [`Log::read_part`](crate::Log::read_part).
     Large(Entry),
 }
 
@@ -127,7 +127,7 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// The entries of the run, also of those records already taken.
+    /// The entries of all records of the run, also of those that the iterator has already given.
     pub fn entries(&self) -> &'a [Entry] {
         self.entries
     }

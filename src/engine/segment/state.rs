@@ -12,27 +12,26 @@ pub struct State {
     pub count: u64,
     /// The end of the last committed record, in bytes from the start of the log file.
     pub log_end: u64,
-    /// The length of the text view in bytes: every record, with a newline where it has none of its own.
+    /// The length of the text view in bytes. Each record is in it, with a newline after it unless it ends in one.
     pub text_end: u64,
-    /// When the last record was appended; `None` if there is none, or its time is not known.
+    /// When the last record was appended; `None` without a record, or if its time is not known.
     pub last_time: Option<SystemTime>,
-    /// As the index holds it, in nanoseconds since 1970, the time with which the last record counts: its own, or
-    /// that of one before it if its own is not known. 0 without a record.
+    /// See [`State::time_ns`].
     pub(crate) time_ns: i64,
-    /// How many of the records have an index entry that was made from the log, because another program wrote
-    /// them or the index was lost: their times are not known, and their checksums are those of what was found
-    /// then, not of what was written.
+    /// How many of the records have an index entry that was made from the log, since another program wrote the records
+    /// or the index was lost. Their times are not known. Their checksums are those of the bytes that were found then, not
+    /// of those that were written.
     pub rebuilt: u64,
-    /// The storage was closed or the namespace removed: there will be no more records. These can still be
+    /// The storage was closed, or the namespace was removed. There will be no more records; those that are there can still be
     /// read.
     pub closed: bool,
-    /// Appends are refused since a write or sync failed.
+    /// A write or a sync has failed, and appends are refused since.
     pub failed: bool,
 }
 
 impl State {
-    /// The time that the last record counts with, in nanoseconds since 1970: its own, or that of one before it if its own is
-    /// not known; 0 without a record.
+    /// The time of the last record as the index holds it, in nanoseconds since 1970. If it is not known, the time of the last
+    /// record before it that is known; 0 if there is none.
     pub fn time_ns(&self) -> i64 {
         self.time_ns
     }
