@@ -1,4 +1,4 @@
-//! A new namespace: its id and its files.
+//! Creating a namespace: its id and its files.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -17,11 +17,10 @@ use crate::recovery::Opened;
 use crate::recovery::Recovery;
 use crate::segment::{Index, LogEnd, Segment, new_index_header};
 
-/// Ids of namespaces are below this, so that an inode number can hold one beside a record's number.
+/// Ids of namespaces are below this, so that an inode number has room for an id and a record number.
 pub(crate) const MAX_ID: u32 = 1 << 23;
 
-/// An id that is free, and that one of this name, removed and created again, will hardly get
-/// twice.
+/// A free id, at random: a namespace that is removed and created again will hardly get the same one.
 pub(crate) fn pick_id(namespace: &Namespace, is_free: impl Fn(u32) -> bool) -> u32 {
     let hasher = RandomState::new();
     (0u32..)
@@ -33,12 +32,12 @@ pub(crate) fn pick_id(namespace: &Namespace, is_free: impl Fn(u32) -> bool) -> u
         .unwrap_or(1)
 }
 
-/// Makes the files of an empty log. What was made is taken away again when something fails.
+/// Creates the files of an empty log. Removes them again if something fails.
 pub(crate) fn create_files(options: &Options, namespace: &Namespace, id: u32) -> Result<Opened> {
     let log_path = namespace.log_path(&options.logs_dir);
     let index_path = namespace.index_path(&options.logs_dir);
     let disk = &*options.disk;
-    // An index whose log is gone, left by a crash in the middle of a removal.
+    // A crash in the middle of a removal leaves an index without its log.
     match disk.remove(&index_path) {
         Err(e) if e.kind() != ErrorKind::NotFound => {
             return Err(Error::io("remove", &index_path, e));

@@ -1,11 +1,11 @@
-//! Work that several threads share, of which one step is done in its order.
+//! Work that several threads share. One step of each piece is done in the order of the pieces.
 
 use std::collections::BTreeSet;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
 
-use crate::locks::lock;
+use crate::locks::{lock, wait};
 
-/// Pieces of work with the numbers 0, 1 and so on, which are taken in this order.
+/// Pieces of work, numbered from 0. Threads take them in this order.
 pub(crate) struct InOrder {
     pieces: usize,
     state: Mutex<State>,
@@ -14,15 +14,15 @@ pub(crate) struct InOrder {
 
 #[derive(Default)]
 struct State {
-    /// The next piece that nobody has taken.
+    /// The next piece to be taken.
     next: usize,
-    /// All pieces below this one have done their step, or will not do it.
+    /// All pieces below this one have done their step, or leave it out.
     turn: usize,
-    /// Pieces beyond that which will not do it.
+    /// Pieces above `turn` that have done their step, or leave it out.
     passed: BTreeSet<usize>,
 }
 
-/// A piece of work that was taken. When it is dropped its step counts as done.
+/// A piece of work that a thread has taken. When it is dropped, its step counts as done.
 pub(crate) struct Piece<'a> {
     order: &'a InOrder,
     pub(crate) number: usize,
@@ -53,16 +53,12 @@ impl InOrder {
 }
 
 impl Piece<'_> {
-    /// Does the step of this piece, after those of all pieces before it. Those were taken before it, and none of them
-    /// waits for this one.
+    /// Does the step of this piece, after the steps of all pieces before it. These were taken before, and none of them waits
+    /// for this one.
     pub(crate) fn step<T>(&self, step: impl FnOnce() -> T) -> T {
         let mut state = lock(&self.order.state);
         while state.turn < self.number {
-            state = self
-                .order
-                .passed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = wait(&self.order.passed, state);
         }
         drop(state);
         let done = step();

@@ -1,4 +1,4 @@
-//! The logs of a directory that are open, by name, and the ids that are taken.
+//! The open logs of a directory, by name, and the ids that are taken.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Deref;
@@ -8,28 +8,28 @@ use super::create::pick_id;
 use crate::log::Log;
 use crate::namespace::Namespace;
 
-/// Logs that are open. Reads as a map; a log that comes or goes brings or takes its id.
+/// The open logs. It reads as a map; inserting and removing a log also takes and frees its id.
 #[derive(Debug, Default)]
 pub(crate) struct Logs {
     by_name: BTreeMap<Namespace, Arc<Log>>,
-    /// Of ten thousand logs that are opened, each is asked whether its id is one of the others'.
+    /// The ids of the logs, and those that are reserved. A set, so that opening ten thousand logs does not compare each with all.
     ids: HashSet<u32>,
 }
 
 impl Logs {
-    /// Nobody else gets an id for as long as its log is being opened.
+    /// Keeps an id from other logs while its log is being opened.
     pub(crate) fn reserve(&mut self, id: u32) {
         self.ids.insert(id);
     }
 
-    /// The log is open, and is added next, or it is not.
+    /// Frees a reserved id: the log is inserted next, or could not be opened.
     pub(crate) fn give_back(&mut self, reserved: Option<u32>) {
         if let Some(id) = reserved {
             self.ids.remove(&id);
         }
     }
 
-    /// Adds a log, whose name and id no other one has.
+    /// Adds a log. No other log has its name or its id.
     pub(crate) fn insert(&mut self, log: Arc<Log>) {
         self.ids.insert(log.id());
         self.by_name.insert(log.namespace().clone(), log);
@@ -41,12 +41,12 @@ impl Logs {
         }
     }
 
-    /// Whether one of them has this id, or one that is being opened.
+    /// Whether an open log, or one that is being opened, has this id.
     pub(crate) fn have_id(&self, id: u32) -> bool {
         self.ids.contains(&id)
     }
 
-    /// An id for a new log, which none of them has.
+    /// A free id for a new log.
     pub(crate) fn new_id(&self, namespace: &Namespace) -> u32 {
         pick_id(namespace, |id| !self.have_id(id))
     }

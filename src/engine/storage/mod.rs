@@ -1,8 +1,8 @@
 //! A directory of logs.
 //!
-//! `storage` is the directory, with its `directory_lock` and the `logs` that are open; `create` makes a log, `open_all` opens
-//! those that are there (`in_order`, so that ids do not depend on the threads), `others` are the logs that other processes
-//! make, remove and replace, and `repair` is the way out of what opening refuses.
+//! `storage` is the directory, with its `directory_lock` and the open `logs`; `create` makes the files of a new log, `open_all`
+//! opens the logs that are there (`in_order`, so that ids do not depend on the threads), `others` finds logs that other
+//! processes create, remove and replace, and `repair` mends a log that opening refuses.
 
 mod create;
 mod directory_lock;

@@ -1,9 +1,9 @@
-//! Opening all logs of a directory: side by side if they are many, and those whose check takes long when the others are in
-//! use.
+//! Opening all logs of a directory: by several threads if there are many logs. Logs whose check was postponed are opened one by
+//! one, while the others are in use.
 
 use std::cell::Cell;
 use std::panic::resume_unwind;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
 use super::create::MAX_ID;
@@ -16,28 +16,27 @@ use crate::locks::lock;
 use crate::log::{Log, Syncer};
 use crate::namespace::Namespace;
 use crate::progress::Checking;
-use crate::recovery;
-use crate::recovery::Opened;
+use crate::recovery::{self, Opened};
 
-/// Fewer logs are opened by one thread.
+/// From this number of logs on, helpers open them, too.
 const MANY: usize = 32;
-/// How many threads help to open many logs. They wait for the disk most of the time.
+/// How many threads help to open many logs. Most of the time they wait for the disk.
 const HELPERS: usize = 7;
 
-/// A look at a directory.
+/// Which look at a directory it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
     First,
-    /// Another process may just be making a log.
+    /// A log without a byte may be one that another process is just creating.
     Again,
 }
 
 impl Storage {
-    /// Checks and opens the next log whose check was put off, while the others are in use. Returns it, or why it could
-    /// not be opened; nothing when none is left. Takes as long as the check. One thread calls it.
+    /// Checks and opens the next log whose check was postponed, while the others are in use. Returns the log, or why it could
+    /// not be opened; `None` when none is left. Takes as long as the check. Only one thread may call this.
     ///
     /// # Errors
-    /// [`Error::BeingChecked`] if it was stopped; [`Error::Closed`].
+    /// [`Error::BeingChecked`] if the check was stopped; [`Error::Closed`].
     pub fn open_postponed(&self) -> Result<Option<Result<Arc<Log>, Arc<Error>>>> {
         let Some(checking) = lock(&self.postponed).first().cloned() else {
             return Ok(None);
@@ -47,12 +46,12 @@ impl Storage {
         let attempt = Attempt::begin(&self.options, namespace);
         let reserved = Cell::new(None);
         let choose = |has| {
-            // Others come and go meanwhile.
+            // Other namespaces are created and removed meanwhile.
             let _changing = lock(&self.changing);
             self.choose_id(namespace, has, &reserved)
         };
         let opened = recovery::open(&self.options, namespace, &choose, Some(&checking));
-        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        let mut logs = self.logs_to_change();
         logs.give_back(reserved.get());
         if checking.is_stopped() || checking.is_postponed() {
             return Err(checking.error());
@@ -68,7 +67,7 @@ impl Storage {
                 Ok(log)
             }
             Err(e) => {
-                tell_failed(namespace, &e);
+                report_failure(namespace, &e);
                 let why = Arc::new(e);
                 lock(&self.failed).push(attempt.failed(namespace, Arc::clone(&why)));
                 Err(why)
@@ -79,8 +78,8 @@ impl Storage {
     /// Opens the logs that are there and not open, and returns them, sorted.
     pub(crate) fn open_all(&self, look: Look) -> Result<Vec<Arc<Log>>> {
         let names = self.names_to_open()?;
-        // A log that was not closed in order is synced, and syncs of several threads cost little more than one. Which ids
-        // a reader gives is decided when logs are open, and is not to be a matter of luck.
+        // A log that was not closed in order is synced, and several syncs at once cost little more than one. For a reader, ids
+        // are chosen when the logs are open: with one thread, always the same ones.
         let helpers = match names.len() {
             MANY.. if !self.options.read_only => HELPERS,
             _ => 0,
@@ -147,7 +146,8 @@ impl Storage {
         Ok(names)
     }
 
-    /// Opens a log, unless its check is put off, or it is just being made. Ids are chosen in the order of names.
+    /// Opens a log, unless its check is postponed, or another process is just creating it. Ids are chosen in the order of
+    /// names.
     fn open_one(
         &self,
         namespace: &Namespace,
@@ -158,9 +158,9 @@ impl Storage {
         let checking = self.watch(namespace);
         let reserved = Cell::new(None);
         let choose = |has| piece.step(|| self.choose_id(namespace, has, &reserved));
-        // Not under the lock: it may take long, and whoever looks for another log does not wait for it.
+        // Without the lock of `logs`: the check may take long, and callers that look for other logs do not wait for it.
         let opened = recovery::open(&self.options, namespace, &choose, checking.as_ref());
-        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        let mut logs = self.logs_to_change();
         logs.give_back(reserved.get());
         if let Some(checking) = checking {
             if checking.is_stopped() {
@@ -172,7 +172,7 @@ impl Storage {
             }
         }
         if look == Look::Again && opened.as_ref().is_ok_and(Opened::is_being_made) {
-            return Ok(None); // What comes next in its file is looked at, too.
+            return Ok(None); // A later look finds it when it has bytes.
         }
         let mut failed = lock(&self.failed);
         let before = failed.iter().position(|f| f.namespace == *namespace);
@@ -184,7 +184,7 @@ impl Storage {
                 Some(log)
             }
             (Err(e), None) => {
-                tell_failed(namespace, &e);
+                report_failure(namespace, &e);
                 failed.push(attempt.failed(namespace, Arc::new(e)));
                 None
             }
@@ -195,15 +195,15 @@ impl Storage {
         })
     }
 
-    /// The id of a log that says `has`. Nobody else gets it until it is given back.
+    /// Chooses the id of a log whose index says `has`, and reserves it until it is given back.
     fn choose_id(
         &self,
         namespace: &Namespace,
         has: Option<u32>,
         reserved: &Cell<Option<u32>>,
     ) -> u32 {
-        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
-        let id = self.id_of(namespace, has, &logs);
+        let mut logs = self.logs_to_change();
+        let id = self.kept_or_new_id(namespace, has, &logs);
         if !self.options.read_only {
             reserved.set(Some(id));
             logs.reserve(id);
@@ -211,22 +211,23 @@ impl Storage {
         id
     }
 
-    /// The check of one log, if somebody watches.
+    /// The check of one log, if the options have it watched.
     fn watch(&self, namespace: &Namespace) -> Option<Arc<Checking>> {
         let opening = self.options.opening.clone()?;
         Some(Checking::new(namespace, opening))
     }
 
-    /// The id of a log that says `has`.
-    fn id_of(&self, namespace: &Namespace, has: Option<u32>, logs: &Logs) -> u32 {
+    /// The id that the index says, if it can be kept; else a new one.
+    fn kept_or_new_id(&self, namespace: &Namespace, has: Option<u32>, logs: &Logs) -> u32 {
         let free = |id| id < MAX_ID && !logs.have_id(id);
         match has {
-            // A reader has no say in it: the entries on disk carry the id that they carry.
+            // A reader cannot change the id that the entries on the disk carry.
             Some(id) if self.options.read_only || free(id) => id,
             _ => logs.new_id(namespace),
         }
     }
 
+    /// Makes the log of the files that were opened.
     pub(crate) fn log_of(&self, namespace: &Namespace, opened: Opened, logs: &Logs) -> Arc<Log> {
         let id = self.id_in_tree(namespace, opened.segment.index.id, logs);
         let queue = lock(&self.syncer).as_ref().map(Syncer::queue);
@@ -234,6 +235,6 @@ impl Storage {
     }
 }
 
-fn tell_failed(namespace: &Namespace, why: &Error) {
+fn report_failure(namespace: &Namespace, why: &Error) {
     log::error!("cannot open namespace '{namespace}': {why}");
 }

@@ -1,7 +1,7 @@
-//! Logs that another process makes, removes and replaces, as who only reads sees them.
+//! Logs that another process creates, removes and replaces, in a directory that is open for reading only.
 
 use std::io::ErrorKind;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::create::MAX_ID;
@@ -15,21 +15,21 @@ use crate::log::Log;
 use crate::namespace::Namespace;
 use crate::options::Options;
 
-/// A log that could not be opened is looked at again after so many times as long as that took, so that a large one that
-/// somebody goes on writing to takes little of the machine.
+/// A log that could not be opened is tried again after this many times the duration of the attempt. So a large log that is
+/// still being written takes little of the machine.
 const PAUSES: u32 = 20;
 
 /// A log that is there and could not be opened.
 #[derive(Debug)]
-pub(crate) struct Failed {
+pub(crate) struct Unopened {
     pub(crate) namespace: Namespace,
     pub(crate) why: Arc<Error>,
-    /// Its two files as they were then; nothing where the disk cannot tell.
+    /// Its two files as they were at the last attempt; `None` where the disk cannot tell.
     seen: [Option<FileStat>; 2],
-    /// Not before this it is looked at again.
-    again: Instant,
-    /// It has changed since, and it was too early to look.
-    waits: bool,
+    /// When the next attempt may be made.
+    next_attempt: Instant,
+    /// The files have changed since, but too early for an attempt.
+    is_waiting: bool,
 }
 
 /// An attempt to open a log.
@@ -41,7 +41,7 @@ pub(crate) struct Attempt {
 impl Attempt {
     pub(crate) fn begin(options: &Options, namespace: &Namespace) -> Attempt {
         Attempt {
-            // Who writes makes one attempt.
+            // A writer makes one attempt only.
             seen: if options.read_only {
                 stats(options, namespace)
             } else {
@@ -51,15 +51,15 @@ impl Attempt {
         }
     }
 
-    pub(crate) fn failed(self, namespace: &Namespace, why: Arc<Error>) -> Failed {
+    pub(crate) fn failed(self, namespace: &Namespace, why: Arc<Error>) -> Unopened {
         let now = Instant::now();
         let pause = (now - self.began).saturating_mul(PAUSES);
-        Failed {
+        Unopened {
             namespace: namespace.clone(),
             why,
             seen: self.seen,
-            again: now + pause,
-            waits: false,
+            next_attempt: now + pause,
+            is_waiting: false,
         }
     }
 }
@@ -71,24 +71,24 @@ fn stats(options: &Options, namespace: &Namespace) -> [Option<FileStat>; 2] {
 }
 
 impl Storage {
-    /// Of a directory that is open for reading only: opens the logs that have come since, and those that
-    /// could not be opened and now can. Returns them. A directory that is open for writing has no others than
-    /// those it knows.
+    /// In a directory that is open for reading only: opens the logs that other processes have created since, and those
+    /// that could not be opened before and now can. Returns them. In a directory that is open for writing there are no such
+    /// logs.
     ///
     /// # Errors
     /// [`Error::Io`] if the directory cannot be listed.
     pub fn rescan(&self) -> Result<Vec<Arc<Log>>> {
         if self.options.read_only {
-            self.nothing_waits();
+            self.forget_due_attempts();
             self.open_all(Look::Again)
         } else {
             Ok(Vec::new())
         }
     }
 
-    /// Of a directory that is open for reading only: forgets the logs whose file another process has removed, moved
-    /// away or replaced, of this name or of any, and returns them. Whoever waits for their records is woken: they are
-    /// closed. A file that has come in the place of one is found by [`Storage::rescan`].
+    /// In a directory that is open for reading only: closes the logs whose file another process has removed, renamed or
+    /// replaced, and returns them. `ns`: looks at the log of this name only. Readers that wait for records of such a log are
+    /// woken. [`Storage::rescan`] opens a file that has taken the place of one.
     pub fn forget_gone(&self, ns: Option<&str>) -> Vec<Arc<Log>> {
         if !self.options.read_only {
             return Vec::new();
@@ -104,7 +104,7 @@ impl Storage {
             .into_iter()
             .filter(|log| log.segment.has_lost_its_name(&*self.options.disk))
             .collect();
-        let mut logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        let mut logs = self.logs_to_change();
         for log in &gone {
             logs.remove(log.namespace().as_str());
             lock(&self.ended_ids).insert(log.id());
@@ -124,8 +124,8 @@ impl Storage {
         gone
     }
 
-    /// Whether an attempt to open the log of this name may end otherwise than the last one, and is due. One that comes
-    /// too early is due at [`Storage::looks_again_in`].
+    /// Whether to try to open the log of this name: its files have changed since the last attempt, and the pause after it is
+    /// over. [`Storage::looks_again_in`] says how long the pause still is.
     pub fn may_open_now(&self, ns: &str) -> bool {
         let mut failed = lock(&self.failed);
         let Some(failed) = failed.iter_mut().find(|f| f.namespace.as_str() == ns) else {
@@ -135,31 +135,32 @@ impl Storage {
             return true; // Such a disk cannot tell.
         }
         if stats(&self.options, &failed.namespace) == failed.seen {
-            failed.waits = false;
+            failed.is_waiting = false;
             return false;
         }
-        failed.waits = Instant::now() < failed.again;
-        !failed.waits
+        failed.is_waiting = Instant::now() < failed.next_attempt;
+        !failed.is_waiting
     }
 
-    /// What is due is looked at now, or is not there any more.
-    pub(crate) fn nothing_waits(&self) {
+    /// Before an attempt at each log that is due: it no longer waits for one.
+    pub(crate) fn forget_due_attempts(&self) {
         let now = Instant::now();
         for failed in lock(&self.failed).iter_mut() {
-            failed.waits &= now < failed.again;
+            failed.is_waiting &= now < failed.next_attempt;
         }
     }
 
-    /// When the next log that could not be opened, and has changed since, is worth another look; `None`: there is none.
+    /// How long until the next attempt at a log that could not be opened and has changed since; `None`: there is no such log.
     pub fn looks_again_in(&self) -> Option<Duration> {
         let failed = lock(&self.failed);
-        let waiting = failed.iter().filter(|failed| failed.waits);
-        let next = waiting.map(|failed| failed.again).min()?;
+        let waiting = failed.iter().filter(|failed| failed.is_waiting);
+        let next = waiting.map(|failed| failed.next_attempt).min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
-    /// The id by which the tree knows a log, whose entries carry `carried`. Who only reads has no say in what they
-    /// carry, and so two logs may carry one id, or one that is none: the copy of a log, say.
+    /// The id that [`Log::id`] gives, for a log whose entries carry `carried`. A writer has made the two the same. A reader
+    /// cannot: if another log carries the same id (a copy of a log, say), or if it is not a possible one, the log gets
+    /// another id for as long as it is open.
     pub(crate) fn id_in_tree(&self, namespace: &Namespace, carried: u32, logs: &Logs) -> u32 {
         if !self.options.read_only {
             return carried;

@@ -1,5 +1,4 @@
-//! The way out for a log that is refused as damaged: what is whole is kept, and what is cut is kept beside
-//! it.
+//! Repairing a log that is refused as damaged: the records before the damage are kept, and what is cut is saved beside the log.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,31 +12,30 @@ use crate::options::Options;
 use crate::recovery;
 use crate::recovery::{Cut, Purpose, Recovery, cut_path, decide, find, save};
 
-/// What [`repair`] has done to a log, or would do.
+/// What [`repair`] has done to a log; of a dry run, what it would do.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Repair {
     /// The log's format.
     pub format: Format,
-    /// How many bytes the log has after it.
+    /// How many bytes the log has after the repair.
     pub bytes: u64,
-    /// What is kept and what is cut. [`Recovery::clean`]: the log is in order, and nothing is done.
+    /// What is kept and what is cut. With [`Recovery::clean`], the log is in order and stays as it is.
     pub recovery: Recovery,
-    /// The file, beside the log, that holds what was cut, or would.
+    /// The file beside the log for what is cut.
     pub saved: Option<PathBuf>,
-    /// Of a dry run: what opening the log, instead of repairing it, would find and do, or why it would be refused.
+    /// Of a dry run: what opening the log without a repair would find and do, or why it would be refused.
     pub opening: Option<Result<Recovery, String>>,
 }
 
-/// Opens the log of `namespace` as with [`Options::repair`], but first writes what is cut off to the file
-/// `<namespace>.cut-<offset>` beside it, so that nothing is ever lost. With `dry_run` no byte is written, and
-/// no lock is needed.
+/// Opens the log of `namespace` as with [`Options::repair`], but first saves what is cut off in the file
+/// `<namespace>.cut-<offset>` beside it, so that nothing is lost. A `dry_run` writes nothing, and needs no lock.
 ///
-/// It can be stopped at any moment, and be started again.
+/// A repair can be stopped at any moment, and started again.
 ///
 /// # Errors
-/// [`Error::NotFound`]; [`Error::Locked`] if somebody writes to the directory; [`Error::UnclearFormat`];
-/// [`Error::Io`], also when the file to save to is there already with other bytes.
+/// [`Error::NotFound`]; [`Error::Locked`] if another writer has the directory; [`Error::UnclearFormat`];
+/// [`Error::Io`], also if the file for what is cut holds other bytes.
 ///
 /// ```
 /// use immuta::{Namespace, Options, Storage};

@@ -1,21 +1,20 @@
-//! A directory of logs: which there are, who may write to them, and how they come and go.
+//! A directory of logs: opening and closing it, and creating, finding and removing logs in it.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::create::create_files;
 use super::directory_lock::take_lock;
 use super::logs::Logs;
 use super::open_all::Look;
-use super::others::Failed;
+use super::others::Unopened;
 use crate::error::{Error, Result};
 use crate::ids::ByteIndex;
-use crate::locks::lock;
-use crate::log::Syncer;
-use crate::log::{Details, Log, Report, Stream};
+use crate::locks::{lock, read, write};
+use crate::log::{Details, Log, Report, Stream, Syncer};
 use crate::namespace::Namespace;
 use crate::options::{Durability, Options};
 use crate::progress::Checking;
@@ -28,28 +27,30 @@ use crate::segment::Appended;
 pub struct Storage {
     pub(crate) options: Options,
     pub(crate) logs: RwLock<Logs>,
-    pub(crate) failed: Mutex<Vec<Failed>>,
-    /// The logs whose check takes long, and was put off.
+    /// The logs that are there and could not be opened.
+    pub(crate) failed: Mutex<Vec<Unopened>>,
+    /// The logs whose check would take long, and was postponed.
     pub(crate) postponed: Mutex<Vec<Arc<Checking>>>,
-    /// Taken on close. Dropping the file gives the lock back.
+    /// The file whose lock keeps other writers out; `None`: opened for reading only, or closed. Dropping it gives the lock back.
     pub(crate) lock: Mutex<Option<File>>,
     pub(crate) syncer: Mutex<Option<Syncer>>,
-    /// Of logs that were removed, or replaced, while they were open for reading.
+    /// The ids of logs that another process removed or replaced while they were open for reading here.
     pub(crate) ended_ids: Mutex<BTreeSet<u32>>,
-    /// Held while namespaces come and go, outside of `logs`: whoever looks for one does not wait for the disk.
+    /// Held while a namespace is created or removed, and taken before `logs`. So a caller that looks for a log does not wait
+    /// for the disk.
     pub(crate) changing: Mutex<()>,
 }
 
 impl Storage {
-    /// Opens every log in the directory, which is made if it is not there, and creates the namespaces that
-    /// the options name and that are missing. A log that cannot be opened does not keep the others from it:
-    /// see [`Storage::failed`].
+    /// Opens every log in the directory, and creates the namespaces that the options name and that are missing. Makes
+    /// the directory if it is missing. If a log cannot be opened, the others are opened all the same: see
+    /// [`Storage::failed`].
     ///
-    /// Logs that were closed in order are opened without being read; after a crash, what was not yet synced
-    /// is checked. [`Options::opening`] watches that, stops it, or has it done later.
+    /// A log that was closed in order is opened without reading it. After a crash, the records that were not yet synced
+    /// are checked; [`Options::opening`] can watch the check, stop it, or postpone it.
     ///
     /// # Errors
-    /// [`Error::Locked`] if somebody writes there already; [`Error::InvalidNamespace`] in the options;
+    /// [`Error::Locked`] if another writer has the directory; [`Error::InvalidNamespace`] for a name in the options;
     /// [`Error::BeingChecked`] if it was stopped; [`Error::Io`].
     pub fn open(options: Options) -> Result<Self> {
         let wanted = options
@@ -99,14 +100,13 @@ impl Storage {
             }
         }
         if !storage.options.read_only {
-            // A process that was killed while it made a namespace has left names that nobody has synced.
+            // A process that was killed while it created a namespace may have left names that were never synced.
             storage.sync_dir()?;
         }
         Ok(storage)
     }
 
-    /// The namespaces that are there and could not be opened, and why; those that are still being checked are among
-    /// them.
+    /// The namespaces that are there and are not open, and why. Among them are those that are still being checked.
     pub fn failed(&self) -> Vec<(Namespace, Arc<Error>)> {
         let mut failed: Vec<_> = lock(&self.failed)
             .iter()
@@ -127,7 +127,7 @@ impl Storage {
         postponed.find(|c| c.namespace().as_str() == ns).cloned()
     }
 
-    /// Why the log of a namespace that is there is not open; `None`: it is open, or not there.
+    /// Why a namespace that is there is not open; `None`: it is open, or not there.
     pub fn why_unopened(&self, ns: &str) -> Option<Arc<Error>> {
         if let Some(checking) = self.is_postponed(ns) {
             return Some(Arc::new(checking.error()));
@@ -139,7 +139,7 @@ impl Storage {
             .map(|failed| Arc::clone(&failed.why))
     }
 
-    /// Creates a namespace. When it returns, the log is on the disk, and so is its name.
+    /// Creates a namespace. Returns once the log and its name are on the disk.
     ///
     /// # Errors
     /// [`Error::Exists`], [`Error::ReadOnly`], [`Error::Closed`], [`Error::NoSpace`],
@@ -176,8 +176,8 @@ impl Storage {
     /// A namespace's log.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Unopened`] if it is there and could not be opened, [`Error::BeingChecked`] if it
-    /// still is to be.
+    /// [`Error::NotFound`]; [`Error::Unopened`] if the log could not be opened; [`Error::BeingChecked`] if its check has not
+    /// ended.
     pub fn log(&self, ns: &str) -> Result<Arc<Log>> {
         if let Some(log) = self.logs_now().get(ns) {
             return Ok(Arc::clone(log));
@@ -201,17 +201,17 @@ impl Storage {
         self.logs_now().keys().cloned().collect()
     }
 
-    /// Removes a namespace that holds no record. Its [`Log`] is then closed, and whoever waits on it is
+    /// Removes a namespace that holds no record. Its [`Log`] is then closed, and readers that wait on it are
     /// woken.
     ///
     /// # Errors
-    /// [`Error::NotEmpty`], also when an append came before; [`Error::NotFound`], [`Error::ReadOnly`],
+    /// [`Error::NotEmpty`], also if another thread appends first; [`Error::NotFound`], [`Error::ReadOnly`],
     /// [`Error::Io`].
     pub fn remove(&self, ns: &str) -> Result<()> {
         if self.options.read_only {
             return Err(Error::ReadOnly);
         }
-        // To the end, so that a namespace of the same name cannot be created between.
+        // Held to the end, so that no namespace of this name is created meanwhile.
         let _changing = lock(&self.changing);
         let log = self.logs_now().get(ns).cloned();
         let log = log.ok_or_else(|| Error::NotFound {
@@ -219,7 +219,7 @@ impl Storage {
         })?;
         log.close_if_empty()?;
         self.logs_to_change().remove(ns);
-        // The log goes first: an index without a log is nothing, a log without its index is a namespace.
+        // The log file first: a log without its index is still a namespace, an index without its log is nothing.
         let disk = &self.options.disk;
         for path in [&log.segment.log_path, &log.segment.index_path] {
             if let Err(e) = disk.remove(path) {
@@ -231,10 +231,8 @@ impl Storage {
         self.sync_dir()
     }
 
-    /// Appends what `r` gives until its end as one record. Returns where its size field is in the log file,
-    /// and its size.
-    ///
-    /// `r` is read to its end before anybody else has to wait.
+    /// Reads `r` to its end, then appends what it gave as one record. Returns where the size field of the record is in the
+    /// log file, and the size. Other writers wait only for the append, not for `r`.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Input`] if `r` fails; [`Error::TooLarge`] when it gives more than
@@ -250,7 +248,7 @@ impl Storage {
         Ok((appended.index, appended.size))
     }
 
-    /// Appends records, all or none, as one commit. Returns where each of them is.
+    /// Appends records as one commit, all or none. Returns where each of them is.
     ///
     /// # Errors
     /// [`Error::NotFound`]; else as [`Log::append_batch`].
@@ -267,8 +265,8 @@ impl Storage {
         Ok(all)
     }
 
-    /// Follows a log. `start`: 0 is the first record, N skips N, a negative one gives only what comes next; a
-    /// start beyond the end waits.
+    /// Follows a log. `start` is the number of the first record to give; the stream waits for it if it is not there yet. A
+    /// negative `start` gives the records that are appended from now on.
     ///
     /// # Errors
     /// As [`Storage::log`].
@@ -276,7 +274,7 @@ impl Storage {
         Ok(Stream::new(self.log(ns)?, start))
     }
 
-    /// What is known about a log at a glance.
+    /// What is known about a log without reading it through.
     ///
     /// # Errors
     /// As [`Storage::log`] and [`Log::details`].
@@ -292,7 +290,7 @@ impl Storage {
         self.log(ns)?.verify()
     }
 
-    /// Returns when everything that was appended before the call is on the disk, in all namespaces.
+    /// Returns once everything that was appended before the call, in all namespaces, is on the disk.
     ///
     /// # Errors
     /// The first error; the other logs are synced all the same.
@@ -301,8 +299,8 @@ impl Storage {
         logs.iter().map(|log| log.sync()).fold(Ok(()), Result::and)
     }
 
-    /// Syncs all logs, marks them as closed in order, and gives the directory free. Whoever waits for records
-    /// gets those that were committed, then [`Error::Closed`]. The second time it does nothing.
+    /// Syncs all logs, marks them as closed in order, and gives the directory's lock back. A reader that waits gets the
+    /// records that were committed, then [`Error::Closed`]. The second call does nothing.
     ///
     /// # Errors
     /// The first error; everything is closed all the same.
@@ -310,8 +308,7 @@ impl Storage {
         self.end(Log::close)
     }
 
-    /// Ends as a crash of the process would: nothing is synced or marked, but the directory is given free.
-    /// For tests.
+    /// Ends as a crash of the process would: syncs nothing and marks nothing, but gives the lock back. For tests.
     #[doc(hidden)]
     pub fn abandon(&self) {
         let abandoned = self.end(|log| {
@@ -321,7 +318,7 @@ impl Storage {
         debug_assert!(abandoned.is_ok());
     }
 
-    /// When records reach the disk, as it was chosen.
+    /// When records are brought to the disk, as [`Options`] said.
     pub fn durability(&self) -> Durability {
         self.options.sync
     }
@@ -333,9 +330,9 @@ impl Storage {
 
     fn end(&self, mut close: impl FnMut(&Log) -> Result<()>) -> Result<()> {
         let _changing = lock(&self.changing);
-        // The lock is held to the end, so that nobody else opens a log that is not closed yet, and no
-        // namespace is created meanwhile.
-        let logs = self.logs.write().unwrap_or_else(PoisonError::into_inner);
+        // `logs` and the lock of the directory are held to the end. So no other process opens a log that is not closed yet,
+        // and no namespace is created meanwhile.
+        let logs = self.logs_to_change();
         drop(lock(&self.syncer).take());
         let result = logs
             .values()
@@ -345,12 +342,12 @@ impl Storage {
         result
     }
 
-    pub(crate) fn logs_now(&self) -> std::sync::RwLockReadGuard<'_, Logs> {
-        self.logs.read().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn logs_now(&self) -> RwLockReadGuard<'_, Logs> {
+        read(&self.logs)
     }
 
-    fn logs_to_change(&self) -> std::sync::RwLockWriteGuard<'_, Logs> {
-        self.logs.write().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn logs_to_change(&self) -> RwLockWriteGuard<'_, Logs> {
+        write(&self.logs)
     }
 
     fn sync_dir(&self) -> Result<()> {
