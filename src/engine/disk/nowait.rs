@@ -1,4 +1,5 @@
-//! Reads that do not wait for the disk: they give what is in memory, or say [`WouldBlock`](io::ErrorKind::WouldBlock).
+//! Reads that do not wait for the disk: they give what is in memory, or fail with
+//! [`WouldBlock`](io::ErrorKind::WouldBlock).
 
 use std::cell::Cell;
 use std::fs::File;
@@ -13,15 +14,17 @@ thread_local! {
     static MAY_WAIT: Cell<bool> = const { Cell::new(true) };
 }
 
-/// Whether a read on this thread may wait for the disk. If not, a [`DiskFile`](crate::DiskFile) that can tell says
-/// `WouldBlock` instead.
+/// Whether a read on this thread may wait for the disk. Inside [`without_waiting`] it may not: a
+/// [`DiskFile`](crate::DiskFile) that would have to wait fails with `WouldBlock`, if it can tell.
 pub fn may_wait() -> bool {
     MAY_WAIT.get()
 }
 
-/// Calls `f`, and has no read in it wait for the disk.
+/// Calls `f` on this thread. No read in it waits for the disk: a read that would have to ends with an error that
+/// [`Error::would_wait`](crate::Error::would_wait) recognises. A thread that serves others asks so whether it can answer at
+/// once.
 pub fn without_waiting<R>(f: impl FnOnce() -> R) -> R {
-    /// As it was before, also when `f` panics.
+    /// Restores the setting, also when `f` panics.
     struct Before(bool);
     impl Drop for Before {
         fn drop(&mut self) {
@@ -33,14 +36,14 @@ pub fn without_waiting<R>(f: impl FnOnce() -> R) -> R {
 }
 
 impl Error {
-    /// Whether it is no error, but the answer of a read that must not wait.
+    /// Whether this is the answer of a read inside [`without_waiting`](crate::without_waiting) that would have had to wait.
     pub fn would_wait(&self) -> bool {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
-/// Whether a file can be read without waiting: it is tried once. A file system that cannot tell what is in memory (FUSE,
-/// NFS, OverlayFS) may wait in every read.
+/// Whether the file system of a file can tell what is in memory. The first read tries it. Where it cannot (FUSE, NFS,
+/// OverlayFS), every read may wait.
 #[derive(Debug)]
 pub(crate) struct CanTell(AtomicBool);
 
@@ -51,7 +54,7 @@ impl Default for CanTell {
 }
 
 impl CanTell {
-    /// Reads as this thread may.
+    /// Reads as this thread may: waiting or not.
     pub(crate) fn read(&self, file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         if may_wait() {
             return file.read_at(buf, offset);
@@ -66,7 +69,7 @@ impl CanTell {
     }
 }
 
-/// Whether the file system, or the kernel, does not know reads that do not wait.
+/// Whether the file system, or the kernel, has no reads that do not wait.
 fn is_unsupported(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

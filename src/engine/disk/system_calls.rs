@@ -1,10 +1,10 @@
-//! The three system calls that the standard library has not, and all unsafe code of the engine.
+//! Three system calls that the standard library lacks, and all unsafe code of the engine.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
 
-/// `preadv2(2)` with RWF_NOWAIT: what is in memory, or `WouldBlock`.
+/// `preadv2(2)` with RWF_NOWAIT: reads what is in memory, or fails with `WouldBlock`.
 pub(crate) fn read_what_is_in_memory(
     file: &File,
     buf: &mut [u8],
@@ -14,7 +14,7 @@ pub(crate) fn read_what_is_in_memory(
         iov_base: buf.as_mut_ptr().cast(),
         iov_len: buf.len(),
     };
-    // Two halves where a long has 32 bits; else the first is all of it, and the kernel shifts the other one away.
+    // Two halves where a long has 32 bits. Where it has 64, `low` is the whole offset, and the kernel ignores `high`.
     let (low, high) = (offset as libc::c_long, (offset >> 32) as libc::c_long);
     // SAFETY: the descriptor is open as long as `file` is borrowed; `into` is one buffer, which is valid for writes of
     // its length and borrowed by this call alone.
@@ -47,7 +47,7 @@ pub(crate) fn write_vectored_at(
     usize::try_from(wrote).map_err(|_| io::Error::last_os_error())
 }
 
-/// `getrlimit(2)`: how many descriptors this process may have; `None` if the kernel does not say.
+/// `getrlimit(2)`: how many descriptors this process may have; `None` if the call fails.
 pub(crate) fn most_descriptors() -> Option<u64> {
     let mut limit = libc::rlimit64 {
         rlim_cur: 0,

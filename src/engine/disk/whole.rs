@@ -1,15 +1,15 @@
-//! Reads and writes of whole buffers, however little each call on a file takes.
+//! Reads and writes of whole buffers, in as many calls as the file needs.
 
 use std::io::{self, IoSlice, Read};
 
 use super::seam::DiskFile;
 
-/// The most buffers one write takes (`IOV_MAX` on Linux).
+/// The most buffers that one write takes (`IOV_MAX` on Linux).
 pub(crate) const MAX_BUFFERS: usize = 1024;
-/// What [`write_again`] holds in memory.
+/// How many bytes [`write_again`] holds in memory.
 const AGAIN_BYTES: u64 = 256 << 10;
 
-/// Reads until `buf` is full or the file ends, and says how much there was.
+/// Reads until `buf` is full or the file ends. Returns how many bytes it has read.
 pub(crate) fn read_up_to(file: &dyn DiskFile, buf: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < buf.len() {
@@ -23,7 +23,7 @@ pub(crate) fn read_up_to(file: &dyn DiskFile, buf: &mut [u8], offset: u64) -> io
     Ok(done)
 }
 
-/// Fills `buf`, or says `UnexpectedEof`.
+/// Fills `buf`, or fails with `UnexpectedEof`.
 pub(crate) fn read_exact(file: &dyn DiskFile, buf: &mut [u8], offset: u64) -> io::Result<()> {
     if read_up_to(file, buf, offset)? == buf.len() {
         Ok(())
@@ -37,7 +37,7 @@ pub(crate) fn write_all(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io::R
     write_all_vectored(file, &mut [IoSlice::new(bytes)], offset)
 }
 
-/// Writes all of `bufs`, however many they are and however little each call takes.
+/// Writes all of `bufs`, in as many calls as it takes.
 pub(crate) fn write_all_vectored(
     file: &dyn DiskFile,
     mut bufs: &mut [IoSlice<'_>],
@@ -58,7 +58,7 @@ pub(crate) fn write_all_vectored(
     Ok(())
 }
 
-/// Fills `buf` unless the reader ends before.
+/// Reads until `buf` is full or the reader ends. Returns how many bytes it has read.
 pub(crate) fn read_full(reader: &mut dyn Read, buf: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
     while done < buf.len() {
@@ -72,7 +72,7 @@ pub(crate) fn read_full(reader: &mut dyn Read, buf: &mut [u8]) -> io::Result<usi
     Ok(done)
 }
 
-/// Writes the bytes from `from` to `to` once more, as they are.
+/// Reads the bytes from `from` to `to`, and writes them again, as they are.
 pub(crate) fn write_again(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
     let piece = to.saturating_sub(from).min(AGAIN_BYTES);
     let (mut bytes, mut at) = (vec![0; piece as usize], from);

@@ -1,4 +1,4 @@
-//! A buffer over a file.
+//! A buffer over a file, for many small reads.
 
 use std::io;
 
@@ -8,12 +8,12 @@ use crate::disk;
 /// What a walk along a file reads at a time.
 pub(crate) const WINDOW_BYTES: usize = 256 << 10;
 
-/// A file read in large pieces, for a walk that looks at small ones mostly in order.
+/// A file that is read in large pieces, for a walk that looks at small ones, mostly in order.
 pub(crate) struct Window<'a> {
     file: &'a dyn DiskFile,
     pub(crate) piece_bytes: usize,
     buffer: Vec<u8>,
-    /// What the buffer holds: `filled` bytes of the file from `start` on.
+    /// The buffer holds `filled` bytes of the file, from `start` on.
     start: u64,
     filled: usize,
 }
@@ -29,7 +29,7 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// `count` bytes at `offset`, or `UnexpectedEof`. `count` is at most `piece_bytes`.
+    /// `count` bytes at `offset`; fails with `UnexpectedEof` where the file ends before. `count` is at most `piece_bytes`.
     pub(crate) fn get(&mut self, offset: u64, count: usize) -> io::Result<&[u8]> {
         let bytes = self.up_to(offset, count)?;
         if bytes.len() == count {
@@ -39,7 +39,7 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// As `get`, but fewer bytes where the file ends.
+    /// As [`Window::get`], but gives fewer bytes where the file ends.
     pub(crate) fn up_to(&mut self, offset: u64, count: usize) -> io::Result<&[u8]> {
         let inside = offset
             .checked_sub(self.start)
