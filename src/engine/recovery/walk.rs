@@ -43,7 +43,7 @@ pub(crate) struct Trust {
     pub(crate) was_stopped: bool,
     /// The machine has rebooted since the last write, so unsynced records may be missing. Only where `was_stopped`.
     pub(crate) rebooted: bool,
-    /// The log is read, perhaps beside its writer, who may still take back what is not counted.
+    /// The log is opened for reading only, perhaps beside its writer, which may still take back what is not counted.
     pub(crate) only_read: bool,
     /// What would be refused as damaged ends the log instead.
     pub(crate) repair: bool,

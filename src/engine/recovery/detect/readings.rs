@@ -1,7 +1,7 @@
 //! What tells two readings of one file apart.
 //!
-//! Each format reads a file as a chain of records: a size field says where the next one is. Where two chains come to the
-//! same place they go on as one, so that only what lies before that place tells which of them the log's writer meant.
+//! Each format reads a file as a chain of records: each size field says where the next record is. Where two chains meet, they
+//! go on as one. So only the records before that place tell which of the two the writer of the log meant.
 
 use std::io;
 
@@ -9,10 +9,10 @@ use crate::disk::{DiskFile, WINDOW_BYTES, Window};
 use crate::format::{Format, SIZE_FIELD_BYTES};
 use crate::recovery::records::size_at;
 
-/// What one reading has, and the other has not: its records before the place where the two meet.
+/// The own records of one reading: those before the place where it meets the other one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Own {
-    /// How many of them have bytes. The size field of the others is eight zeros, which are found everywhere.
+    /// How many of them have bytes. The size field of an empty record is eight zeros, which are common.
     pub(crate) records: u64,
     /// The smallest size, and the largest.
     pub(crate) sizes: (u64, u64),
@@ -51,9 +51,9 @@ pub(crate) fn apart(file: &dyn DiskFile, length: u64, formats: [Format; 2]) -> i
     Ok(Apart { own, meet })
 }
 
-/// Whether the records that `own` tells of are such as the next `records` from `at` on: of their size, where there are so
-/// many and they have all one; else, records like those that do not look as if they held records. For if they do, the
-/// record before them may do so, too, and only its reader meant what is in it to be records.
+/// Whether own records are like the next `records` from `at` on. If the next ones all have one size, the own records have to
+/// have that size. If they have many sizes, or there are fewer of them, none of them may look as if it held records itself: the
+/// record before them may then be of the same kind, and the own records be its payload.
 pub(crate) fn are_like(
     own: Own,
     file: &dyn DiskFile,
