@@ -51,8 +51,8 @@ pub use error::{repair_command, system_words};
 pub use format::{Format, SIZE_FIELD_BYTES};
 pub use ids::{ByteIndex, RecordNo};
 pub use log::{
-    Damage, Details, Log, MAX_LISTED_DAMAGES, Record, Report, Signal, Stream, Subscription,
-    Transaction, WaitOutcome,
+    AppendOptions, Damage, Details, Log, MAX_LISTED_DAMAGES, Payloads, Record, Report, Signal,
+    Stream, Subscription, Transaction, WaitOutcome,
 };
 pub use namespace::{MAX_NAMESPACE_BYTES, Namespace};
 pub use options::{DEFAULT_MAX_RECORD_BYTES, Durability, Options};

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::bench::{Bench, contents};
 use immuta::{
-    Durability, Error, Format, Namespace, Next, Opening, Options, RecordNo, Storage, WaitOutcome,
+    AppendOptions, Durability, Error, Format, Namespace, Next, Opening, Options, Payloads,
+    RecordNo, Storage, WaitOutcome,
 };
 
 /// "A directory has one writer (lock held; a second one says who holds it)."
@@ -171,7 +172,8 @@ fn observers_hear_of_appends_but_not_of_quiet_ones() {
     });
     log.append(b"loud").expect("appended");
     assert_eq!(heard.load(Ordering::Relaxed), 1);
-    log.append_batch_quiet(&[b"quiet"]).expect("appended");
+    log.append_with(Payloads::Batch(&[b"quiet"]), AppendOptions::new().quiet())
+        .expect("appended");
     assert_eq!(heard.load(Ordering::Relaxed), 1);
     log.notify_observers();
     storage.close().expect("closed");

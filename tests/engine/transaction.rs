@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::bench::{Bench, contents};
-use immuta::{Durability, Error, Format, Storage};
+use immuta::{AppendOptions, Durability, Error, Format, Payloads, Storage};
 use support::sim::Fault;
 
 const FEW: [&str; 4] = ["a", "", "the third\n", "d"];
@@ -99,7 +99,11 @@ fn a_sync_does_not_wait_for_the_end_of_a_transaction() {
         };
         let storage = bench.open();
         let log = storage.log("a").expect("there");
-        log.append_batch_unsynced(&[b"1"]).expect("appended");
+        log.append_with(
+            Payloads::Batch(&[b"1"]),
+            AppendOptions::new().unsynced().quiet(),
+        )
+        .expect("appended");
         let mut transaction = log.transaction().expect("begun");
         transaction.append(b"2").expect("appended");
         log.sync().expect("synced");

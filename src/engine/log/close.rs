@@ -1,6 +1,7 @@
 //! The end of a log: closed in order, abandoned, or removed.
 
-use super::log::{Log, Writer};
+use super::log::Log;
+use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::locks::lock;
 

@@ -3,38 +3,45 @@
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
-use super::log::{KEEP_BYTES, Log, Writer};
+use super::log::Log;
 use super::undo::Wrote;
+use super::writer::Writer;
 use crate::error::Result;
 use crate::locks::lock;
 use crate::options::Durability;
-use crate::segment::LogEnd;
 
 impl Log {
-    /// The second half of an append: index entries, count, and the commit, unless a sync has to come before
-    /// it.
+    /// Makes the records of the append under way part of the log, in this order: the rest of the records, the index entries,
+    /// the count, then what readers see. With [`Durability::Always`] readers see them after a sync. Returns how many
+    /// records the log then has.
     ///
     /// The index is written before the count, so that after a crash of this process every counted record has
-    /// its entry; the count is written with each append, so that the log alone, its index deleted, opens with
+    /// its entry. The count is written with each append, so that the log alone, its index deleted, opens with
     /// every acknowledged record.
-    pub(crate) fn commit(&self, mut guard: MutexGuard<'_, Writer>, tail: LogEnd) -> Result<()> {
+    pub(crate) fn commit(&self, mut guard: MutexGuard<'_, Writer>) -> Result<u64> {
         let writer = &mut *guard;
-        if let Err(e) = self.segment.index.write(writer.tail.count, &writer.entries) {
+        let (segment, pending) = (&self.segment, &mut writer.pending);
+        if let Err(e) = pending.flush(segment) {
+            return Err(self.roll_back(writer, e, Wrote::Records));
+        }
+        if let Err(e) = segment
+            .index
+            .write(writer.tail.count, pending.entries(segment))
+        {
             return Err(self.roll_back(writer, e, Wrote::Entries));
         }
-        if let Err(e) = self.segment.write_header(&tail) {
+        let tail = *pending.tail();
+        if let Err(e) = segment.write_header(&tail) {
             return Err(self.roll_back(writer, e, Wrote::Count));
         }
+        pending.shrink();
         writer.tail = tail;
         let since = lock(&self.written).append(tail);
         if self.next_syncs.load(Ordering::Relaxed) {
             self.next_syncs.store(false, Ordering::Relaxed);
         }
-        if writer.entries.capacity() > KEEP_BYTES {
-            writer.entries = Vec::new();
-        }
         if self.sync == Durability::Always {
-            return Ok(()); // What syncs it commits it.
+            return Ok(tail.count); // The sync commits it.
         }
         // Still under the writer's lock, so that commits are in order.
         self.signal.update(|state| state.follow(&tail));
@@ -44,6 +51,6 @@ impl Log {
         {
             self.put_in_line(queue, since);
         }
-        Ok(())
+        Ok(tail.count)
     }
 }

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::log::{Log, Writer};
+use super::log::Log;
 use super::sync_thread::SyncQueue;
 use super::undo::is_no_space;
+use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::locks::lock;
 use crate::options::Durability;
@@ -75,6 +76,14 @@ impl Log {
             Err(source) if is_no_space(&source) => Err(self.no_space(source)),
             Err(source) => Err(self.fail("mark", &self.segment.index_path, source)),
         }
+    }
+
+    /// With [`Durability::Always`], returns when the first `count` records are on the disk and readers see them.
+    pub(crate) fn sync_if_always(&self, count: u64) -> Result<()> {
+        if self.sync == Durability::Always {
+            self.sync_through(count)?;
+        }
+        Ok(())
     }
 
     /// Returns when the first `target` records are on the disk. Writers that come at the same time share

@@ -7,6 +7,7 @@
 //! `signal` holds what is committed and wakes those that wait for more. `read` gives and finds records, `stream` follows
 //! them, `follow` picks up what another process appends, and `verify` looks at every byte.
 
+mod append;
 mod append_copies;
 mod append_stream;
 mod close;
@@ -27,7 +28,9 @@ mod transaction;
 mod undo;
 mod unsynced;
 mod verify;
+mod writer;
 
+pub use append::{AppendOptions, Payloads};
 pub use log::Log;
 pub use signal::{Signal, Subscription, WaitOutcome};
 pub use stream::{Record, Stream};

@@ -14,9 +14,9 @@ pub(crate) struct Stamp {
 }
 
 /// Where the times of the records of one append come from.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Stamps<'a> {
-    /// They are new.
+    /// The records are new: the clock's.
     Now,
     /// They are copies: the time that each was appended in another log, where that is known.
     Copied(&'a [Option<SystemTime>]),

@@ -1,21 +1,16 @@
 //! Many appends that become visible at once, or not at all.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::MutexGuard;
 use std::time::SystemTime;
 
 use super::log::Log;
-use super::log::{COPY_BYTES, WRITE_BYTES, Writer, entry_at};
 use super::stamp::Stamps;
 use super::undo::Wrote;
-use crate::disk;
+use super::writer::Writer;
 use crate::error::{Error, Result};
-use crate::format::{IndexEntry, SIZE_FIELD_BYTES, checksum, encode_length};
-use crate::ids::{ByteIndex, RecordNo};
 use crate::locks::lock;
-use crate::options::Durability;
-use crate::segment::Appended;
-use crate::segment::{LogEnd, to_ns};
+use crate::segment::{Appended, to_ns};
 
 /// Records that are being appended, and that nobody sees before [`Transaction::commit`]. Dropped without it,
 /// none of them was ever there; the same after a crash, also one in the middle of the commit.
@@ -50,13 +45,6 @@ pub struct Transaction<'a> {
     log: &'a Log,
     /// `None` when it is over: committed, or failed and taken back.
     writer: Option<MutexGuard<'a, Writer>>,
-    tail: LogEnd,
-    entries: Vec<u8>,
-    /// What has not been written yet, and where it belongs.
-    bytes: Vec<u8>,
-    written: u64,
-    /// The last record's entry, as it has to be when no other one follows.
-    last: Option<IndexEntry>,
 }
 
 impl Log {
@@ -69,15 +57,10 @@ impl Log {
         let mut writer = lock(&self.writer);
         self.check_writable(&writer)?;
         self.mark_unclean(&mut writer)?;
-        let tail = writer.tail;
+        writer.begin();
         Ok(Transaction {
             log: self,
             writer: Some(writer),
-            tail,
-            entries: Vec::new(),
-            bytes: Vec::new(),
-            written: tail.log_end,
-            last: None,
         })
     }
 }
@@ -89,40 +72,28 @@ impl Transaction<'_> {
     /// [`Error::TooLarge`]: the record is refused, and the transaction goes on without it. Anything else ends
     /// it, with all taken back: it takes no more appends ([`Error::Closed`]), and cannot be committed.
     pub fn append(&mut self, payload: &[u8]) -> Result<Appended> {
-        if self.writer.is_none() {
+        let Some(writer) = &mut self.writer else {
             return Err(Error::Closed);
-        }
+        };
+        let pending = &mut writer.pending;
         let size = payload.len() as u64;
         let limit = self.log.max_record_bytes;
-        let time = Stamps::Now.of(0, to_ns(SystemTime::now()), &self.tail);
-        let next = self
-            .tail
-            .after_record(size, payload.last().copied(), time.ns, time.known)
-            .filter(|_| size <= limit)
-            .ok_or(Error::TooLarge { size, limit })?;
-        let written = self.write(payload);
-        written.map_err(|e| self.give_up(e))?;
-        let entry = entry_at(&self.tail, time, checksum(payload));
-        let goes_on = IndexEntry {
-            batch_goes_on: true,
-            ..entry
-        };
-        let appended = Appended {
-            record: RecordNo(self.tail.count),
-            index: ByteIndex(self.tail.log_end),
-            size,
-        };
-        self.entries
-            .extend_from_slice(&goes_on.encode(self.tail.count, self.log.segment.index.id));
-        self.last = Some(entry);
-        self.tail = next;
-        Ok(appended)
+        if size > limit || !pending.fits(size) {
+            return Err(Error::TooLarge { size, limit });
+        }
+        let appended = pending.next(size);
+        let time = Stamps::Now.of(0, to_ns(SystemTime::now()), pending.tail());
+        match pending.add(&self.log.segment, payload, time) {
+            Ok(()) => Ok(appended),
+            Err(e) => Err(self.give_up(e)),
+        }
     }
 
     /// How many records would be committed now.
     pub fn records(&self) -> u64 {
-        let before = self.writer.as_ref().map(|writer| writer.tail.count);
-        before.map_or(0, |before| self.tail.count - before)
+        self.writer
+            .as_ref()
+            .map_or(0, |writer| writer.pending.tail().count - writer.tail.count)
     }
 
     /// Makes all records visible, in one step. Blocks for the disk with
@@ -132,52 +103,16 @@ impl Transaction<'_> {
     /// As [`Log::append_batch`]; [`Error::Closed`] if an append has failed before. None of the records is
     /// then there.
     pub fn commit(mut self) -> Result<()> {
-        if self.writer.is_none() {
+        let is_empty = self.records() == 0;
+        let Some(writer) = self.writer.take() else {
             return Err(Error::Closed);
-        }
-        let flushed = self.flush();
-        flushed.map_err(|e| self.give_up(e))?;
-        let Some(last) = self.last else {
-            return Ok(()); // an empty one changes nothing
         };
-        let encoded = last.encode(self.tail.count - 1, self.log.segment.index.id);
-        let before = self.entries.len() - encoded.len();
-        self.entries.truncate(before);
-        self.entries.extend_from_slice(&encoded);
-        if let Some(mut writer) = self.writer.take() {
-            writer.entries = std::mem::take(&mut self.entries);
-            self.log.commit(writer, self.tail)?;
-            if self.log.sync == Durability::Always {
-                self.log.sync_through(self.tail.count)?;
-            }
-            self.log.notify_observers();
+        if is_empty {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn write(&mut self, payload: &[u8]) -> io::Result<()> {
-        self.bytes
-            .extend_from_slice(&encode_length(payload.len() as u64));
-        if payload.len() <= COPY_BYTES {
-            self.bytes.extend_from_slice(payload);
-            return match self.bytes.len() < WRITE_BYTES {
-                true => Ok(()),
-                false => self.flush(),
-            };
-        }
-        let mut both = [IoSlice::new(&self.bytes), IoSlice::new(payload)];
-        disk::write_all_vectored(&*self.log.segment.log_file, &mut both, self.written)?;
-        self.bytes.clear();
-        self.written = self.tail.log_end + SIZE_FIELD_BYTES + payload.len() as u64;
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if !self.bytes.is_empty() {
-            disk::write_all(&*self.log.segment.log_file, &self.bytes, self.written)?;
-            self.written += self.bytes.len() as u64;
-            self.bytes.clear();
-        }
+        let count = self.log.commit(writer)?;
+        self.log.sync_if_always(count)?;
+        self.log.notify_observers();
         Ok(())
     }
 
@@ -192,11 +127,11 @@ impl Transaction<'_> {
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        if let Some(writer) = self.writer.take()
-            && self.written > writer.tail.log_end
+        if let Some(mut writer) = self.writer.take()
+            && writer.has_written()
         {
             // If this fails, nobody is there to be told: the log refuses appends from now on, and says so.
-            let _ = self.log.undo(&writer, Wrote::Records);
+            let _ = self.log.undo(&mut writer, Wrote::Records);
         }
     }
 }

@@ -4,7 +4,8 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use super::log::{Log, Writer};
+use super::log::Log;
+use super::writer::Writer;
 use crate::error::{Error, Result};
 
 /// How far an append has come: what of it may be in the files.
@@ -17,7 +18,8 @@ pub(crate) enum Wrote {
 
 impl Log {
     /// Puts the files back to the writer's tail. If that fails, the log has failed.
-    pub(crate) fn undo(&self, writer: &Writer, wrote: Wrote) -> Result<()> {
+    pub(crate) fn undo(&self, writer: &mut Writer, wrote: Wrote) -> Result<()> {
+        writer.pending.shrink();
         self.cut_back(writer, wrote)
             .map_err(|e| self.fail("undo an append in", &self.segment.log_path, e))
     }

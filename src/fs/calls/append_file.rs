@@ -13,10 +13,15 @@ use tempfile::SpooledData;
 
 use crate::fs::errno::Errno;
 use crate::fs::fs::Fs;
-use crate::fs::handles::{Handle, Input, Spool, Unclosed, Verdict, WriteError, errno_of};
+use crate::fs::handles::{
+    ANSWER_FIRST, Handle, Input, Spool, Unclosed, Verdict, WriteError, errno_of,
+};
 use crate::fs::namespace::Lasts;
 use crate::fs::transport::{Caller, Reply, Transport, WriteMode};
-use immuta::{Appended, Error, Log, Result, is_out_of_descriptors, what_holds_descriptors};
+use immuta::{
+    AppendOptions, Appended, Error, Log, Payloads, Result, is_out_of_descriptors,
+    what_holds_descriptors,
+};
 
 /// While a spooled file is copied into the log, its room is given back in pieces of this size, in bytes: a record needs
 /// little more room than its own size.
@@ -146,7 +151,7 @@ impl<T: Transport> Fs<T> {
         let log = &namespace.log;
         let (stored, in_line) = match file.into_inner() {
             SpooledData::InMemory(memory) => (
-                log.append_batch_unsynced(&[memory.get_ref()]),
+                log.append_with(Payloads::Batch(&[memory.get_ref()]), ANSWER_FIRST),
                 durable || self.settings.sync_always,
             ),
             // With `--sync always` it is on the disk then. Else this thread syncs: a long sync does not hold up
@@ -195,7 +200,10 @@ fn append_spooled(log: &Log, mut file: File) -> Result<Appended> {
         read: 0,
         given_back: 0,
     };
-    log.append_from(&mut consumed)
+    log.append_with(
+        Payloads::Reader(&mut consumed),
+        AppendOptions::new().quiet(),
+    )
 }
 
 /// A spooled file, from its start on, whose room is given back on the way: it is read once, whether it is then

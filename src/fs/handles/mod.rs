@@ -27,3 +27,4 @@ pub(crate) use snapshots::Snapshots;
 pub(crate) use spool::{Spool, Unclosed, Verdict, WriteError, errno_of};
 pub(crate) use start::{Start, Starts};
 pub(crate) use table::Handles;
+pub(crate) use take::ANSWER_FIRST;

@@ -8,9 +8,14 @@ use crate::fs::forms::Refused;
 use crate::fs::locks::lock;
 use crate::fs::settings::Settings;
 use crate::fs::transport::WriteMode;
+use immuta::{AppendOptions, Payloads};
 
 /// In which the kernel counts how much of a write it sends at once.
 const PAGE_BYTES: usize = 4096;
+
+/// How a mount appends what was written to it: the writer is answered before the readers are told, and a queue of its own
+/// waits for the disk.
+pub(crate) const ANSWER_FIRST: AppendOptions<'static> = AppendOptions::new().quiet().unsynced();
 
 impl Handle {
     /// Stores what a write brings. Returns whether the log grew. `closing`: no line waits for its newline any more.
@@ -25,7 +30,7 @@ impl Handle {
         let max_bytes = settings.max_record_bytes;
         let mut grew = false;
         let mut store = |batch: &[&[u8]]| {
-            let appended = log.append_batch_unsynced(batch)?;
+            let appended = log.append_with(Payloads::Batch(batch), ANSWER_FIRST)?;
             self.appended(appended.record, batch.len());
             grew = true;
             Ok(())
@@ -112,7 +117,7 @@ impl Handle {
                 }
                 lines
                     .finish(|batch| {
-                        let appended = log.append_batch_unsynced(batch)?;
+                        let appended = log.append_with(Payloads::Batch(batch), ANSWER_FIRST)?;
                         self.appended(appended.record, batch.len());
                         Ok(())
                     })
