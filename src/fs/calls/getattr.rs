@@ -11,9 +11,9 @@ use crate::fs::namespace::MountedLog;
 use crate::fs::rights::{LEASE, Rights, RightsSince};
 use crate::fs::transport::Transport;
 use crate::fs::tree::{
-    Attr, BLOCK_BYTES, Direction, FOREVER, Node, NodeType, SHORT, Shows, number_of_next,
+    Attr, BLOCK_BYTES, Direction, FOREVER, File, Node, NodeType, SHORT, Shows, number_of_next,
 };
-use immuta::RecordNo;
+use immuta::{RecordNo, State};
 
 impl<T: Transport> Fs<T> {
     pub(super) fn attr(&self, node: Node) -> Result<Attr, Errno> {
@@ -26,102 +26,95 @@ impl<T: Transport> Fs<T> {
             Node::Unopened(number) | Node::Error(number) => self.unopened_attr(node, number),
             Node::Namespace(id) => {
                 let namespace = self.namespace(id)?;
-                let modified = namespace
-                    .log
-                    .state()
-                    .last_time
-                    .unwrap_or(self.clock.started);
+                let modified = self.last_append(&namespace.log.state());
                 directory_attr(node, namespace.rights.now(), 2, modified, SHORT)
             }
             Node::File(id, file) if file.shows.is_directory() => {
                 let namespace = self.namespace(id)?;
-                let modified = namespace
-                    .log
-                    .state()
-                    .last_time
-                    .unwrap_or(self.clock.started);
+                let modified = self.last_append(&namespace.log.state());
                 let RightsSince { rights, since } = namespace.rights.lease();
                 let mode = rights.directory_mode();
                 let rights = Rights { mode, ..rights };
                 directory_attr(node, RightsSince { rights, since }, 2, modified, LEASE)
             }
-            Node::File(id, file) => {
-                let namespace = self.namespace(id)?;
-                let (log, state) = (&namespace.log, namespace.log.state());
-                let (size, attr_ttl) = match file.shows {
-                    Shows::Receipts => (0, FOREVER),
-                    Shows::Text(_) => (View::Text.end(log, &state), Duration::ZERO),
-                    Shows::Frames(_) => (View::Frames.end(log, &state), Duration::ZERO),
-                    Shows::JsonLines(_) => match namespace.lines_size(file.name)? {
-                        Size::Exact(bytes) | Size::AtLeast(bytes) => (bytes, Duration::ZERO),
-                        Size::Unknown => (0, Duration::ZERO),
-                    },
-                    Shows::FromRecord | Shows::SinceTime => (0, SHORT),
-                    Shows::Stats => (self.stats(&namespace)?.len() as u64, Duration::ZERO),
-                    Shows::Count => (count_text(state.count).len() as u64, Duration::ZERO),
-                };
-                let direction = file.direction();
-                let modified = state.last_time.unwrap_or(self.clock.started);
-                file_attr(
-                    &namespace, node, direction, size, modified, attr_ttl, FOREVER,
-                )
-            }
-            Node::Start(id, number) => {
-                let namespace = self.namespace(id)?;
-                let (log, state) = (&namespace.log, namespace.log.state());
-                let (start, _) = lock(&self.names.starts).get(number)?;
-                let base = start.offset(View::Text, log)?;
-                let size = base.map_or(0, |base| state.text_end.saturating_sub(base));
-                let modified = state.last_time.unwrap_or(self.clock.started);
-                let out = Direction::Out;
-                file_attr(
-                    &namespace,
-                    node,
-                    out,
-                    size,
-                    modified,
-                    Duration::ZERO,
-                    FOREVER,
-                )
-            }
-            Node::Record(id, n) => {
-                let namespace = self.namespace(id)?;
-                if n >= namespace.log.state().count {
-                    return Err(Errno::ESTALE); // It was there when it was looked up.
-                }
-                let (size, modified) = record_size_and_time(&namespace, n)?;
-                file_attr(
-                    &namespace,
-                    node,
-                    Direction::Out,
-                    size,
-                    modified,
-                    FOREVER,
-                    FOREVER,
-                )
-            }
-            Node::Next(id, low) => {
-                let namespace = self.namespace(id)?;
-                let state = namespace.log.state();
-                let n = number_of_next(low, state.count).ok_or(Errno::ESTALE)?;
-                // A name that can be opened and waited on, and has no size yet; or one that was such.
-                let (size, modified) = if n < state.count {
-                    record_size_and_time(&namespace, n)?
-                } else {
-                    (0, state.last_time.unwrap_or(self.clock.started))
-                };
-                let unkept = Duration::ZERO;
-                file_attr(
-                    &namespace,
-                    node,
-                    Direction::Out,
-                    size,
-                    modified,
-                    unkept,
-                    unkept,
-                )
-            }
+            Node::File(id, file) => self.fixed_file_attr(node, &*self.namespace(id)?, file),
+            Node::Start(id, number) => self.start_attr(node, &*self.namespace(id)?, number),
+            Node::Record(id, n) => record_attr(node, &*self.namespace(id)?, n),
+            Node::Next(id, low) => self.next_record_attr(node, &*self.namespace(id)?, low),
         }
+    }
+
+    /// When a log last grew; before its first record, when the mount began.
+    fn last_append(&self, state: &State) -> SystemTime {
+        state.last_time.unwrap_or(self.clock.started)
+    }
+
+    fn fixed_file_attr(
+        &self,
+        node: Node,
+        namespace: &MountedLog,
+        file: &File,
+    ) -> Result<Attr, Errno> {
+        let (log, state) = (&namespace.log, namespace.log.state());
+        let (size, attr_ttl) = match file.shows {
+            Shows::Receipts => (0, FOREVER),
+            Shows::Text(_) => (View::Text.end(log, &state), Duration::ZERO),
+            Shows::Frames(_) => (View::Frames.end(log, &state), Duration::ZERO),
+            Shows::JsonLines(_) => match namespace.lines_size(file.name)? {
+                Size::Exact(bytes) | Size::AtLeast(bytes) => (bytes, Duration::ZERO),
+                Size::Unknown => (0, Duration::ZERO),
+            },
+            Shows::FromRecord | Shows::SinceTime => (0, SHORT),
+            Shows::Stats => (self.stats(namespace)?.len() as u64, Duration::ZERO),
+            Shows::Count => (count_text(state.count).len() as u64, Duration::ZERO),
+        };
+        let about = FileAttr {
+            direction: file.direction(),
+            size,
+            modified: self.last_append(&state),
+            attr_ttl,
+            entry_ttl: FOREVER,
+        };
+        about.of(node, namespace)
+    }
+
+    /// The text from a record or a time on.
+    fn start_attr(&self, node: Node, namespace: &MountedLog, number: u32) -> Result<Attr, Errno> {
+        let (log, state) = (&namespace.log, namespace.log.state());
+        let (start, _) = lock(&self.names.starts).get(number)?;
+        let base = start.offset(View::Text, log)?;
+        let about = FileAttr {
+            direction: Direction::Out,
+            size: base.map_or(0, |base| state.text_end.saturating_sub(base)),
+            modified: self.last_append(&state),
+            attr_ttl: Duration::ZERO,
+            entry_ttl: FOREVER,
+        };
+        about.of(node, namespace)
+    }
+
+    /// A name that can be opened and waited on, and has no size yet; or one that was such.
+    fn next_record_attr(
+        &self,
+        node: Node,
+        namespace: &MountedLog,
+        low: u32,
+    ) -> Result<Attr, Errno> {
+        let state = namespace.log.state();
+        let n = number_of_next(low, state.count).ok_or(Errno::ESTALE)?;
+        let (size, modified) = if n < state.count {
+            record_size_and_time(namespace, n)?
+        } else {
+            (0, self.last_append(&state))
+        };
+        let about = FileAttr {
+            direction: Direction::Out,
+            size,
+            modified,
+            attr_ttl: Duration::ZERO,
+            entry_ttl: Duration::ZERO,
+        };
+        about.of(node, namespace)
     }
 
     /// A node's attributes. With the handle of a reader this is how the kernel asks where the end is, on
@@ -197,34 +190,52 @@ fn record_size_and_time(namespace: &MountedLog, n: u64) -> Result<(u64, SystemTi
     Ok((entry.size, entry.time.unwrap_or(SystemTime::UNIX_EPOCH)))
 }
 
-/// The attributes of one of its files. None is believed for longer than the rights in it.
-fn file_attr(
-    namespace: &MountedLog,
-    node: Node,
+fn record_attr(node: Node, namespace: &MountedLog, n: u64) -> Result<Attr, Errno> {
+    if n >= namespace.log.state().count {
+        return Err(Errno::ESTALE); // It was there when it was looked up.
+    }
+    let (size, modified) = record_size_and_time(namespace, n)?;
+    let about = FileAttr {
+        direction: Direction::Out,
+        size,
+        modified,
+        attr_ttl: FOREVER,
+        entry_ttl: FOREVER,
+    };
+    about.of(node, namespace)
+}
+
+/// What a file of a namespace says of itself, beside its rights.
+struct FileAttr {
     direction: Direction,
     size: u64,
     modified: SystemTime,
     attr_ttl: Duration,
     entry_ttl: Duration,
-) -> Result<Attr, Errno> {
-    let RightsSince { rights, since } = match attr_ttl {
-        Duration::ZERO => namespace.rights.now(),
-        _ => namespace.rights.lease(),
-    };
-    Ok(Attr {
-        ino: node.ino()?,
-        node_type: NodeType::File,
-        mode: rights.file_mode(direction),
-        uid: rights.owner,
-        gid: rights.group,
-        size,
-        blocks: size.div_ceil(BLOCK_BYTES),
-        links: 1,
-        modified,
-        changed: since.map_or(modified, |since| since.max(modified)),
-        attr_ttl: attr_ttl.min(LEASE),
-        entry_ttl,
-    })
+}
+
+impl FileAttr {
+    /// With the rights of its namespace. No attribute is believed for longer than these.
+    fn of(self, node: Node, namespace: &MountedLog) -> Result<Attr, Errno> {
+        let RightsSince { rights, since } = match self.attr_ttl {
+            Duration::ZERO => namespace.rights.now(),
+            _ => namespace.rights.lease(),
+        };
+        Ok(Attr {
+            ino: node.ino()?,
+            node_type: NodeType::File,
+            mode: rights.file_mode(self.direction),
+            uid: rights.owner,
+            gid: rights.group,
+            size: self.size,
+            blocks: self.size.div_ceil(BLOCK_BYTES),
+            links: 1,
+            modified: self.modified,
+            changed: since.map_or(self.modified, |since| since.max(self.modified)),
+            attr_ttl: self.attr_ttl.min(LEASE),
+            entry_ttl: self.entry_ttl,
+        })
+    }
 }
 
 pub(super) fn directory_attr(

@@ -67,7 +67,7 @@ impl<T: Transport> Fs<T> {
         ino: u64,
         fh: u64,
         offset: u64,
-        mut list: impl FnMut(DirEntry<'_>) -> bool,
+        list: impl FnMut(DirEntry<'_>) -> bool,
     ) -> Result<(), Errno> {
         let node = Node::from_ino(ino)?;
         let listed = match offset {
@@ -79,108 +79,64 @@ impl<T: Transport> Fs<T> {
             }
             _ => self.open.directories.records(fh),
         };
-        let mut at = offset;
-        let mut add = |node: Node, node_type: NodeType, name: &str| -> Result<bool, Errno> {
-            at += 1;
-            Ok(list(DirEntry {
-                ino: node.ino()?,
-                next_offset: at,
-                node_type,
-                name,
-            }))
-        };
+        let mut listing = Listing { at: offset, list };
         let parent = match node {
             Node::File(id, _) => Node::Namespace(id),
             _ => Node::Root,
         };
         for (position, (name, node)) in [(".", node), ("..", parent)].into_iter().enumerate() {
-            if offset <= position as u64 && add(node, NodeType::Directory, name)? {
+            if offset <= position as u64 && listing.add(node, NodeType::Directory, name)? {
                 return Ok(());
             }
         }
-        let first = usize::try_from(offset.saturating_sub(DOTS)).unwrap_or(usize::MAX);
+        let first = offset.saturating_sub(DOTS);
         match node {
-            Node::Root => {
-                // In the place of a namespace with the id 0.
-                if first == 0 && add(Node::About, NodeType::Directory, ABOUT)? {
-                    return Ok(());
-                }
-                for (id, name) in self.namespaces_from(first as u64) {
-                    // Its own id is its place: it does not move when another one comes or goes.
-                    let full = list(DirEntry {
-                        ino: Node::Namespace(id).ino()?,
-                        next_offset: u64::from(id) + DOTS + 1,
-                        node_type: NodeType::Directory,
-                        name: name.as_str(),
-                    });
-                    if full {
-                        return Ok(());
-                    }
-                }
-                self.list_those_not_open(first as u64, &mut list)?;
+            Node::Root => self.list_root(first, &mut listing),
+            Node::Unopened(number) if first == 0 => {
+                let error = Node::Error(number);
+                listing.add(error, NodeType::File, ERROR).map(drop)
             }
-            Node::Unopened(number) => {
-                if first == 0 && add(Node::Error(number), NodeType::File, ERROR)? {
-                    return Ok(());
-                }
-            }
-            Node::Namespace(id) => {
-                for file in FILES.iter().skip(first) {
-                    let node_type = if file.shows.is_directory() {
-                        NodeType::Directory
-                    } else {
-                        NodeType::File
-                    };
-                    if add(Node::File(id, file), node_type, file.name)? {
-                        return Ok(());
-                    }
-                }
-                let mut digits = [0; DECIMAL_DIGITS];
-                for n in first.saturating_sub(FILES.len()) as u64..listed {
-                    if add(Node::Record(id, n), NodeType::File, decimal(n, &mut digits))? {
-                        return Ok(());
-                    }
-                }
-            }
+            Node::Unopened(_) => Ok(()),
+            Node::Namespace(id) => list_namespace(id, first, listed, &mut listing),
             Node::About => {
-                for (name, about) in ABOUT_FILES.iter().skip(first) {
-                    if add(Node::AboutFile(*about), NodeType::File, name)? {
-                        return Ok(());
+                let skipped = usize::try_from(first).unwrap_or(usize::MAX);
+                for (name, about) in ABOUT_FILES.iter().skip(skipped) {
+                    if listing.add(Node::AboutFile(*about), NodeType::File, name)? {
+                        break;
                     }
                 }
+                Ok(())
             }
             // Any start is there, so none is listed: `cp -r` would wait in the first one.
-            Node::File(_, file) if file.shows.is_directory() => {}
+            Node::File(_, file) if file.shows.is_directory() => Ok(()),
             Node::File(..)
             | Node::Record(..)
             | Node::Next(..)
             | Node::Start(..)
             | Node::Error(_)
-            | Node::AboutFile(_) => {
-                return Err(Errno::ENOTDIR);
-            }
+            | Node::AboutFile(_) => Err(Errno::ENOTDIR),
         }
-        Ok(())
     }
 
-    /// Lists the namespaces that are not open, from the place `first` on. Each has its number in its place.
-    fn list_those_not_open(
+    /// Lists what is in the root, from the place `first` on. A namespace's own id is its place: it does not move when another
+    /// one comes or goes. `.immuta` is in the place of a namespace with the id 0.
+    fn list_root(
         &self,
         first: u64,
-        list: &mut impl FnMut(DirEntry<'_>) -> bool,
+        listing: &mut Listing<impl FnMut(DirEntry<'_>) -> bool>,
     ) -> Result<(), Errno> {
+        if first == 0 && listing.add(Node::About, NodeType::Directory, ABOUT)? {
+            return Ok(());
+        }
+        for (id, name) in self.namespaces_from(first) {
+            if listing.add_namespace(u64::from(id), Node::Namespace(id), &name)? {
+                return Ok(());
+            }
+        }
+        // The namespaces that are not open. Each has its number in its place.
         for (number, name) in self.unopened() {
             let place = UNOPENED + u64::from(number);
-            if place < first {
-                continue;
-            }
-            let full = list(DirEntry {
-                ino: Node::Unopened(number).ino()?,
-                next_offset: place + DOTS + 1,
-                node_type: NodeType::Directory,
-                name: name.as_str(),
-            });
-            if full {
+            if place >= first && listing.add_namespace(place, Node::Unopened(number), &name)? {
                 break;
             }
         }
@@ -195,5 +151,69 @@ impl<T: Transport> Fs<T> {
             .collect();
         listed.sort_unstable_by_key(|(id, _)| *id);
         listed
+    }
+}
+
+/// Lists what is in a namespace, from the place `first` on: its fixed files, and the records before `records`.
+fn list_namespace(
+    id: u32,
+    first: u64,
+    records: u64,
+    listing: &mut Listing<impl FnMut(DirEntry<'_>) -> bool>,
+) -> Result<(), Errno> {
+    let skipped = usize::try_from(first).unwrap_or(usize::MAX);
+    for file in FILES.iter().skip(skipped) {
+        let node_type = if file.shows.is_directory() {
+            NodeType::Directory
+        } else {
+            NodeType::File
+        };
+        if listing.add(Node::File(id, file), node_type, file.name)? {
+            return Ok(());
+        }
+    }
+    let mut digits = [0; DECIMAL_DIGITS];
+    for n in first.saturating_sub(FILES.len() as u64)..records {
+        if listing.add(Node::Record(id, n), NodeType::File, decimal(n, &mut digits))? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A listing that goes on. `list` takes a name, and says whether there is no more room.
+struct Listing<F> {
+    /// How many names are before the next one.
+    at: u64,
+    list: F,
+}
+
+impl<F: FnMut(DirEntry<'_>) -> bool> Listing<F> {
+    /// Lists the next name. Returns whether there is no more room.
+    fn add(&mut self, node: Node, node_type: NodeType, name: &str) -> Result<bool, Errno> {
+        self.at += 1;
+        let next_offset = self.at;
+        self.list(node, next_offset, node_type, name)
+    }
+
+    /// Lists a namespace in its place.
+    fn add_namespace(&mut self, place: u64, node: Node, name: &Namespace) -> Result<bool, Errno> {
+        let next_offset = place + DOTS + 1;
+        self.list(node, next_offset, NodeType::Directory, name.as_str())
+    }
+
+    fn list(
+        &mut self,
+        node: Node,
+        next_offset: u64,
+        node_type: NodeType,
+        name: &str,
+    ) -> Result<bool, Errno> {
+        Ok((self.list)(DirEntry {
+            ino: node.ino()?,
+            next_offset,
+            node_type,
+            name,
+        }))
     }
 }

@@ -1,11 +1,12 @@
 //! What an open file makes of the bytes that are written to it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::handle::{Handle, Input};
 use crate::fs::errno::Errno;
 use crate::fs::forms::Refused;
 use crate::fs::locks::lock;
+use crate::fs::namespace::MountedLog;
 use crate::fs::settings::Settings;
 use crate::fs::transport::WriteMode;
 use immuta::{AppendOptions, Payloads};
@@ -37,34 +38,7 @@ impl Handle {
         };
         match &self.input {
             Some(Input::Writes { before }) => {
-                let whole = if mode.offset == 0 {
-                    data.len() as u64
-                } else {
-                    0
-                };
-                let before = before.swap(whole, Ordering::Relaxed);
-                if is_rest(before, mode, settings) {
-                    log::warn!(
-                        "namespace '{}': the rest of a writev to 'append', {} bytes, was refused (EMSGSIZE): the kernel \
-                         splits one whose pieces lie in more than {} pages, and its first {before} bytes are a \
-                         record already (gather the pieces into one buffer)",
-                        log.namespace(),
-                        data.len(),
-                        settings.split_write_bytes / PAGE_BYTES,
-                    );
-                    return Err(Errno::EMSGSIZE);
-                }
-                if data.len() >= settings.split_write_bytes {
-                    log::warn!(
-                        "namespace '{}': a write of {} bytes to 'append' was refused (EMSGSIZE): from {} bytes on the \
-                         kernel may have split it, and one write is one record (write it to 'append-file', \
-                         which takes any size, or lines to 'append-lines')",
-                        log.namespace(),
-                        data.len(),
-                        settings.split_write_bytes
-                    );
-                    return Err(Errno::EMSGSIZE);
-                }
+                check_whole(&self.namespace, data, before, mode, settings)?;
                 store(&[data])?;
             }
             Some(Input::Lines {
@@ -138,6 +112,49 @@ impl Handle {
         }
         Ok(false)
     }
+}
+
+/// A write to `append` is one record, so it must be whole: neither the rest of one that the kernel has split, nor as long as
+/// one that it may have split. `before`: how many bytes the last write had, if it may have been the beginning of one.
+///
+/// # Errors
+/// `EMSGSIZE`.
+fn check_whole(
+    namespace: &MountedLog,
+    data: &[u8],
+    before: &AtomicU64,
+    mode: WriteMode,
+    settings: &Settings,
+) -> Result<(), Errno> {
+    let whole = if mode.offset == 0 {
+        data.len() as u64
+    } else {
+        0
+    };
+    let before = before.swap(whole, Ordering::Relaxed);
+    if is_rest(before, mode, settings) {
+        log::warn!(
+            "namespace '{}': the rest of a writev to 'append', {} bytes, was refused (EMSGSIZE): the kernel \
+             splits one whose pieces lie in more than {} pages, and its first {before} bytes are a \
+             record already (gather the pieces into one buffer)",
+            namespace.log.namespace(),
+            data.len(),
+            settings.split_write_bytes / PAGE_BYTES,
+        );
+        return Err(Errno::EMSGSIZE);
+    }
+    if data.len() >= settings.split_write_bytes {
+        log::warn!(
+            "namespace '{}': a write of {} bytes to 'append' was refused (EMSGSIZE): from {} bytes on the \
+             kernel may have split it, and one write is one record (write it to 'append-file', \
+             which takes any size, or lines to 'append-lines')",
+            namespace.log.namespace(),
+            data.len(),
+            settings.split_write_bytes
+        );
+        return Err(Errno::EMSGSIZE);
+    }
+    Ok(())
 }
 
 /// Whether a write is the rest of one that the kernel has split: it goes on where the write before it ended, which
