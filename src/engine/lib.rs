@@ -39,11 +39,11 @@ mod recovery;
 mod segment;
 mod storage;
 
-pub use disk::{DirEntry, Disk, DiskFile, FileStat, OpenMode, StdDisk};
+pub use disk::{DirEntry, Disk, DiskFile, FileRights, FileStat, OpenMode, StdDisk};
 #[doc(hidden)]
 pub use disk::{
-    are_descriptors_scarce, is_out_of_descriptors, may_wait, what_holds_descriptors, with_room,
-    without_waiting,
+    SmallFile, are_descriptors_scarce, is_out_of_descriptors, may_wait, read_small_file,
+    replace_small_file, what_holds_descriptors, with_room, without_waiting,
 };
 pub use error::{Error, Holder, Result, WayOut};
 #[doc(hidden)]

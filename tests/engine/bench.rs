@@ -6,7 +6,7 @@ use std::sync::Arc;
 use immuta::{Durability, Format, Log, Options, RecordNo, Run, Scratch, Storage};
 use support::sim::{Image, SimDisk};
 
-use crate::disk::cut;
+use support::cut;
 
 /// A directory with one namespace `a`, on a simulated disk.
 pub(crate) struct Bench {

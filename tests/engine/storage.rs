@@ -272,7 +272,7 @@ fn the_interval_thread_syncs_what_is_dirty_and_nothing_else() {
     log.append(b"x").expect("appended");
     receiver.recv().expect("told of the commit");
     log.sync().expect("whoever comes first");
-    let cut = crate::disk::cut::power_cut(&bench.disk, 0);
+    let cut = support::cut::power_cut(&bench.disk, 0);
     storage.close().expect("closed");
     drop((subscription, storage));
     let storage = Storage::open(bench.options().disk(Arc::new(cut))).expect("opened");

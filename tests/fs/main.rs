@@ -16,6 +16,7 @@ mod queued;
 mod receipts;
 mod records;
 mod rights;
+mod rights_on_disk;
 mod stall;
 mod stalled;
 mod starts;

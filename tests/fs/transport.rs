@@ -145,7 +145,7 @@ pub(crate) struct Tree {
     pub(crate) storage: Arc<Storage>,
     answers: Receiver<(&'static str, Answer)>,
     answer: Mutex<Sender<(&'static str, Answer)>>,
-    directory: tempfile::TempDir,
+    directory: Arc<tempfile::TempDir>,
 }
 
 impl Tree {
@@ -163,7 +163,17 @@ impl Tree {
 
     /// In which what waits takes no more than so many bytes.
     pub(crate) fn with_memory(disk: Arc<dyn Disk>, sync: Durability, max_open_bytes: u64) -> Tree {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        Tree::in_directory(directory, disk, sync, max_open_bytes)
+    }
+
+    /// Of a directory that another tree may have had, until its storage was closed.
+    pub(crate) fn in_directory(
+        directory: Arc<tempfile::TempDir>,
+        disk: Arc<dyn Disk>,
+        sync: Durability,
+        max_open_bytes: u64,
+    ) -> Tree {
         let options = Options::new(directory.path()).disk(disk);
         let storage = Storage::open(options.namespaces(["ns"]).sync(sync)).unwrap();
         let storage = Arc::new(storage);

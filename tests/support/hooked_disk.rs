@@ -5,8 +5,9 @@ use std::io::{self, IoSlice};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use immuta::{DirEntry, Disk, DiskFile, FileStat, OpenMode, StdDisk};
+use immuta::{DirEntry, Disk, DiskFile, FileRights, FileStat, OpenMode, StdDisk};
 
 /// What happens before each call. What is an error does not get as far as the disk.
 pub trait Hooks: Debug + Send + Sync + 'static {
@@ -71,6 +72,14 @@ impl<H: Hooks> Disk for HookedDisk<H> {
         StdDisk.remove(path)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        StdDisk.rename(from, to)
+    }
+
+    fn rights(&self, path: &Path) -> io::Result<Option<FileRights>> {
+        StdDisk.rights(path)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         StdDisk.sync_dir(dir)
     }
@@ -102,6 +111,10 @@ impl<H: Hooks> DiskFile for HookedFile<H> {
 
     fn stat(&self) -> io::Result<Option<FileStat>> {
         self.file.stat()
+    }
+
+    fn set_modified(&self, time: SystemTime) -> io::Result<()> {
+        self.file.set_modified(time)
     }
 
     fn sync_data(&self) -> io::Result<()> {

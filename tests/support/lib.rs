@@ -7,6 +7,7 @@ mod mount;
 mod programs;
 mod random;
 
+pub mod cut;
 pub mod documents;
 pub mod files;
 pub mod fuzz;

@@ -16,6 +16,8 @@ pub type FileId = usize;
 pub enum Event {
     Create(PathBuf, FileId),
     Remove(PathBuf),
+    /// The name of a file, and the one that it has from now on.
+    Rename(PathBuf, PathBuf),
     SyncDir,
     Write(FileId, u64, Arc<[u8]>),
     SetLen(FileId, u64),
@@ -50,6 +52,7 @@ pub enum Call {
     Open,
     Create,
     Remove,
+    Rename,
     SyncDir,
     Read,
     Write,
@@ -144,6 +147,10 @@ impl SimDisk {
                     inner.names.insert(path.clone(), *id);
                 }
                 Event::Remove(path) => drop(inner.names.remove(path)),
+                Event::Rename(from, to) => {
+                    let id = inner.names.remove(from).expect("it has this name");
+                    inner.names.insert(to.clone(), id);
+                }
                 Event::Write(id, offset, new) => write_to(&mut inner.files[*id], *offset, new),
                 Event::SetLen(id, bytes) => inner.files[*id].resize(*bytes as usize, 0),
                 Event::Put(id, bytes) => inner.files[*id] = bytes.to_vec(),
@@ -303,6 +310,16 @@ impl Disk for SimDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         inner.events.push(Event::Remove(path.to_owned()));
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.refuse(Call::Rename)?;
+        let mut inner = lock(&self.inner);
+        let id = inner.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        inner.names.insert(to.to_owned(), id);
+        let renamed = Event::Rename(from.to_owned(), to.to_owned());
+        inner.events.push(renamed);
         Ok(())
     }
 

@@ -81,7 +81,11 @@ pub(crate) fn open(path: &Path, mode: OpenMode) -> io::Result<Arc<StdFile>> {
     // The working directory may be another one when it is opened again.
     let path = std::path::absolute(path)?;
     let file = with_room(|| open_now(&path, mode))?;
-    let id = Identity::from(&file.metadata()?);
+    let metadata = file.metadata()?;
+    if mode == OpenMode::ReadForeign && !metadata.is_file() {
+        return Err(io::Error::other("not an ordinary file"));
+    }
+    let id = Identity::from(&metadata);
     let file = Arc::new_cyclic(|myself| StdFile {
         myself: myself.clone(),
         path,
@@ -103,11 +107,15 @@ pub(crate) fn open(path: &Path, mode: OpenMode) -> io::Result<Arc<StdFile>> {
 }
 
 fn open_now(path: &Path, mode: OpenMode) -> io::Result<File> {
+    let nonblock = match mode {
+        OpenMode::ReadForeign => libc::O_NONBLOCK,
+        OpenMode::Read | OpenMode::Write | OpenMode::Create => 0,
+    };
     OpenOptions::new()
         .read(true)
-        .write(mode != OpenMode::Read)
+        .write(matches!(mode, OpenMode::Write | OpenMode::Create))
         .create_new(mode == OpenMode::Create)
-        .custom_flags(libc::O_NOFOLLOW)
+        .custom_flags(libc::O_NOFOLLOW | nonblock)
         .open(path)
 }
 
@@ -373,6 +381,10 @@ impl DiskFile for StdFile {
     fn is_ready(&self) -> bool {
         // It counts as used: so it is not the next one to be closed.
         self.file_if_open().is_some()
+    }
+
+    fn set_modified(&self, time: SystemTime) -> io::Result<()> {
+        self.file_to_write()?.set_modified(time)
     }
 
     fn sync_data(&self) -> io::Result<()> {

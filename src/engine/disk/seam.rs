@@ -8,12 +8,16 @@ use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How a file is opened. None of them follows a symbolic link in the last part of the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
     /// For reading.
     Read,
+    /// For reading a file that another program may have put there. What is not an ordinary file is an error; nothing waits
+    /// for the other end of a pipe.
+    ReadForeign,
     /// For reading and writing; it must be there.
     Write,
     /// For reading and writing; it must not be there (`AlreadyExists`).
@@ -40,6 +44,30 @@ pub struct FileStat {
     pub modified: (i64, i64),
 }
 
+impl FileStat {
+    /// When its bytes changed last; `None`: the system cannot express it.
+    pub fn modified_time(&self) -> Option<SystemTime> {
+        let (seconds, nanoseconds) = self.modified;
+        let whole = Duration::from_secs(seconds.unsigned_abs());
+        let second = match seconds {
+            0.. => UNIX_EPOCH.checked_add(whole),
+            _ => UNIX_EPOCH.checked_sub(whole),
+        };
+        second?.checked_add(Duration::from_nanos(nanoseconds.unsigned_abs()))
+    }
+}
+
+/// Whose a file is, and who may do what with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileRights {
+    /// User id of the owner.
+    pub owner: u32,
+    /// Group id.
+    pub group: u32,
+    /// Permission bits.
+    pub mode: u16,
+}
+
 /// Files by path.
 pub trait Disk: Send + Sync + Debug {
     /// Opens a file.
@@ -50,8 +78,15 @@ pub trait Disk: Send + Sync + Debug {
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
     /// Takes a file's name away.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Gives a file another name in the same directory. What had that name loses it: at every moment, also after a crash,
+    /// the name leads to one of the two.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// The file that a path leads to; `None`, the default: such a disk cannot tell.
     fn stat(&self, _path: &Path) -> io::Result<Option<FileStat>> {
+        Ok(None)
+    }
+    /// The rights of the file that a path leads to; `None`, the default: such a disk keeps none.
+    fn rights(&self, _path: &Path) -> io::Result<Option<FileRights>> {
         Ok(None)
     }
     /// Returns when the names in a directory are on the disk.
@@ -81,6 +116,10 @@ pub trait DiskFile: Send + Sync + Debug {
     /// Whether the file has no bytes.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
+    }
+    /// Sets when its bytes changed last. By default nothing happens: such a disk keeps no times.
+    fn set_modified(&self, _time: SystemTime) -> io::Result<()> {
+        Ok(())
     }
     /// Returns when what was written, and the length, are on the disk.
     fn sync_data(&self) -> io::Result<()>;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::open_files;
-use super::seam::{DirEntry, Disk, DiskFile, FileStat, OpenMode};
+use super::seam::{DirEntry, Disk, DiskFile, FileRights, FileStat, OpenMode};
 
 /// The machine's own disk. Of its files, a quarter of what the process may have open are kept open; the others are opened
 /// again when they are used.
@@ -43,6 +43,19 @@ impl Disk for StdDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn rights(&self, path: &Path) -> io::Result<Option<FileRights>> {
+        let metadata = std::fs::symlink_metadata(path)?;
+        Ok(Some(FileRights {
+            owner: metadata.uid(),
+            group: metadata.gid(),
+            mode: (metadata.mode() & 0o7777) as u16,
+        }))
     }
 
     fn stat(&self, path: &Path) -> io::Result<Option<FileStat>> {

@@ -11,6 +11,7 @@ use super::directory_lock::take_lock;
 use super::logs::Logs;
 use super::open_all::Look;
 use super::others::Unopened;
+use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::ids::ByteIndex;
 use crate::locks::{lock, read, write};
@@ -326,6 +327,12 @@ impl Storage {
     /// The directory.
     pub fn logs_dir(&self) -> &Path {
         &self.options.logs_dir
+    }
+
+    /// The disk that the directory is on.
+    #[doc(hidden)]
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.options.disk
     }
 
     fn end(&self, mut close: impl FnMut(&Log) -> Result<()>) -> Result<()> {

@@ -28,9 +28,9 @@ impl<T: Transport> Fs<T> {
     /// # Errors
     /// When there can be no more threads.
     pub fn new(storage: Arc<Storage>, settings: Settings) -> io::Result<Arc<Fs<T>>> {
-        let logs_dir = storage.logs_dir();
+        let (disk, logs_dir) = (storage.disk().clone(), storage.logs_dir());
         let changed = std::fs::metadata(logs_dir).and_then(|logs_dir| logs_dir.modified());
-        let rights_files = RightsFiles::new(logs_dir, settings.uid, settings.gid);
+        let rights_files = RightsFiles::new(disk, logs_dir, settings.uid, settings.gid);
         let open = storage.namespaces().into_iter();
         let open = open
             .filter_map(|ns| storage.log(ns.as_str()).ok())

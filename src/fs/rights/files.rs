@@ -1,33 +1,31 @@
 //! Where rights are kept: beside the log, as `NAME.rights`, one line of text: `owner=1000 group=1000 mode=0750`.
 //!
-//! Not in the index, which may be deleted and is made again; not as the owner and mode of the log file itself,
-//! which would let the group that may append write anything into the log. The root's are in `.immuta.rights`. Where
-//! there is no such file, the log file's own owner and mode say it. A file that is not understood lets nobody in
+//! They are not in the index, which may be deleted and is made again; nor are they the owner and mode of the log file, which
+//! would let the group that may append write anything into the log. The rights of the root are in `.immuta.rights`. Where
+//! there is no such file, the owner and mode of the log file itself count. A file that is not understood lets nobody in
 //! but the daemon's user. docs/format.md has the order of the writes.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use super::rights::{Rights, RightsSince};
 use crate::fs::errno::Errno;
-use immuta::Namespace;
+use crate::fs::locks::lock;
+use immuta::{Disk, Namespace, SmallFile, read_small_file, replace_small_file};
 
-/// The root's, and what a log file that everybody may read, and its owner may write, comes to.
+/// Of the root, unless it has a file of rights: the same as of a log file that everybody may read and its owner may write.
 const DEFAULT_MODE: u16 = 0o755;
-/// Of what is not understood.
+/// Of a directory whose rights are not understood.
 const CLOSED_MODE: u16 = 0o700;
-/// Where the root's are kept; no namespace begins with a dot.
+/// The file with the rights of the root; no namespace begins with a dot.
 const ROOT_FILE: &str = ".immuta.rights";
-/// Far more than a line of rights has.
-const MAX_FILE_BYTES: u64 = 4096;
 
-/// The files in the logs directory that keep rights.
+/// The files of rights in the logs directory.
 #[derive(Debug)]
 pub(crate) struct RightsFiles {
+    disk: Arc<dyn Disk>,
     logs_dir: PathBuf,
     /// The daemon's user and group.
     daemon: (u32, u32),
@@ -36,17 +34,18 @@ pub(crate) struct RightsFiles {
 }
 
 impl RightsFiles {
-    pub(crate) fn new(logs_dir: &Path, uid: u32, gid: u32) -> RightsFiles {
+    pub(crate) fn new(disk: Arc<dyn Disk>, logs_dir: &Path, uid: u32, gid: u32) -> RightsFiles {
         RightsFiles {
+            disk,
             logs_dir: logs_dir.to_owned(),
             daemon: (uid, gid),
             changing: Mutex::new(()),
         }
     }
 
-    /// Nobody else changes rights meanwhile, or what they belong to.
+    /// Keeps every other thread from changing rights, or what they belong to, as long as the guard lives.
     pub(crate) fn change(&self) -> MutexGuard<'_, ()> {
-        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.changing)
     }
 
     fn path(&self, namespace: Option<&Namespace>) -> PathBuf {
@@ -58,22 +57,19 @@ impl RightsFiles {
         Rights { owner, group, mode }
     }
 
-    /// The rights of a namespace, or of the root. What cannot be told lets nobody in but the daemon's user.
+    /// Reads the rights of a namespace, or of the root. Rights that cannot be read, or are not understood, let nobody in
+    /// but the daemon's user.
     pub(crate) fn load(&self, namespace: Option<&Namespace>) -> RightsSince {
         let path = self.path(namespace);
         let mut since = None;
-        let kept = match read(&path) {
-            Ok((text, written)) => {
-                since = written;
-                Rights::parse(&text)
+        let kept = match read_small_file(&*self.disk, &path) {
+            Ok(file) => {
+                since = file.modified;
+                parse(&file)
             }
-            Err(e) if e.kind() == ErrorKind::NotFound => match namespace {
-                None => Ok(self.of_daemon(DEFAULT_MODE)),
-                // Not stat(2): the engine follows no link either.
-                Some(namespace) => fs::symlink_metadata(namespace.log_path(&self.logs_dir))
-                    .map(|log| Rights::of_log(&log))
-                    .map_err(|e| e.to_string()),
-            },
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                self.without_file(namespace).map_err(|e| e.to_string())
+            }
             Err(e) => Err(e.to_string()),
         };
         let rights = kept.unwrap_or_else(|why| {
@@ -94,43 +90,34 @@ impl RightsFiles {
         RightsSince { rights, since }
     }
 
-    /// Returns when the rights are on the disk, and so is the name of their file; with the time of this.
+    /// The rights of a namespace, or of the root, that has no file of rights.
+    fn without_file(&self, namespace: Option<&Namespace>) -> io::Result<Rights> {
+        let log = match namespace {
+            None => None,
+            Some(namespace) => self.disk.rights(&namespace.log_path(&self.logs_dir))?,
+        };
+        Ok(log.map_or_else(|| self.of_daemon(DEFAULT_MODE), Rights::of_log))
+    }
+
+    /// Writes rights. When this returns, they are on the disk, and so is the name of their file. When it fails, the old
+    /// ones are there. Returns the rights with the time of this.
     pub(crate) fn store(
         &self,
         namespace: Option<&Namespace>,
         rights: Rights,
     ) -> io::Result<RightsSince> {
-        let path = self.path(namespace);
-        let mut new = path.clone().into_os_string();
-        new.push(".new");
+        // The file gets exactly this time: the clock of the disk may be a tick behind.
         let since = SystemTime::now();
-        let stored = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&new)
-            .and_then(|mut file| {
-                writeln!(file, "{rights}")?;
-                // Exactly: what the disk says of itself may be a tick of the clock older.
-                file.set_modified(since)?;
-                file.sync_all()
-            })
-            .and_then(|()| fs::rename(&new, &path));
-        if let Err(e) = stored {
-            // What is left of it is in nobody's way.
-            let _ = fs::remove_file(&new);
-            return Err(e);
-        }
-        File::open(&self.logs_dir)?.sync_all()?;
+        let text = format!("{rights}\n");
+        replace_small_file(&*self.disk, &self.path(namespace), text.as_bytes(), since)?;
         let since = Some(since);
         Ok(RightsSince { rights, since })
     }
 
-    /// Not there is as good.
+    /// Removes the file of rights, if there is one.
     pub(crate) fn remove(&self, namespace: &Namespace) {
         let path = self.path(Some(namespace));
-        match fs::remove_file(&path) {
+        match self.disk.remove(&path) {
             Err(e) if e.kind() != ErrorKind::NotFound => {
                 log::warn!("'{}' is left behind: {e}", path.display());
             }
@@ -139,7 +126,7 @@ impl RightsFiles {
     }
 }
 
-/// The file that keeps the rights of a namespace, or of the root.
+/// The name of the file with the rights of a namespace, or of the root.
 pub(crate) fn file_name(namespace: Option<&Namespace>) -> String {
     match namespace {
         Some(namespace) => format!("{namespace}.rights"),
@@ -147,26 +134,16 @@ pub(crate) fn file_name(namespace: Option<&Namespace>) -> String {
     }
 }
 
-/// Reads a file of rights, and when it was written. It may be anything: another program's, a pipe, a link.
-fn read(path: &Path) -> io::Result<(String, Option<SystemTime>)> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("not an ordinary file"));
-    }
-    let mut text = String::new();
-    file.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
-    Ok((text, metadata.modified().ok()))
+fn parse(file: &SmallFile) -> Result<Rights, String> {
+    let text = std::str::from_utf8(&file.bytes).map_err(|e| e.to_string())?;
+    Rights::parse(text)
 }
 
-/// What whoever changes rights is told when they cannot be kept.
+/// The error for a caller whose change of rights could not be written.
 pub(crate) fn cannot_keep(whose: &str, error: io::Error) -> Errno {
     log::error!("cannot keep the rights of {whose}: {error}");
     match error.raw_os_error() {
-        // Quota and disk are one thing: make room.
+        // An exhausted quota is a full disk, too: the way out is the same.
         Some(libc::ENOSPC | libc::EDQUOT) => Errno::ENOSPC,
         _ => Errno::EIO,
     }
@@ -176,7 +153,10 @@ pub(crate) fn cannot_keep(whose: &str, error: io::Error) -> Errno {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::fs::{self, File};
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use immuta::StdDisk;
 
     const RIGHTS: Rights = Rights {
         owner: 1000,
@@ -187,7 +167,7 @@ mod tests {
     #[test]
     fn a_log_file_says_who_may_do_what_until_somebody_else_does() {
         let directory = tempfile::tempdir().unwrap();
-        let files = RightsFiles::new(directory.path(), 7, 8);
+        let files = RightsFiles::new(Arc::new(StdDisk), directory.path(), 7, 8);
         let name = Namespace::new("orders").unwrap();
         let log = directory.path().join("orders.log");
         let file = File::create(&log).unwrap();
@@ -221,7 +201,7 @@ mod tests {
     #[test]
     fn nobody_but_the_daemon_is_let_in_by_what_is_not_understood() {
         let directory = tempfile::tempdir().unwrap();
-        let files = RightsFiles::new(directory.path(), 7, 8);
+        let files = RightsFiles::new(Arc::new(StdDisk), directory.path(), 7, 8);
         let closed = Rights {
             owner: 7,
             group: 8,

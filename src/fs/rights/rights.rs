@@ -13,13 +13,12 @@
 //! mount, as it was.
 
 use std::fmt;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::fs::locks::lock;
 use crate::fs::tree::{Direction, SetAttr};
+use immuta::FileRights;
 
 /// How long the kernel may believe attributes with which it decides who may open a file.
 pub(crate) const LEASE: Duration = Duration::from_millis(100);
@@ -58,13 +57,12 @@ impl Rights {
 
     /// Those of a directory over a log file: who may read the file may list and read the namespace, who may
     /// write to it may append.
-    pub(crate) fn of_log(log: &Metadata) -> Rights {
-        let bits = log.mode() as u16;
-        let read = bits & 0o444;
+    pub(crate) fn of_log(log: FileRights) -> Rights {
+        let read = log.mode & 0o444;
         Rights {
-            owner: log.uid(),
-            group: log.gid(),
-            mode: read | read >> 2 | bits & 0o222,
+            owner: log.owner,
+            group: log.group,
+            mode: read | read >> 2 | log.mode & 0o222,
         }
     }
 

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use crate::bench::contents;
-use crate::disk::cut::{Replay, Style};
 use immuta::{Durability, Error, Format, Options, Storage};
 use support::Random;
+use support::cut::{Replay, Style};
 use support::sim::{Call, Fault, Image, SimDisk, directory, long};
 
 const EVERY_KIND_OF_WRITE: [Fault; 9] = [

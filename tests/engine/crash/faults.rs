@@ -152,7 +152,7 @@ fn what_a_disk_loses_while_the_machine_runs_on_is_damage_or_its_time_is_not_know
             }
             storage.abandon();
             drop(storage);
-            let lossy = crate::disk::cut::power_cut(&bench.disk, luck);
+            let lossy = support::cut::power_cut(&bench.disk, luck);
             lossy.has_boot_of(&bench.disk);
             bench.disk = lossy;
             let storage = Storage::open(bench.options()).expect("opened");

@@ -4,10 +4,10 @@
 //! thousand; with `IMMUTA_LONG=1`, hundreds of thousands).
 
 use crate::bench::contents;
-use crate::disk::cut::{Replay, Style};
 use crate::disk::life::{Ledger, Life, NEVER_ENDING, Terms, settle_syncs, terms};
 use immuta::{Durability, Format, Namespace, Storage};
 use support::Random;
+use support::cut::{Replay, Style};
 use support::sim::{Event, Image, SimDisk, Telling, directory, long, seed};
 
 /// Outcomes that are looked at for each cut of the first life.

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use immuta::{Durability, Format, Log, Options, Storage};
 
-use super::cut::Replay;
 use crate::bench::contents;
 use support::Random;
+use support::cut::Replay;
 use support::sim::{Event, Image, Note, SimDisk};
 
 /// The namespaces of every life.

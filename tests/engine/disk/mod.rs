@@ -1,4 +1,3 @@
 //! What a simulated disk keeps of a workload, and what the workload is owed.
 
-pub(crate) mod cut;
 pub(crate) mod life;

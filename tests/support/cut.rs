@@ -1,12 +1,13 @@
 //! What a power cut leaves of what was written and not synced.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use immuta::Disk;
-use support::Random;
-use support::sim::{Event, FileId, Image, SimDisk, write_to};
+
+use crate::Random;
+use crate::sim::{Event, FileId, Image, SimDisk, write_to};
 
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
@@ -15,7 +16,7 @@ const PAGE_BYTES: usize = 4096;
 
 /// What a disk makes of writes that it was not told to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Style {
+pub enum Style {
     /// All are lost.
     None,
     /// All are there.
@@ -30,7 +31,7 @@ pub(crate) enum Style {
 
 impl Style {
     /// The `n`-th of the outcomes of one cut: those at the edge come first.
-    pub(crate) fn pick(n: usize, dice: &mut Random) -> Self {
+    pub fn pick(n: usize, dice: &mut Random) -> Self {
         let unit_bytes = [SECTOR_BYTES, PAGE_BYTES][dice.below(2)];
         match n {
             0 => Style::None,
@@ -62,15 +63,16 @@ struct File {
 
 /// A disk at one moment of a record of events.
 #[derive(Clone, Debug)]
-pub(crate) struct Replay {
+pub struct Replay {
     files: Vec<File>,
     names: BTreeMap<PathBuf, FileId>,
-    /// Names made and taken away since the directory was synced.
-    moves: Vec<(PathBuf, Option<FileId>)>,
+    /// What names have come to lead to since the directory was synced. Of each change of names, all is on the disk or
+    /// nothing.
+    moves: Vec<Vec<(PathBuf, Option<FileId>)>>,
 }
 
 impl Replay {
-    pub(crate) fn new(base: &Image) -> Self {
+    pub fn new(base: &Image) -> Self {
         let file = |bytes: &Arc<Vec<u8>>| File {
             durable: bytes.to_vec(),
             ..File::default()
@@ -83,20 +85,25 @@ impl Replay {
     }
 
     /// Whether a power cut before and behind this event can leave different things.
-    pub(crate) fn matters(event: &Event) -> bool {
+    pub fn matters(event: &Event) -> bool {
         !matches!(event, Event::Note(_) | Event::SyncStart(..))
     }
 
-    pub(crate) fn apply(&mut self, event: &Event) {
+    pub fn apply(&mut self, event: &Event) {
         match event {
             Event::Create(path, id) => {
                 assert_eq!(self.files.len(), *id);
                 self.files.push(File::default());
-                self.moves.push((path.clone(), Some(*id)));
+                self.moves.push(vec![(path.clone(), Some(*id))]);
             }
-            Event::Remove(path) => self.moves.push((path.clone(), None)),
+            Event::Remove(path) => self.moves.push(vec![(path.clone(), None)]),
+            Event::Rename(from, to) => {
+                let id = self.id_now(from).expect("it has this name");
+                let moved = vec![(from.clone(), None), (to.clone(), Some(id))];
+                self.moves.push(moved);
+            }
             Event::SyncDir => {
-                for (path, id) in self.moves.drain(..) {
+                for (path, id) in self.moves.drain(..).flatten() {
                     move_name(&mut self.names, path, id);
                 }
             }
@@ -130,17 +137,25 @@ impl Replay {
         }
     }
 
+    /// The file that a name leads to as long as the machine runs.
+    fn id_now(&self, path: &Path) -> Option<FileId> {
+        let moved = self.moves.iter().flatten().rev().find(|(p, _)| p == path);
+        moved.map_or_else(|| self.names.get(path).copied(), |(_, id)| *id)
+    }
+
     /// The disk after a power cut now.
-    pub(crate) fn cut(&self, style: Style, dice: &mut Random) -> Image {
+    pub fn cut(&self, style: Style, dice: &mut Random) -> Image {
         let mut names = self.names.clone();
-        for (path, id) in &self.moves {
+        for changes in &self.moves {
             let kept = match style {
                 Style::None => false,
                 Style::All => true,
                 _ => dice.one_in(2),
             };
             if kept {
-                move_name(&mut names, path.clone(), *id);
+                for (path, id) in changes {
+                    move_name(&mut names, path.clone(), *id);
+                }
             }
         }
         let left = |(path, id): (PathBuf, FileId)| {
@@ -153,7 +168,7 @@ impl Replay {
 
 /// A disk as it may be after a power cut now, of a machine that has started again. `luck` decides what is left; 0 loses all
 /// that was not synced, 1 nothing of it.
-pub(crate) fn power_cut(disk: &SimDisk, luck: u64) -> SimDisk {
+pub fn power_cut(disk: &SimDisk, luck: u64) -> SimDisk {
     let mut replay = Replay::new(disk.base());
     disk.events().iter().for_each(|event| replay.apply(event));
     let style = match luck {
