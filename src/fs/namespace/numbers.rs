@@ -7,12 +7,12 @@ use std::sync::Mutex;
 use crate::fs::locks::lock;
 use immuta::Namespace;
 
-/// The numbers by which the tree knows namespaces that are not open, and have no id yet. A namespace keeps its number.
+/// The numbers by which the tree knows namespaces that are not open, and so have no id yet. A namespace keeps its number.
 #[derive(Debug, Default)]
 pub(crate) struct UnopenedNumbers(Mutex<BTreeMap<u32, Namespace>>);
 
 impl UnopenedNumbers {
-    /// A checksum of the name, or the next number that is free.
+    /// The number of a namespace: a checksum of its name, or the next free number.
     pub(crate) fn of(&self, namespace: &Namespace) -> u32 {
         let mut names = lock(&self.0);
         let mut number = crc32c::crc32c(namespace.as_str().as_bytes());
@@ -43,7 +43,7 @@ mod tests {
         let numbers = UnopenedNumbers::default();
         let [a, b] = ["a", "b"].map(|name| Namespace::new(name).unwrap());
         let of_a = numbers.of(&a);
-        // As if the checksum of both were one.
+        // As if both names had the same checksum.
         lock(&numbers.0).insert(crc32c::crc32c(b"b"), a.clone());
         let of_b = numbers.of(&b);
         assert_eq!(of_b, crc32c::crc32c(b"b").wrapping_add(1));

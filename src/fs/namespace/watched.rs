@@ -1,9 +1,9 @@
-//! By which names inotify watchers may know a namespace, and what they have been told of its growth.
+//! Which names of a namespace inotify watchers may watch, and which of them have been told of its growth.
 //!
-//! A watch pins the inode of its file, so a file that the kernel has forgotten has no watcher. Whether one that it knows
-//! has a watcher, nobody tells: so each of `log` and `follow` that a program has looked up is nudged when it grows. A
-//! watch on the namespace's directory sees its files, too, and looks none of them up: for those, `log` is nudged later,
-//! and so seldom that it costs nothing.
+//! A watch pins the inode of its file, so a file that the kernel has forgotten has no watcher. The kernel does not tell
+//! whether a file that it knows has a watcher. So `log` and `follow` are nudged when they grow, if a program has looked them
+//! up. A watch on the directory of the namespace sees its files, too, and looks none of them up. For such watchers `log` is
+//! nudged later, and so seldom that it costs nothing.
 
 use std::sync::atomic::{AtomicU8, Ordering, fence};
 use std::sync::{Arc, Mutex};
@@ -47,10 +47,10 @@ impl WatchedName {
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     lookups: Mutex<[u64; 3]>,
-    /// The names that a program has looked up, and the kernel has not forgotten: what a nudge itself looks up
-    /// does not count.
+    /// The names that a program has looked up and the kernel has not forgotten. The lookups of the nudges themselves do not
+    /// count.
     by_programs: AtomicU8,
-    /// The names whose watchers are about to be told.
+    /// The names whose watchers are about to be told of growth.
     told: AtomicU8,
 }
 
@@ -72,8 +72,8 @@ impl Watched {
         }
     }
 
-    /// The names whose watchers have to be told of growth that has just been committed, and are not about to be.
-    /// `by_log`: it came through `log`, whose watchers the kernel tells itself.
+    /// The names whose watchers have to be told of records that have just been committed, without those that are about to be
+    /// told anyway. `by_log`: the records came through `log`, whose watchers the kernel tells itself.
     fn news(&self, by_log: bool) -> impl Iterator<Item = WatchedName> {
         // Either this thread sees that a name was looked up, or the program that has looked it up sees the new size.
         fence(Ordering::SeqCst);
@@ -103,7 +103,7 @@ impl Watched {
 pub struct Grown {
     /// Its path from the mount point on.
     pub path: String,
-    /// There may be a watcher of the directory only: this can wait, so that it costs nothing.
+    /// Only the directory may have a watcher. The nudge can wait, so that it costs nothing.
     pub is_for_directory: bool,
     told: Option<(Arc<Watched>, WatchedName)>,
 }
@@ -117,7 +117,7 @@ impl Grown {
         }
     }
 
-    /// To be called before the watchers are told: of what grows from here on they are to be told again.
+    /// To be called before the watchers are told: from then on, new growth is told again.
     pub fn begin(&self) {
         if let Some((watched, name)) = &self.told {
             watched.told.fetch_and(!name.bit(), Ordering::SeqCst);
@@ -126,7 +126,7 @@ impl Grown {
 }
 
 impl MountedLog {
-    /// The files that have grown with the log, and whose watchers are to be told. `by_log`: it came through `log`.
+    /// The files that have grown with the log and whose watchers have to be told. `by_log`: the records came through `log`.
     pub(crate) fn grown(&self, by_log: bool) -> Vec<Grown> {
         let named = self.watched.news(by_log).map(|name| {
             let file = match name {

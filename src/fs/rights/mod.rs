@@ -1,7 +1,7 @@
 //! Who may use a namespace.
 //!
-//! - `rights`: owner, group and mode, and how long the kernel may believe them.
-//! - `files`: how they are kept.
+//! - `rights`: owner, group and mode, and how long the kernel may cache them.
+//! - `files`: the files that keep them.
 
 mod files;
 #[allow(clippy::module_inception)] // the rights themselves

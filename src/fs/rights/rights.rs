@@ -1,16 +1,14 @@
 //! Owner, group and mode of a namespace, and of the mount's root, and how long the kernel may believe them.
 //!
-//! The kernel does all the checking (`default_permissions`); here is what it checks against. The files of a
-//! namespace have no rights of their own: each follows the bits of its directory that belong to the way its
-//! bytes go.
+//! The kernel does all the checking (`default_permissions`), against what is here. The files of a namespace have no rights of
+//! their own: each follows those bits of its directory that belong to the direction of the file.
 //!
-//! How they are kept is in `rights_files`. How long they are believed: what the kernel caches of a file with
-//! which it decides who opens it, it may believe for a [`LEASE`]. A change of rights is on the disk and in every
-//! later answer first, and is itself answered (`changes`) when the last lease of the old ones has run out: when
-//! `chmod` has returned, they are nowhere any more. Nothing is invalidated: FUSE_NOTIFY_INVAL_ENTRY, which would
-//! drop the names below a namespace, takes the lock of the root, and an `rmdir` may hold that while it waits for
-//! the very `chmod` that would be waiting for the call; and it leaves what is open, or held by O_PATH or a bind
-//! mount, as it was.
+//! `files` keeps them. The kernel may cache the attributes of a file, with which it decides who may open the file, for a
+//! [`LEASE`]. A change of rights is first on the disk and in every later answer; it is answered when the last lease of the
+//! old rights has run out. So when `chmod` has returned, the kernel knows the old rights nowhere. Invalidating its cache
+//! would not do: FUSE_NOTIFY_INVAL_ENTRY, which drops the names below a namespace, takes the lock of the root, and an
+//! `rmdir` may hold that lock while it waits for the very `chmod` that waits for the invalidation. Nor does it reach inodes
+//! that are open, or held by O_PATH or a bind mount.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -20,13 +18,13 @@ use crate::fs::locks::lock;
 use crate::fs::tree::{Direction, SetAttr};
 use immuta::FileRights;
 
-/// How long the kernel may believe attributes with which it decides who may open a file.
+/// How long the kernel may cache attributes with which it decides who may open a file.
 pub(crate) const LEASE: Duration = Duration::from_millis(100);
-/// How long after a change no lease of what was before runs any more: the lease, the kernel's rounding to ticks
-/// of its clock (10 ms at most, twice), and the rest for who asked before the change, and has been kept from the
-/// CPU since. For who had its answer when the change was asked for, it is no matter of luck.
+/// How long after a change the last lease of the old rights has run out: the lease itself, the rounding to ticks of the
+/// kernel's clock (10 ms at most, twice), and the rest for a thread that took its answer before the change and was kept from
+/// the CPU since. A caller whose answer had arrived before the change was asked for never depends on that rest.
 const LEASE_OVER: Duration = Duration::from_millis(200);
-/// So long after the last lease was given, nobody is about to see it for the first time.
+/// After so long, no answer with a lease is still on its way to the kernel.
 const UNUSED: Duration = Duration::from_secs(10);
 
 /// The permission bits that `chmod` sets.
@@ -45,18 +43,18 @@ pub(crate) struct Rights {
 }
 
 impl Rights {
-    /// The mode of a file whose bytes go this way.
+    /// The mode of a file of this direction.
     pub(crate) fn file_mode(self, direction: Direction) -> u16 {
         direction.mode(self.mode)
     }
 
-    /// The mode of a directory in a namespace: nothing is made or removed there.
+    /// The mode of a directory in a namespace: nobody makes or removes anything there.
     pub(crate) fn directory_mode(self) -> u16 {
         self.mode & 0o555
     }
 
-    /// Those of a directory over a log file: who may read the file may list and read the namespace, who may
-    /// write to it may append.
+    /// The rights of a namespace over a log file that has no others: a user who may read the log file may list and read the
+    /// namespace, and a user who may write to it may append.
     pub(crate) fn of_log(log: FileRights) -> Rights {
         let read = log.mode & 0o444;
         Rights {
@@ -66,7 +64,7 @@ impl Rights {
         }
     }
 
-    /// Those of a directory that this user makes in the root: a setgid root hands down its group, as on a disk.
+    /// The rights of a directory that this user makes in the root. A setgid root hands down its group, as on a disk.
     pub(crate) fn of_new(root: Rights, uid: u32, gid: u32, mode: u16) -> Rights {
         let handed_down = root.mode & SETGID;
         Rights {
@@ -88,8 +86,8 @@ impl Rights {
         }
     }
 
-    /// Reads what [`fmt::Display`] writes. Anything else is an error that says what: a field that is not known
-    /// may forbid something.
+    /// Reads what [`fmt::Display`] writes. Anything else is an error with the reason: an unknown field may forbid
+    /// something.
     pub(crate) fn parse(text: &str) -> Result<Rights, String> {
         let mut fields = text.split_ascii_whitespace();
         let mut value = |name: &str| {
@@ -142,7 +140,7 @@ pub(crate) struct CurrentRights(Mutex<State>);
 #[derive(Debug)]
 struct State {
     given: RightsSince,
-    /// When they were last given away as a lease.
+    /// When they were last returned with a lease.
     leased: Option<Instant>,
 }
 
@@ -154,19 +152,19 @@ impl CurrentRights {
         }))
     }
 
-    /// For an answer that the kernel may not keep, or learns a change of with the answer to that change.
+    /// For an answer that the kernel does not cache, or whose change reaches the kernel with the answer to that change.
     pub(crate) fn now(&self) -> RightsSince {
         lock(&self.0).given
     }
 
-    /// For an answer that the kernel may believe for a [`LEASE`].
+    /// For an answer that the kernel may cache for a [`LEASE`].
     pub(crate) fn lease(&self) -> RightsSince {
         let mut state = lock(&self.0);
         state.leased = Some(Instant::now());
         state.given
     }
 
-    /// Replaces them. Returns when the last lease of the old ones is over; `None`: there is none.
+    /// Replaces the rights. Returns when the last lease of the old ones runs out; `None`: there is none.
     pub(crate) fn set(&self, given: RightsSince) -> Option<Instant> {
         let mut state = lock(&self.0);
         state.given = given;
@@ -236,7 +234,7 @@ mod tests {
         held.lease();
         let asked = Instant::now();
         let over = held.set(given);
-        // None on a machine so slow that it is over.
+        // `None` on a machine so slow that the lease has run out.
         assert!(over.is_none_or(|over| over >= asked + LEASE_OVER));
         assert!(over.is_some() || begun.elapsed() >= UNUSED);
     }

@@ -1,12 +1,12 @@
-//! The attributes of a node, and what a caller may want to change of them.
+//! The attributes of a node, and the changes of them that a caller may ask for.
 
 use std::time::{Duration, SystemTime};
 
-/// How long the kernel may believe what never changes: a committed record, the name of a fixed file.
+/// How long the kernel may cache what never changes: a committed record, the name of a fixed file.
 pub(crate) const FOREVER: Duration = Duration::from_secs(24 * 3600);
 
-/// How long it may believe what changes rarely and harmlessly: a directory's times. Of its rights it learns
-/// with the answer to their change.
+/// How long the kernel may cache what changes rarely and does no harm when it is old: the times of a directory. A change of
+/// the directory's rights reaches the kernel with the answer to that change.
 pub(crate) const SHORT: Duration = Duration::from_secs(1);
 
 /// Unit of `st_blocks`, in bytes, as in `stat(2)`.
@@ -38,11 +38,11 @@ pub struct Attr {
     pub size: u64,
     /// 512-byte blocks.
     pub blocks: u64,
-    /// Links: 2 and one for each subdirectory, for a directory; 1 for a file.
+    /// Links: for a directory, 2 and one for each subdirectory; for a file, 1.
     pub links: u32,
-    /// Last change of what is in it.
+    /// Last change of the contents.
     pub modified: SystemTime,
-    /// Last change of that or of its rights.
+    /// Last change of the contents or of the rights.
     pub changed: SystemTime,
     /// How long the attributes may be cached.
     pub attr_ttl: Duration,
@@ -50,7 +50,7 @@ pub struct Attr {
     pub entry_ttl: Duration,
 }
 
-/// What a caller wants to change about a node.
+/// The changes of a node that a caller asks for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SetAttr {
     /// New permission bits.
@@ -61,8 +61,8 @@ pub struct SetAttr {
     pub gid: Option<u32>,
     /// A new size, in bytes.
     pub size: Option<u64>,
-    /// Times.
+    /// Whether times are to be set.
     pub times: bool,
-    /// Of this open file: `ftruncate(2)`, not `truncate(2)`.
+    /// The open file, for `ftruncate(2)`; `None` for `truncate(2)`.
     pub fh: Option<u64>,
 }

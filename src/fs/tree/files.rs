@@ -147,10 +147,10 @@ impl Direction {
     }
 }
 
-/// The directory in the root that tells of the whole mount. No namespace can have this name.
+/// The directory in the root with the files about the whole mount. No namespace can have this name.
 pub const ABOUT: &str = ".immuta";
 
-/// What a file in [`ABOUT`] tells.
+/// A file in [`ABOUT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
     /// Counters and gauges, in the text format of Prometheus.
@@ -159,8 +159,8 @@ pub enum About {
     Status,
 }
 
-/// The files in [`ABOUT`], in the order in which it lists them. The position is part of the inode number: add
-/// at the end.
+/// The files in [`ABOUT`], in the order in which the directory lists them. A file's position is part of its inode number:
+/// add new ones at the end.
 pub const ABOUT_FILES: &[(&str, About)] = &[("metrics", About::Metrics), ("status", About::Status)];
 
 /// Finds a fixed file by its name.

@@ -1,8 +1,8 @@
-//! The tree that a user sees, without anything mounted.
+//! The tree that a user sees, as names and numbers alone.
 //!
 //! - `files`: the fixed files of a namespace, as one table.
 //! - `node`: the places in the tree, and the inode numbers by which the kernel knows them.
-//! - `attr`: what a place says of itself.
+//! - `attr`: the attributes of a place, as `stat(2)` shows them.
 
 mod attr;
 mod files;

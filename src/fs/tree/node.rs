@@ -1,18 +1,25 @@
-//! The tree a user sees, as one table, and the numbers the kernel knows it by.
+//! The places in the tree, and the inode numbers by which the kernel knows them.
 //!
-//! [`FILES`] is the only place where a fixed name stands: lookup, readdir, getattr and open all read it. An
-//! inode number says by itself what it stands for, so that a directory of a hundred million records costs no
+//! An inode number says by itself which place it stands for, so that a directory of a hundred million records costs no
 //! memory:
 //!
 //! ```text
-//! bit 63        0, or 1 for a number that one lookup was given
-//! bits 62..40   id of the namespace, 1 to 2^23 - 1, kept in its index file; 0: what belongs to none, with
-//!               bits 39..0: 1 the root, 2 .immuta, 3 and on the position in ABOUT_FILES + 3
-//! bits 39..0    0: the directory; 1 to 255: position in FILES + 1; 256 + N: record N
-//!               with bit 63: bits 39..32 the position in FILES + 1, or 255 for a file in from/ or since/;
-//!               bits 31..0 a running number; or 254, and bits 31..0 those of the number of the next record;
-//!               or, without an id, 253: the directory of a namespace whose log is not open, 252: the file in it that says
-//!               why; bits 31..0 a checksum of its name, or near it
+//! bit 63        0: a place that always has the same number; 1: a number made for one lookup
+//! bits 62..40   id of the namespace, 1 to 2^23 - 1, kept in its index file; 0: the place is in no namespace
+//!
+//! bit 63 is 0, with an id:
+//! bits 39..0    0: the directory of the namespace; 1 to 255: position in FILES + 1; 256 + N: record N
+//!
+//! bit 63 is 0, without an id:
+//! bits 39..0    1: the root; 2: .immuta; from 3 on: position in ABOUT_FILES + 3
+//!
+//! bit 63 is 1, with an id:
+//! bits 39..32   position in FILES + 1; 255: a file in from/ or since/; 254: the next record
+//! bits 31..0    a running number; for the next record, the lowest bits of its number
+//!
+//! bit 63 is 1, without an id:
+//! bits 39..32   253: the directory of a namespace whose log is not open; 252: the file in it that says why
+//! bits 31..0    a checksum of the name of the namespace, or the next free number
 //! ```
 
 use super::files::{ABOUT_FILES, About, FILES, File};
@@ -29,18 +36,19 @@ pub enum Node {
     File(u32, &'static File),
     /// A record of a namespace, written.
     Record(u32, u64),
-    /// The next record of a namespace, by the lowest 32 bits of its number; written meanwhile, or not. It has an inode
-    /// of its own: what the kernel thinks of it before it is written must not be what it thinks of the record.
+    /// The record of a namespace that was the next one when it was looked up, by the lowest 32 bits of its number. It may
+    /// have been written since. Its inode is not that of the written record, so that what the kernel caches before the write
+    /// is never taken for the record.
     Next(u32, u32),
-    /// The text of a namespace from somewhere on, by the number that its lookup was given.
+    /// The text of a namespace from some record or time on, by the number that was made for its lookup.
     Start(u32, u32),
-    /// The directory of a namespace whose log is not open, by a number that stands for its name.
+    /// The directory of a namespace whose log is not open, by a number that stands for the name of the namespace.
     Unopened(u32),
-    /// The file in it that says why the log cannot be opened.
+    /// The file in that directory that says why the log cannot be opened.
     Error(u32),
-    /// The directory that tells of the whole mount.
+    /// The directory with the files about the whole mount.
     About,
-    /// A file in it.
+    /// A file in that directory.
     AboutFile(About),
 }
 
@@ -54,11 +62,11 @@ const NEXT: u64 = 254;
 const UNOPENED: u64 = 253;
 const ERROR: u64 = 252;
 const FIRST_RECORD: u64 = 256;
-/// Records above this have no inode number: 1.1 x 10^12 in one namespace.
+/// The highest record that has an inode number: 1.1 x 10^12 records in one namespace.
 const MAX_RECORD: u64 = (1 << LOW_BITS) - 1 - FIRST_RECORD;
 
 impl Node {
-    /// The id of the namespace that it belongs to; `None` for the root and for what tells of the mount.
+    /// The id of the namespace that the node belongs to; `None` for a node that belongs to none, or to one that is not open.
     pub fn namespace(self) -> Option<u32> {
         match self {
             Node::Root | Node::Unopened(_) | Node::Error(_) | Node::About | Node::AboutFile(_) => {
@@ -72,7 +80,7 @@ impl Node {
         }
     }
 
-    /// The node's inode number: stable across mounts, as long as the namespace keeps its index file.
+    /// The inode number of the node: the same in every mount, as long as the namespace keeps its index file.
     ///
     /// # Errors
     /// `EOVERFLOW` for a record number above 2^40 - 257.
@@ -144,15 +152,15 @@ impl Node {
     }
 }
 
-/// The number of a record that was next when it was looked up, in a log that has `count` records now: the highest one
-/// with these lowest bits that is written or next. `None`: none is.
+/// The number of a record that was the next one when it was looked up, in a log that has `count` records now: the highest
+/// number up to `count` whose lowest bits are `low`. `None`: there is no such number, since the log is shorter than it was.
 pub fn number_of_next(low: u32, count: u64) -> Option<u64> {
     let back = (count as u32).wrapping_sub(low);
     count.checked_sub(u64::from(back))
 }
 
-/// An inode number for one lookup of a fixed file. The kernel lets one write at a time into an inode; writers
-/// that each have their own can wait for the disk together.
+/// An inode number for one lookup of a fixed file. The kernel allows one write at a time to an inode; writers that each have
+/// an inode of their own can wait for the disk together.
 ///
 /// # Errors
 /// Those of [`Node::ino`].
