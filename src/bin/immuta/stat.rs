@@ -10,7 +10,7 @@ use immuta::Storage;
 use crate::Failure;
 use crate::open::{Assume, all_or_some, log_of, no_logs};
 
-/// Show how many records and bytes a log holds, and from when they are
+/// Show how many records and bytes a log holds, and when they were appended
 ///
 /// Works beside a running immuta-fs. The payload is what was appended. On the disk each record takes 8 bytes more, and the
 /// log has a header.

@@ -42,7 +42,7 @@ pub(crate) struct Tail {
     /// The last N records; with +N, all from the Nth one on, counted from 1 as in tail(1); `all` is +1
     #[arg(short = 'n', long = "records", value_name = "N", allow_hyphen_values = true, value_parser = parse_count)]
     records: Option<Count>,
-    /// Wait for new records, until Ctrl-C or until nobody reads the output
+    /// Wait for new records, until Ctrl-C or until the output is closed
     #[arg(short, long)]
     follow: bool,
     /// Only records from this time on: 10m, 2h, 3d (ago), or 2026-11-21T10:00:00Z. Prints all of them, unless -n

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::Failure;
 use crate::open::{Assume, all_or_some, log_of, no_logs, progress_bar};
 
-/// Read every byte of the logs and say what is damaged; exit status 1 if anything is
+/// Read every byte of the logs and list the damage; exit status 1 if there is any
 ///
 /// Works beside a running immuta-fs. The payload is what was appended, as far as it is undamaged. On the disk each record
 /// takes 8 bytes more, and the log has a header.

@@ -24,22 +24,22 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Looking more often costs more than it shows.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Show, live, what the namespaces of a mount do
+/// Show, live, the activity of each namespace of a mount
 ///
-/// A line for each: how many records it has, records and bytes a second, readers that wait for the next record,
-/// how long records have been waiting for the disk, how long ago the last one came, and the last minute.
+/// Each line shows the number of records, records and bytes a second, readers that wait for the next record, how
+/// long records have been waiting for the disk, how long ago the last record came, and a chart of the last minute.
 ///
-/// Keys: q ends it, arrows and page keys scroll, n c r b w l a s sort by a column, i turns the order round. Where
-/// standard output is no terminal, it is one plain table.
+/// Keys: q ends it, arrows and page keys scroll, n c r b w l a s sort by a column, i reverses the order. If
+/// standard output is no terminal, one plain table is printed.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  \
         immuta top /mnt/log\n  \
         immuta top /mnt/log --once | sort -k3 -n")]
 pub(crate) struct Top {
-    /// Where the logs are mounted
+    /// The mount point
     #[arg(value_hint = ValueHint::DirPath)]
     mountpoint: PathBuf,
-    /// Time from one look to the next: 500ms, 2s, or seconds
+    /// Interval between updates: 500ms, 2s, or seconds
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
     interval: Duration,
     /// Print one plain table, of one interval, and end
