@@ -11,3 +11,4 @@ mod recipes;
 mod scripts;
 mod semantics;
 mod tree;
+mod walls;
