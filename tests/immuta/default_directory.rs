@@ -1,7 +1,4 @@
 //! `immuta` without a directory: the one that immuta-fs takes.
-//!
-//! Alone in its program: to be another user it forks, and the child has for a moment what other tests have open, their
-//! locks among it.
 
 use std::fs;
 use std::os::unix::process::CommandExt;

@@ -1,16 +1,14 @@
 //! `immuta export`, and the way back: `immuta import` and `immuta append` of what it wrote.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use immuta::{Format, Options, RecordNo, Storage};
 use nix::sys::signal::{Signal, kill};
-use support::immuta_cli::{Dir, immuta, misused, prints, refuses, said};
-use support::{Random, eventually};
-use support::{files::frame, names};
+use support::immuta_cli::{Dir, immuta, misused, prints, refuses};
+use support::{Random, eventually, names};
 
 /// A log of all that is awkward, in `dir`.
 fn awkward(dir: &Dir, format: Format) -> Vec<Vec<u8>> {
@@ -285,170 +283,4 @@ fn large_records_go_out_and_come_in_at_constant_memory() {
         entries.map(|entry| (entry.size, entry.checksum))
     };
     assert_eq!(print("a"), print("b"));
-}
-
-#[test]
-fn an_import_of_a_file_goes_on_where_it_was_and_only_with_the_same_file() {
-    let dir = Dir::new();
-    let d = dir.str();
-    let file = dir.file("a.jsonl");
-    let path = file.to_str().unwrap();
-    let line = |text: &str| format!("{{\"text\":\"{text}\"}}\n");
-    fs::write(&file, [line("one"), line("two")].concat()).unwrap();
-    assert_eq!(prints(&["import", path, d]), "a: 2 records in count8\n");
-    fs::write(&file, [line("one"), line("two"), line("three")].concat()).unwrap();
-    let again = "a: 3 records in count8 (2 were there already)\n";
-    assert_eq!(prints(&["import", path, d]), again);
-    assert_eq!(prints(&["import", path, d]), again.replace('2', "3"));
-    assert_eq!(prints(&["cat", d, "a"]), "one\ntwo\nthree\n");
-    fs::write(&file, line("one")).unwrap();
-    assert_eq!(
-        refuses(&["import", path, d]),
-        "immuta: cannot go on importing to 'a': it has 3 records, and the source has 1\n"
-    );
-    fs::write(&file, [line("one"), line("two"), line("four")].concat()).unwrap();
-    assert_eq!(
-        refuses(&["import", path, d]),
-        "immuta: cannot go on importing to 'a': its last record, 2, is not record 2 of the source\n"
-    );
-}
-
-#[test]
-fn what_is_no_record_is_said_where_it_is_and_what_came_before_it_is_kept() {
-    let dir = Dir::new();
-    let d = dir.str();
-    let import = |name: &str, bytes: &[u8]| {
-        let path = dir.file(name);
-        fs::write(&path, bytes).unwrap();
-        let (status, out, err) = said(&["import", path.to_str().unwrap(), d]);
-        assert_eq!((status, &*out), (Some(1), ""), "{err}");
-        let shown = format!("'{}'", path.display());
-        assert!(err.contains(&shown), "{err}");
-        err.replace(&shown, "FILE")
-    };
-    let after = "(those before it are appended)\n";
-    assert_eq!(
-        import("cut.frames", &[frame(b"good"), vec![5, 0, 0]].concat()),
-        format!(
-            "immuta: frame 2 of FILE, at byte 12: it is cut off, or these are no frames {after}"
-        )
-    );
-    assert_eq!(prints(&["cat", d, "cut"]), "good\n");
-    for (name, size) in [("short.frames", 100u64), ("huge.frames", u64::MAX)] {
-        let bytes = [frame(b"good"), size.to_le_bytes().to_vec(), b"few".to_vec()].concat();
-        assert_eq!(
-            import(name, &bytes),
-            format!(
-                "immuta: frame 2 of FILE, at byte 12: it is cut off, or these are no frames {after}"
-            )
-        );
-    }
-    let good = "{\"size\":4,\"text\":\"good\"}\n";
-    for (n, (line, why)) in [
-        (
-            "{\"text\":\"x\"",
-            "no record: EOF while parsing an object at line 1 column 11",
-        ),
-        ("{}\n", "it has not one of text and base64"),
-        (
-            "{\"text\":\"x\",\"base64\":\"\"}\n",
-            "it has not one of text and base64",
-        ),
-        (
-            "{\"base64\":\"*\"}\n",
-            "its base64 is none: Invalid symbol 42, offset 0.",
-        ),
-        (
-            "{\"text\":\"x\",\"size\":2}\n",
-            "it says 2 bytes, and has 1",
-        ),
-        ("{\"text\":\"x\",\"time\":\"noon\"}\n", "'noon' is no time"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let name = format!("j{n}");
-        assert_eq!(
-            import(&format!("{name}.jsonl"), [good, line].concat().as_bytes()),
-            format!("immuta: line 2 of FILE, at byte 25: {why} {after}")
-        );
-        assert_eq!(prints(&["cat", d, &name]), "good\n");
-    }
-}
-
-#[test]
-fn standard_input_is_many_records_when_it_is_said_of_which_form() {
-    let dir = Dir::new();
-    let d = dir.str();
-    let feed = |arguments: &[&str], input: &[u8]| {
-        let mut child = immuta(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(input).unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success());
-        String::from_utf8(output.stdout).unwrap()
-    };
-    feed(&["append", d, "a", "--input", "lines"], b"one\ntwo\n");
-    feed(
-        &["append", d, "a", "--input", "jsonl"],
-        b"{\"text\":\"three\",\"time\":null}\n",
-    );
-    let frames = [2u64.to_le_bytes().as_slice(), b"4\n", &0u64.to_le_bytes()].concat();
-    feed(&["append", d, "a", "--input", "frames"], &frames);
-    feed(&["append", d, "a"], b"all\nof\nit\n");
-    assert_eq!(
-        prints(&["cat", d, "a"]),
-        "one\ntwo\nthree\n4\n\nall\nof\nit\n"
-    );
-    assert_eq!(
-        feed(&["import", "-", d, "b", "--input", "frames"], &frames),
-        "b: 2 records in count8\n"
-    );
-    assert_eq!(
-        misused(&["import", "-", d, "b"]),
-        "immuta: standard input does not tell what it is: say --input frames, jsonl or lines (immuta import --help tells how)\n"
-    );
-    assert_eq!(
-        misused(&["import", "-", d, "--input", "lines"]),
-        "immuta: standard input has no name: give NAMESPACE (immuta import --help tells how)\n"
-    );
-    assert_eq!(
-        misused(&["append", d, "a", "text", "--input", "lines"]),
-        "immuta: the argument '[TEXT]...' cannot be used with '--input <FORM>' (immuta append --help tells how)\n"
-    );
-    // What comes through a pipe is there before the pipe is at its end.
-    let mut child = immuta(&["append", d, "live", "--input", "lines"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut pipe = child.stdin.take().unwrap();
-    for (line, records) in [("one\ntwo\nthr", 2), ("ee\n", 3)] {
-        pipe.write_all(line.as_bytes()).unwrap();
-        eventually("it is appended", || {
-            let (_, stat, _) = said(&["stat", d, "live"]);
-            stat.starts_with(&format!("live: {records} records"))
-        });
-    }
-    drop(pipe);
-    assert!(child.wait().unwrap().success());
-
-    // A frame that is cut off in the middle of a pipe: its size tells nothing that is to be believed.
-    let mut child = immuta(&["append", d, "a", "--input", "frames"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let torn = [(1u64 << 40).to_le_bytes().as_slice(), b"begins"].concat();
-    child.stdin.take().unwrap().write_all(&torn).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(
-        String::from_utf8(output.stderr).unwrap(),
-        "immuta: frame 1 of standard input, at byte 0: it is cut off (those before it are appended)\n"
-    );
-    assert!(File::open(dir.file("a.log")).is_ok());
-    assert_eq!(prints(&["verify", d, "a"]).lines().count(), 1);
 }

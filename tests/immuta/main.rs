@@ -2,10 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod append;
 mod completions;
 mod default_directory;
 mod doctor;
 mod export;
+mod import;
+mod man;
+mod repair;
 mod tail;
 mod top;
-mod words;
+mod usage;
+mod verify;
+mod which_log;

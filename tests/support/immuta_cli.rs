@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::program;
+use super::{program, repository};
 use immuta::{Durability, Format, LOCK_FILE, Options, Storage};
 
 /// How long a fact may take to come true on a slow, loaded machine. It never makes a test pass.
@@ -47,6 +47,11 @@ pub fn refuses(arguments: &[&str]) -> String {
     let (status, out, err) = said(arguments);
     assert_eq!((status, &*out), (Some(1), ""), "{arguments:?}: {err}");
     err
+}
+
+/// A log of the Go library's, as it has written it.
+pub fn golden(format: Format, log: &str) -> PathBuf {
+    repository().join(format!("tests/data/golden/{format}/{log}.log"))
 }
 
 pub struct Dir(tempfile::TempDir);
