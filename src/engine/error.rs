@@ -207,6 +207,7 @@ impl Error {
 }
 
 impl fmt::Display for Error {
+    /// Long because each kind of error has its sentence here.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::InvalidNamespace { name } => write!(
@@ -257,8 +258,8 @@ impl fmt::Display for Error {
                 )
             }
             Error::NoSpace { namespace, source } => {
-                let way_out = match source.raw_os_error() {
-                    Some(libc::EFBIG) => {
+                let way_out = match source.kind() {
+                    io::ErrorKind::FileTooLarge => {
                         "raise the limit of the size of files: LimitFSIZE= of the service, or ulimit -f"
                     }
                     _ => "make room and try again",

@@ -77,10 +77,10 @@ impl Log {
 }
 
 /// Whether there is no room for what was to be written: on the disk, in a quota, or within the largest file that the
-/// process may write. EFBIG counts only when the system has said it, not when a place is no place in any file.
+/// process may write. That counts only when the system has said it, not when a place is no place in any file.
 pub(crate) fn is_no_space(e: &io::Error) -> bool {
     matches!(
         e.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    ) || e.raw_os_error() == Some(libc::EFBIG)
+    ) || (e.kind() == io::ErrorKind::FileTooLarge && e.raw_os_error().is_some())
 }

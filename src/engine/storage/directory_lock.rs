@@ -35,9 +35,14 @@ fn parse(text: &str) -> Option<Holder> {
     })
 }
 
-/// Takes the lock, or says who holds it. Dropping the file gives it back; so does the end of the process,
-/// however it comes.
-pub(crate) fn take_lock(dir: &Path) -> Result<File> {
+/// The lock of a directory of logs. Dropping it gives the lock back; so does the end of the process, however it comes.
+#[derive(Debug)]
+pub(crate) struct DirectoryLock {
+    _file: File,
+}
+
+/// Takes the lock, or says who holds it.
+pub(crate) fn take_lock(dir: &Path) -> Result<DirectoryLock> {
     let path = dir.join(LOCK_FILE);
     let mut file = OpenOptions::new()
         .read(true)
@@ -67,7 +72,7 @@ pub(crate) fn take_lock(dir: &Path) -> Result<File> {
     let _ = file
         .set_len(0)
         .and_then(|()| writeln!(file, "pid {} ({program})", std::process::id()));
-    Ok(file)
+    Ok(DirectoryLock { _file: file })
 }
 
 #[cfg(test)]

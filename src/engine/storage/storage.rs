@@ -1,13 +1,12 @@
 //! A directory of logs: opening and closing it, and creating, finding and removing logs in it.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::create::create_files;
-use super::directory_lock::take_lock;
+use super::directory_lock::{DirectoryLock, take_lock};
 use super::logs::Logs;
 use super::open_all::Look;
 use super::others::Unopened;
@@ -33,7 +32,7 @@ pub struct Storage {
     /// The logs whose check would take long, and was postponed.
     pub(crate) postponed: Mutex<Vec<Arc<Checking>>>,
     /// The file whose lock keeps other writers out; `None`: opened for reading only, or closed. Dropping it gives the lock back.
-    pub(crate) lock: Mutex<Option<File>>,
+    pub(crate) lock: Mutex<Option<DirectoryLock>>,
     pub(crate) syncer: Mutex<Option<Syncer>>,
     /// The ids of logs that another process removed or replaced while they were open for reading here.
     pub(crate) ended_ids: Mutex<BTreeSet<u32>>,

@@ -16,6 +16,7 @@ use crate::fs::tree::{
 use immuta::{RecordNo, State};
 
 impl<T: Transport> Fs<T> {
+    /// The attributes of a node. Long because each kind of node has its own.
     pub(super) fn attr(&self, node: Node) -> Result<Attr, Errno> {
         match node {
             Node::Root => {

@@ -58,7 +58,7 @@ impl<T: Transport> Fs<T> {
 
     /// Lists a directory from `offset` on (0 at first, then the last name's `next_offset`), until `list` says
     /// that it is full. The records are those that were there when the listing began: it ends, however fast
-    /// the log grows. Memory is constant.
+    /// the log grows. Memory is constant. Long because each kind of directory lists something else.
     ///
     /// # Errors
     /// `ENOTDIR`, `ESTALE`.

@@ -19,7 +19,8 @@ const PAGE_BYTES: usize = 4096;
 pub(crate) const ANSWER_FIRST: AppendOptions<'static> = AppendOptions::new().quiet().unsynced();
 
 impl Handle {
-    /// Stores what a write brings. Returns whether the log grew. `closing`: no line waits for its newline any more.
+    /// Stores what a write brings. Returns whether the log grew. `closing`: no line waits for its newline any more. Long
+    /// because each file that takes records takes them in another form.
     pub(crate) fn take(
         &self,
         data: &[u8],
