@@ -79,7 +79,7 @@ impl<T: Transport> Fs<T> {
         Ok(fs)
     }
 
-    /// Reads that are far no more are answered.
+    /// Answers a read when its place is known.
     fn measure_queue(fs: Weak<Fs<T>>) -> Arc<MeasureQueue<T>> {
         MeasureQueue::new(move |waiter| match fs.upgrade() {
             Some(fs) => fs.answer_or_wait(waiter),
@@ -87,7 +87,7 @@ impl<T: Transport> Fs<T> {
         })
     }
 
-    /// After each sync, readers are notified.
+    /// Notifies readers after each sync.
     fn disk_queue(fs: Weak<Fs<T>>) -> Arc<DiskQueue> {
         DiskQueue::new(move |namespace| {
             if let Some(fs) = fs.upgrade() {
@@ -130,7 +130,7 @@ impl<T: Transport> Fs<T> {
         Ok(())
     }
 
-    /// Returns the deadline of the read, of those that go on waiting, whose turn is next.
+    /// Ends the reads whose deadline is over. Returns the next deadline.
     pub(super) fn end_overdue_reads(&self, now: Instant) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         let mut is_over = |deadline: Option<Instant>| {
@@ -142,26 +142,12 @@ impl<T: Transport> Fs<T> {
             }
             deadline <= now
         };
-        for waiter in self
-            .waiting
-            .parked
-            .take_any(|waiter| is_over(waiter.deadline))
-        {
+        let waiting = &self.waiting;
+        let mut over = waiting.parked.take_any(|read| is_over(read.deadline));
+        over.extend(waiting.later.take_reads(|read| is_over(read.deadline)));
+        over.extend(waiting.far_reads.take_any(|read| is_over(read.deadline)));
+        for waiter in over {
             waiter.reply.answer(Err(Errno::EINTR));
-        }
-        for waiter in self
-            .waiting
-            .later
-            .take_reads(|waiter| is_over(waiter.deadline))
-        {
-            waiter.reply.answer(Err(Errno::EINTR));
-        }
-        for read in self
-            .waiting
-            .far_reads
-            .take_any(|read| is_over(read.deadline))
-        {
-            read.reply.answer(Err(Errno::EINTR));
         }
         next
     }
@@ -243,7 +229,7 @@ impl<T: Transport> Drop for Fs<T> {
 }
 
 impl<T: Transport> Waiting<T> {
-    /// Has each thread end when nothing is left for it. Those that answer come before those that are asked.
+    /// Has each thread end when nothing is left for it to do.
     fn end(&self) {
         self.disk.close();
         self.rights.close();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
 use super::turns::Turns;
-use super::watched::Watched;
+use super::watched::{Grown, Watched};
 use crate::fs::errno::Errno;
 use crate::fs::forms::{JsonIndex, Reached, Size};
 use crate::fs::locks::lock;
@@ -81,6 +81,17 @@ impl MountedLog {
             },
             closed: state.closed,
         }
+    }
+
+    /// Whether something that takes long is being stored, or waits for that.
+    pub(crate) fn stores_long(&self) -> bool {
+        self.turns.has_long()
+    }
+
+    /// The files that have grown with the log and whose watchers have to be told. `by_log`: the records came through `log`.
+    pub(crate) fn grown(&self, by_log: bool) -> Vec<Grown> {
+        let end_watchers = self.end_watchers.paths();
+        (self.watched).grown(self.log.namespace(), &end_watchers, by_log)
     }
 
     /// Counts a write that was refused.

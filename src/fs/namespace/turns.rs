@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use super::mounted::MountedLog;
 use crate::fs::locks::lock;
 
 /// The turns of one namespace.
@@ -87,11 +86,9 @@ impl Turns {
             lock(&self.0).long -= 1;
         }
     }
-}
 
-impl MountedLog {
     /// Whether something that takes long is being stored, or waits for that.
-    pub(crate) fn stores_long(&self) -> bool {
-        lock(&self.turns.0).long > 0
+    pub(super) fn has_long(&self) -> bool {
+        lock(&self.0).long > 0
     }
 }

@@ -8,9 +8,9 @@
 use std::sync::atomic::{AtomicU8, Ordering, fence};
 use std::sync::{Arc, Mutex};
 
-use super::mounted::MountedLog;
 use crate::fs::locks::lock;
 use crate::fs::tree::Node;
+use immuta::Namespace;
 
 /// A name that a watcher can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,14 +109,6 @@ pub struct Grown {
 }
 
 impl Grown {
-    fn new(namespace: &MountedLog, file: &str, name: Option<WatchedName>) -> Grown {
-        Grown {
-            path: format!("{}/{file}", namespace.log.namespace()),
-            is_for_directory: name == Some(WatchedName::Directory),
-            told: name.map(|name| (namespace.watched.clone(), name)),
-        }
-    }
-
     /// To be called before the watchers are told: from then on, new growth is told again.
     pub fn begin(&self) {
         if let Some((watched, name)) = &self.told {
@@ -125,23 +117,31 @@ impl Grown {
     }
 }
 
-impl MountedLog {
-    /// The files that have grown with the log and whose watchers have to be told. `by_log`: the records came through `log`.
-    pub(crate) fn grown(&self, by_log: bool) -> Vec<Grown> {
-        let named = self.watched.news(by_log).map(|name| {
+impl Watched {
+    /// The files of a namespace that have grown with its log and whose watchers have to be told. `end_watchers`: the paths of
+    /// the open files that end at end of file. `by_log`: the records came through `log`.
+    pub(super) fn grown(
+        self: &Arc<Self>,
+        namespace: &Namespace,
+        end_watchers: &[String],
+        by_log: bool,
+    ) -> Vec<Grown> {
+        let grown = |file: &str, name: Option<WatchedName>| Grown {
+            path: format!("{namespace}/{file}"),
+            is_for_directory: name == Some(WatchedName::Directory),
+            told: name.map(|name| (Arc::clone(self), name)),
+        };
+        let named = self.news(by_log).map(|name| {
             let file = match name {
                 WatchedName::Directory | WatchedName::Log => "log",
                 WatchedName::Follow => "follow",
             };
-            Grown::new(self, file, Some(name))
+            grown(file, Some(name))
         });
-        let asked_end = self.end_watchers.paths();
-        let others = asked_end
+        let others = end_watchers
             .iter()
             .filter(|path| WatchedName::of_file(path).is_none());
-        named
-            .chain(others.map(|path| Grown::new(self, path, None)))
-            .collect()
+        named.chain(others.map(|path| grown(path, None))).collect()
     }
 }
 
