@@ -1,12 +1,14 @@
 //! What the engine asks of a disk.
 //!
-//! `seam` is the two traits, small enough to be written again by a test; `std_disk` is the machine's own disk, with
-//! `open_files`, which of its files are open, `nowait`, reads that do not wait, and
-//! `system_calls`, those that the standard library has not. `whole` reads and writes whole buffers,
-//! `window` is a buffer over one file, and `replace` reads and replaces small files.
+//! `seam` is the two traits, small enough that a test can write a disk of its own; `std_disk` is the machine's own disk. Its
+//! files are `open_files`: a `pool` keeps a bounded number of them open, `descriptors` shares the process's descriptors with the
+//! program, `nowait` reads without waiting, and `system_calls` are those that the standard library lacks. `whole` reads and
+//! writes whole buffers, `window` is a buffer over one file, and `replace` reads and replaces small files.
 
+mod descriptors;
 mod nowait;
 mod open_files;
+mod pool;
 mod replace;
 mod seam;
 mod std_disk;
@@ -14,13 +16,10 @@ mod system_calls;
 mod whole;
 mod window;
 
-#[doc(hidden)]
-pub use nowait::{may_wait, without_waiting};
-#[doc(hidden)]
-pub use open_files::{
+pub use descriptors::{
     are_descriptors_scarce, is_out_of_descriptors, what_holds_descriptors, with_room,
 };
-#[doc(hidden)]
+pub use nowait::{may_wait, without_waiting};
 pub use replace::{SmallFile, read_small_file, replace_small_file};
 pub use seam::{DirEntry, Disk, DiskFile, FileRights, FileStat, OpenMode};
 pub use std_disk::StdDisk;

@@ -1,84 +1,27 @@
-//! The machine's own files, of which a bounded number is kept open: ten thousand logs need no twenty thousand descriptors.
+//! The machine's own files. The pool closes those that are not in use when there are too many; a file that was closed is
+//! opened again when it is used.
 //!
-//! A file that nobody uses just now is closed when there are too many, the one first that was not used for longest
-//! (nearly: one bit tells what was used since the last look), and opened again when it is used. A file that was written
-//! to is synced before it is closed: the kernel tells a failed write-back to those who have the file open. What such a
-//! sync says is kept for the next one who asks.
+//! A file that was written to is synced before it is closed, since the kernel tells of a failed write-back only those that have
+//! the file open. The error of such a sync is kept for the next sync of the file.
 
-use std::collections::VecDeque;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::SystemTime;
 
+use super::descriptors::with_room;
 use super::nowait::{CanTell, may_wait};
+use super::pool::{Closable, Closing, POOL};
 use super::seam::{DiskFile, FileStat, OpenMode};
-use super::system_calls::{most_descriptors, write_vectored_at};
+use super::system_calls::write_vectored_at;
 use crate::locks::lock;
-
-/// The part of the process's descriptors that files of logs may take. The others are for readers, records that are still
-/// written, and the program around.
-const PART: u64 = 4;
-const FEWEST_FILES: u64 = 8;
-/// The most descriptors that are kept free for files of logs and for looks at `/proc`.
-const MOST_RESERVED: u64 = 64;
-/// How many files that were written to are synced and closed at a time.
-const SYNCED_AT_ONCE: usize = 8;
-
-static POOL: Pool = Pool {
-    queue: Mutex::new(VecDeque::new()),
-    open: AtomicUsize::new(0),
-};
-
-/// The files that are open, the one first that is looked at next.
-struct Pool {
-    queue: Mutex<VecDeque<Weak<StdFile>>>,
-    open: AtomicUsize,
-}
-
-/// What holds the descriptors of this process, for a message about their limit.
-pub fn what_holds_descriptors() -> String {
-    format!(
-        "of the {} descriptors that this process may have, files of logs hold {}; each record that is still written to an \
-         'append-file' holds one (raise the limit: LimitNOFILE= of the service, or ulimit -n)",
-        most_descriptors().unwrap_or(0),
-        POOL.open.load(Ordering::Relaxed),
-    )
-}
-
-/// Whether so few descriptors are left that they are for files of logs alone: an append must not fail half-way.
-///
-/// # Errors
-/// When there is none left.
-pub fn are_descriptors_scarce() -> io::Result<bool> {
-    let soft = most_descriptors().unwrap_or(u64::MAX);
-    let reserve = (soft / PART / 2).min(MOST_RESERVED);
-    // The kernel gives the lowest number that is free.
-    let number = File::open("/dev/null")?.as_raw_fd();
-    Ok(u64::try_from(number).unwrap_or(0) + reserve >= soft)
-}
-
-/// Whether an error says that there can be no more descriptors.
-pub fn is_out_of_descriptors(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
-}
-
-/// How many files of logs are kept open.
-fn limit() -> usize {
-    static LIMIT: OnceLock<usize> = OnceLock::new();
-    *LIMIT.get_or_init(|| {
-        let soft = most_descriptors().unwrap_or(0);
-        usize::try_from((soft / PART).max(FEWEST_FILES)).unwrap_or(usize::MAX)
-    })
-}
 
 /// Opens a file, and closes others if there are too many.
 pub(crate) fn open(path: &Path, mode: OpenMode) -> io::Result<Arc<StdFile>> {
-    // The working directory may be another one when it is opened again.
+    // The working directory may have changed when the file is opened again.
     let path = std::path::absolute(path)?;
     let file = with_room(|| open_now(&path, mode))?;
     let metadata = file.metadata()?;
@@ -119,8 +62,8 @@ fn open_now(path: &Path, mode: OpenMode) -> io::Result<File> {
         .open(path)
 }
 
-/// Which file it is. The number of one that is gone can be another's later, so the time when it was made counts, too,
-/// where the file system tells it.
+/// Which file it is. When a file is gone, another one may get its number, so the time when it was made counts, too, where the
+/// file system tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -138,103 +81,29 @@ impl From<&Metadata> for Identity {
     }
 }
 
-/// Does what takes a descriptor, and closes files of logs when the process has none left for it.
-pub fn with_room<T>(open: impl Fn() -> io::Result<T>) -> io::Result<T> {
-    let mut result = open();
-    for _ in 0..3 {
-        match &result {
-            Err(e) if is_out_of_descriptors(e) => {
-                let open = POOL.open.load(Ordering::Relaxed);
-                POOL.make_room(open - (open / 8 + 1).min(open));
-            }
-            _ => break,
-        }
-        result = open();
-    }
-    result
-}
-
-impl Pool {
-    fn opened(&self, file: Weak<StdFile>) {
-        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut queue = lock(&self.queue);
-        if queue.len() > 2 * open + 64 {
-            // What is gone is in the queue until somebody looks at it.
-            queue.retain(|file| file.strong_count() > 0);
-        }
-        queue.push_back(file);
-        drop(queue);
-        self.make_room(limit());
-    }
-
-    /// Closes files until no more than `limit` are open, or as many as can be closed.
-    fn make_room(&self, limit: usize) {
-        if self.open.load(Ordering::Relaxed) <= limit {
-            return;
-        }
-        let mut written_to = Vec::new();
-        let mut queue = lock(&self.queue);
-        for _ in 0..2 * queue.len() {
-            if self.open.load(Ordering::Relaxed) <= limit || written_to.len() == SYNCED_AT_ONCE {
-                break;
-            }
-            let Some(next) = queue.pop_front() else { break };
-            let Some(file) = next.upgrade() else { continue };
-            if file.used.swap(false, Ordering::Relaxed) {
-                queue.push_back(next);
-                continue;
-            }
-            match file.close() {
-                Closing::Closed => {
-                    self.open.fetch_sub(1, Ordering::Relaxed);
-                }
-                Closing::InUse => queue.push_back(next),
-                Closing::WrittenTo => written_to.push(file),
-            }
-        }
-        drop(queue);
-        for file in written_to {
-            if self.open.load(Ordering::Relaxed) > limit
-                && file.sync_to_close()
-                && matches!(file.close(), Closing::Closed)
-            {
-                self.open.fetch_sub(1, Ordering::Relaxed);
-            } else {
-                lock(&self.queue).push_back(file.myself.clone());
-            }
-        }
-    }
-}
-
 /// One file, open or not.
 #[derive(Debug)]
 pub(crate) struct StdFile {
     myself: Weak<StdFile>,
     path: PathBuf,
     mode: OpenMode,
-    /// By its path it has to be the same file again.
+    /// Its path has to lead to this file when it is opened again.
     id: Identity,
     open: Mutex<Option<Arc<File>>>,
-    /// Held by who opens it.
+    /// Held while it is being opened.
     opening: Mutex<()>,
-    /// Since the pool has looked at it.
+    /// Whether it was used since the pool has looked at it.
     used: AtomicBool,
     /// How many writes have begun, and how many of them are known to be on the disk.
     written: AtomicU64,
     synced: AtomicU64,
-    /// What a sync by the pool has failed with, that nobody has been told of; 0: nothing.
+    /// The error of a sync by the pool that no caller has got yet; 0: none.
     lost: AtomicI32,
     can_tell: CanTell,
 }
 
-enum Closing {
-    Closed,
-    InUse,
-    WrittenTo,
-}
-
 impl StdFile {
-    /// The file, if it is open. Costs a lock that is held for moments.
+    /// The file, if it is open. Takes a lock that is held for moments.
     fn file_if_open(&self) -> Option<Arc<File>> {
         self.used.store(true, Ordering::Relaxed);
         lock(&self.open).clone()
@@ -246,12 +115,12 @@ impl StdFile {
             return Ok(file);
         }
         if !may_wait() {
-            // To open it takes the disk, and another file may have to be synced first, to be closed.
+            // Opening it takes the disk, and perhaps another file has to be synced and closed first.
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let _opening = lock(&self.opening);
         if let Some(file) = self.file_if_open() {
-            return Ok(file); // Somebody else has opened it.
+            return Ok(file); // Another thread has opened it.
         }
         let file = with_room(|| open_now(&self.path, self.mode))?;
         if Identity::from(&file.metadata()?) != self.id {
@@ -265,22 +134,46 @@ impl StdFile {
         Ok(file)
     }
 
-    /// Before the file is taken for a write: so whoever closes it sees that.
+    /// The open file, for a write. The write is counted first, so that `close` sees it.
     fn file_to_write(&self) -> io::Result<Arc<File>> {
         self.written.fetch_add(1, Ordering::SeqCst);
         self.file()
     }
 
-    /// Closes it, unless it is in use, or was written to, or could not be found again.
+    fn may_close(&self, open: &Option<Arc<File>>) -> Closing {
+        match open {
+            Some(file) if Arc::strong_count(file) == 1 => {}
+            _ => return Closing::InUse,
+        }
+        if self.written.load(Ordering::SeqCst) == self.synced.load(Ordering::SeqCst) {
+            Closing::Closed
+        } else {
+            Closing::WrittenTo
+        }
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        let written = self.written.load(Ordering::SeqCst);
+        file.sync_data()?;
+        self.synced.fetch_max(written, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+impl Closable for StdFile {
+    fn take_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
+    }
+
     fn close(&self) -> Closing {
         match self.may_close(&lock(&self.open)) {
             Closing::Closed => {}
             other => return other,
         }
-        // With no lock held: the disk is asked.
+        // With no lock held, since this asks the disk.
         match std::fs::symlink_metadata(&self.path) {
             Ok(found) if Identity::from(&found) == self.id => {}
-            // Renamed, or removed: as long as it is open it goes on.
+            // It was renamed or removed. It can be used as long as it stays open.
             _ => return Closing::InUse,
         }
         let mut open = lock(&self.open);
@@ -294,18 +187,7 @@ impl StdFile {
         closing
     }
 
-    fn may_close(&self, open: &Option<Arc<File>>) -> Closing {
-        match open {
-            Some(file) if Arc::strong_count(file) == 1 => {}
-            _ => return Closing::InUse,
-        }
-        match self.written.load(Ordering::SeqCst) == self.synced.load(Ordering::SeqCst) {
-            true => Closing::Closed,
-            false => Closing::WrittenTo,
-        }
-    }
-
-    /// Returns whether all that was written is on the disk. Does not open it: whoever calls may be opening another.
+    // Does not open the file: the caller may be opening another one, and wait for room.
     fn sync_to_close(&self) -> bool {
         let Some(file) = lock(&self.open).clone() else {
             return false;
@@ -319,19 +201,12 @@ impl StdFile {
             }
         }
     }
-
-    fn sync(&self, file: &File) -> io::Result<()> {
-        let written = self.written.load(Ordering::SeqCst);
-        file.sync_data()?;
-        self.synced.fetch_max(written, Ordering::SeqCst);
-        Ok(())
-    }
 }
 
 impl Drop for StdFile {
     fn drop(&mut self) {
         if lock(&self.open).is_some() {
-            POOL.open.fetch_sub(1, Ordering::Relaxed);
+            POOL.closed();
         }
     }
 }
@@ -342,7 +217,7 @@ impl DiskFile for StdFile {
         if let Some(file) = open {
             return Ok(Some(file.metadata()?.into()));
         }
-        // It is no reason to open it.
+        // A question is no reason to open it.
         Ok(Some(match std::fs::symlink_metadata(&self.path) {
             Ok(found) if Identity::from(&found) == self.id => found.into(),
             _ => FileStat {
@@ -379,7 +254,7 @@ impl DiskFile for StdFile {
     }
 
     fn is_ready(&self) -> bool {
-        // It counts as used: so it is not the next one to be closed.
+        // This counts as a use, so that it is not closed next.
         self.file_if_open().is_some()
     }
 
