@@ -19,12 +19,12 @@
 //!
 //! The rooms, from the top down; each uses only those below it:
 //!
-//! - `storage` is a directory of logs: which there are, who may write to them, how they come and go.
-//! - `log` is one log: appending, syncing, reading, waiting for more.
-//! - `recovery` opens a log whatever has happened to it.
-//! - `segment` is the two files of a log, their index, and the end that is written at.
+//! - `storage` is a directory of logs: opening it, and creating, finding and removing logs.
+//! - `log` is one log: appending, syncing, reading, and waiting for more.
+//! - `recovery` opens a log, whatever has happened to it.
+//! - `segment` is the two files of a log, and the records that can be read and found in them.
 //! - `disk` is all that the engine asks of a disk.
-//! - `options`, `progress`, `error`, `namespace`, `ids`, `format` (the bytes; no I/O) and `locks` are what all of them speak of.
+//! - `options`, `progress`, `error`, `namespace`, `ids`, `format` (the bytes; no I/O) and `locks` are used by all rooms.
 
 mod disk;
 mod error;
@@ -40,14 +40,13 @@ mod segment;
 mod storage;
 
 pub use disk::{DirEntry, Disk, DiskFile, FileRights, FileStat, OpenMode, StdDisk};
-#[doc(hidden)]
-pub use disk::{
-    SmallFile, are_descriptors_scarce, is_out_of_descriptors, may_wait, read_small_file,
-    replace_small_file, what_holds_descriptors, with_room, without_waiting,
-};
-pub use error::{Error, Holder, Result, WayOut};
-#[doc(hidden)]
-pub use error::{repair_command, system_words};
+// The descriptors of the process, which files of logs share with the program around them.
+pub use disk::{are_descriptors_scarce, is_out_of_descriptors, what_holds_descriptors, with_room};
+// Small files beside the logs, read and replaced as a whole through the same disk.
+pub use disk::{SmallFile, read_small_file, replace_small_file};
+// For a thread that serves others and must not wait for a disk.
+pub use disk::{may_wait, without_waiting};
+pub use error::{Error, Holder, Result, WayOut, repair_command, system_words};
 pub use format::{Format, SIZE_FIELD_BYTES};
 pub use ids::{ByteIndex, RecordNo};
 pub use log::{
@@ -58,7 +57,5 @@ pub use namespace::{MAX_NAMESPACE_BYTES, Namespace};
 pub use options::{DEFAULT_MAX_RECORD_BYTES, Durability, Options};
 pub use progress::{Next, Opening};
 pub use recovery::{Cut, Recovery};
-#[doc(hidden)]
-pub use segment::to_ns;
-pub use segment::{Appended, Entry, MAX_RUN_BYTES, Records, Run, Scratch, State};
+pub use segment::{Appended, Entry, MAX_RUN_BYTES, Records, Run, Scratch, State, to_ns};
 pub use storage::{LOCK_FILE, Repair, Storage, lock_holder, repair};

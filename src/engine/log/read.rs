@@ -90,15 +90,15 @@ impl Log {
         self.segment.find_time(&self.state(), time)
     }
 
-    /// The error of a read of the log file that failed with `e`.
-    #[doc(hidden)]
-    pub fn log_error(&self, e: io::Error) -> Error {
-        self.segment.log_error(e)
+    /// The error of a read that would have to wait for the disk, for a program that knows so before it reads.
+    /// [`Error::would_wait`] recognises it.
+    pub fn would_wait_error(&self) -> Error {
+        self.segment.log_error(io::ErrorKind::WouldBlock.into())
     }
 
-    /// The error for record `n` when the bytes at the place of its index entry are not that entry.
-    #[doc(hidden)]
-    pub fn bad_entry(&self, n: RecordNo) -> Error {
+    /// The error for record `n` when its index entry cannot be right, for a program that finds so while it shows
+    /// the record: the entry contradicts the one before it or after it.
+    pub fn bad_entry_error(&self, n: RecordNo) -> Error {
         self.segment.bad_entry(n)
     }
 }

@@ -81,7 +81,7 @@ pub(crate) fn from_ns(ns: i64) -> SystemTime {
     }
 }
 
-/// A time as the index holds it: in nanoseconds since 1970, negative before that. A time that does not fit becomes the nearest
+/// A time as the index and [`State::time_ns`](super::State::time_ns) hold it: in nanoseconds since 1970, negative before that. A time that does not fit becomes the nearest
 /// one that does.
 pub fn to_ns(time: SystemTime) -> i64 {
     match time.duration_since(UNIX_EPOCH) {

@@ -4,7 +4,6 @@
 //! remembers the furthest place, and places at regular distances before it. When there are too many, every other one is
 //! forgotten.
 
-use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -256,7 +255,7 @@ impl JsonIndex {
             if first_left > LOOKED_AT_BYTES && !may_wait() {
                 // There is much to read. A thread that may wait reads all of it, so that the answer does not depend on which
                 // pages are in memory.
-                return Err(log.log_error(io::ErrorKind::WouldBlock.into()));
+                return Err(log.would_wait_error());
             }
             // Lines that cannot be made now are not part of the file now.
             match self.measure_once(log, &mut buffers) {

@@ -121,7 +121,9 @@ pub fn read(
         };
         match reading.some(log, &mut position.verified, next, scratch) {
             // Every record has at least one byte in every view. An index that denies it must not make this loop spin.
-            Ok(n) if n <= next && out.len() == before => return Err(log.bad_entry(RecordNo(n))),
+            Ok(n) if n <= next && out.len() == before => {
+                return Err(log.bad_entry_error(RecordNo(n)));
+            }
             Ok(n) => next = n,
             // All or nothing: the reader would take a short read for the end of file.
             Err(e) if e.would_wait() => return Err(e),
@@ -213,7 +215,7 @@ impl Reading<'_> {
     ) -> Result<bool> {
         let before = self.out.len();
         // Two neighbouring entries of a damaged index may contradict each other.
-        let bad = || log.bad_entry(entry.record);
+        let bad = || log.bad_entry_error(entry.record);
         let start = self.view.start_of(log, entry);
         let mut skip = self.at.checked_sub(start).ok_or_else(bad)?;
         let all = self.view.size_of(entry).checked_sub(skip).ok_or_else(bad)?;
