@@ -3,7 +3,7 @@
 use std::io;
 
 use super::seam::DiskFile;
-use crate::disk;
+use super::whole::read_up_to;
 
 /// What a walk along a file reads at a time.
 pub(crate) const WINDOW_BYTES: usize = 256 << 10;
@@ -52,7 +52,7 @@ impl<'a> Window<'a> {
                     self.buffer = vec![0; self.piece_bytes];
                 }
                 self.filled = 0;
-                self.filled = disk::read_up_to(self.file, &mut self.buffer, offset)?;
+                self.filled = read_up_to(self.file, &mut self.buffer, offset)?;
                 self.start = offset;
                 0
             }
