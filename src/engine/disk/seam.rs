@@ -1,7 +1,7 @@
-//! All that the engine asks of a disk, small enough to be written again by a test that cuts, fails or delays
-//! any call.
+//! All that the engine asks of a disk: two traits, small enough that a test can write a disk which fails, delays or cuts any
+//! call.
 //!
-//! What is assumed of a real one is in `docs/format.md`.
+//! `docs/format.md` says what is assumed of a real disk.
 
 use std::ffi::OsString;
 use std::fmt::Debug;
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How a file is opened. None of them follows a symbolic link in the last part of the path.
+/// How a file is opened. No mode follows a symbolic link in the last part of the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
     /// For reading.
@@ -18,9 +18,9 @@ pub enum OpenMode {
     /// For reading a file that another program may have put there. What is not an ordinary file is an error; nothing waits
     /// for the other end of a pipe.
     ReadForeign,
-    /// For reading and writing; it must be there.
+    /// For reading and writing; the file must be there.
     Write,
-    /// For reading and writing; it must not be there (`AlreadyExists`).
+    /// For reading and writing; the file must not be there (`AlreadyExists`).
     Create,
 }
 
@@ -36,7 +36,7 @@ pub struct DirEntry {
 /// What tells one file from another, and whether it has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileStat {
-    /// The file system it is in, and its number there. No other file has them as long as this one is open.
+    /// The number of its file system, and its number there. No other file has both while this one is open.
     pub identity: (u64, u64),
     /// Its length in bytes.
     pub bytes: u64,
@@ -72,14 +72,14 @@ pub struct FileRights {
 pub trait Disk: Send + Sync + Debug {
     /// Opens a file.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
-    /// Makes a directory and those above it, their names on the disk; no error if it is there.
+    /// Creates a directory and those above it, and returns when their names are on the disk. No error if it is there.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// The names in a directory, in any order.
     fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
-    /// Takes a file's name away.
+    /// Removes the name of a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Gives a file another name in the same directory. What had that name loses it: at every moment, also after a crash,
-    /// the name leads to one of the two.
+    /// Gives a file another name in the same directory. A file that has this name loses it. At every moment, also after a
+    /// crash, the name leads to one of the two files.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// The file that a path leads to; `None`, the default: such a disk cannot tell.
     fn stat(&self, _path: &Path) -> io::Result<Option<FileStat>> {
@@ -91,8 +91,8 @@ pub trait Disk: Send + Sync + Debug {
     }
     /// Returns when the names in a directory are on the disk.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// A number that changes whenever writes that were not synced may have been lost: with each boot of the
-    /// machine. 0, the default: not known, so every time may be such a time.
+    /// A number that changes whenever unsynced writes may have been lost: with each boot of the machine. 0, the default: not
+    /// known, so they may have been lost at any time.
     fn boot_id(&self) -> u64 {
         0
     }
@@ -100,10 +100,10 @@ pub trait Disk: Send + Sync + Debug {
 
 /// One open file. Reads and writes at an offset, from any number of threads.
 pub trait DiskFile: Send + Sync + Debug {
-    /// Reads up to `buf.len()` bytes at `offset`; fewer than that does not mean the end, 0 does. On a thread that must not
-    /// wait ([`may_wait`](crate::may_wait)) a file that would have to says `WouldBlock`, if it can tell.
+    /// Reads up to `buf.len()` bytes at `offset`. Only 0 bytes mean the end of the file. On a thread that must not wait
+    /// ([`may_wait`](crate::may_wait)), a read that would have to fails with `WouldBlock`, if the file can tell.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// Writes some of `bufs` at `offset`, at least one byte, and says how many.
+    /// Writes some of `bufs` at `offset`, at least one byte. Returns how many bytes.
     fn write_vectored_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
     /// Cuts the file, or extends it with zeros.
     fn set_len(&self, bytes: u64) -> io::Result<()>;
@@ -121,9 +121,10 @@ pub trait DiskFile: Send + Sync + Debug {
     fn set_modified(&self, _time: SystemTime) -> io::Result<()> {
         Ok(())
     }
-    /// Returns when what was written, and the length, are on the disk.
+    /// Returns when the bytes that were written, and the length, are on the disk.
     fn sync_data(&self) -> io::Result<()>;
-    /// Before a change is begun: what can fail before anything is written fails here. By default nothing can.
+    /// Called before a change begins. An error that can be found before anything is written is found here. By default there is
+    /// none.
     fn ready(&self) -> io::Result<()> {
         Ok(())
     }

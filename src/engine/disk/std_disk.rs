@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 use super::open_files;
 use super::seam::{DirEntry, Disk, DiskFile, FileRights, FileStat, OpenMode};
 
-/// The machine's own disk. Of its files, a quarter of what the process may have open are kept open; the others are opened
-/// again when they are used.
+/// The machine's own disk. Its files take at most a quarter of the descriptors that the process may have. When there are more,
+/// some are closed, and opened again when they are used.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StdDisk;
 
@@ -67,7 +67,7 @@ impl Disk for StdDisk {
     }
 
     fn boot_id(&self) -> u64 {
-        // No process lives through a boot.
+        // It cannot change while this process runs.
         static BOOT_ID: OnceLock<u64> = OnceLock::new();
         *BOOT_ID.get_or_init(|| {
             let Ok(text) = std::fs::read("/proc/sys/kernel/random/boot_id") else {
