@@ -2,9 +2,9 @@
 
 use std::sync::PoisonError;
 
-use loom::sync::{Arc, Mutex};
-use loom::thread;
+use loom::sync::Mutex;
 
+use crate::explore;
 use crate::explored::group::Group;
 
 /// A log as `Log::append` and `Log::close` see it: what is written, what is on the disk, what readers
@@ -89,23 +89,13 @@ impl Model {
     }
 }
 
-/// A writer that is left behind is a deadlock, which loom reports.
 fn explore(failing_sync: Option<u64>, threads: &'static [fn(&Model)]) {
-    let mut bounds = loom::model::Builder::new();
-    bounds.preemption_bound = Some(2);
-    bounds.check(move || {
-        let model = Arc::new(Model::default());
+    let new = move || {
+        let model = Model::default();
         model.with(|s| s.failing_sync = failing_sync);
-        let running: Vec<_> = threads
-            .iter()
-            .map(|&act| {
-                let model = Arc::clone(&model);
-                thread::spawn(move || act(&model))
-            })
-            .collect();
-        for thread in running {
-            thread.join().expect("no panic");
-        }
+        model
+    };
+    explore::explore(2, new, threads, |model| {
         model.with(|s| {
             assert!(s.failed || s.durable == s.written);
             assert!(s.committed <= s.durable);

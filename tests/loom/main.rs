@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod explore;
 mod group_commit;
 mod inbox;
 mod parked;

@@ -1,9 +1,9 @@
 //! The reads that wait, explored in every order in which their threads can run. `tests/fs/parked.rs` has them one call
 //! after the other.
 
-use loom::sync::{Arc, Mutex};
-use loom::thread;
+use loom::sync::Mutex;
 
+use crate::explore;
 use crate::explored::parked::{Need, Pace, Parked, Parking, Reached, Ready};
 
 const NAMESPACE: u32 = 7;
@@ -127,26 +127,15 @@ fn explore(reads: u64, threads: &'static [fn(&Mount)]) {
 }
 
 fn explore_at(pace: Pace, looks_early: bool, reads: u64, threads: &'static [fn(&Mount)]) {
-    let mut model = loom::model::Builder::new();
     // More than this many forced switches of threads in one run find nothing new and take hours.
-    model.preemption_bound = Some(if reads == 1 { 3 } else { 2 });
-    model.check(move || {
-        let mount = Arc::new(Mount {
-            parked: Parked::new(pace),
-            log: Mutex::default(),
-            answers: Mutex::default(),
-            looks_early,
-        });
-        let running: Vec<_> = threads
-            .iter()
-            .map(|&thread| {
-                let mount = mount.clone();
-                thread::spawn(move || thread(&mount))
-            })
-            .collect();
-        for thread in running {
-            thread.join().unwrap();
-        }
+    let forced_switches = if reads == 1 { 3 } else { 2 };
+    let new = move || Mount {
+        parked: Parked::new(pace),
+        log: Mutex::default(),
+        answers: Mutex::default(),
+        looks_early,
+    };
+    explore::explore(forced_switches, new, threads, move |mount| {
         let mut answers = mount.answers.lock().unwrap().clone();
         answers.sort_unstable();
         let answered: Vec<u64> = answers.iter().map(|(record, _)| *record).collect();

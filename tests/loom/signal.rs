@@ -5,26 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
+use crate::explore;
 use crate::explored::signal::{Signal, WaitOutcome};
 
-/// Runs the threads in every order. A waiter that is not woken is a deadlock, which loom reports.
 fn explore(threads: &'static [fn(&Signal)]) {
-    let mut model = loom::model::Builder::new();
     // One more for four threads takes minutes.
-    model.preemption_bound = Some(if threads.len() > 3 { 2 } else { 3 });
-    model.check(move || {
-        let signal = Arc::new(Signal::default());
-        let running: Vec<_> = threads
-            .iter()
-            .map(|&act| {
-                let signal = Arc::clone(&signal);
-                thread::spawn(move || act(&signal))
-            })
-            .collect();
-        for thread in running {
-            thread.join().expect("no panic");
-        }
-    });
+    let forced_switches = if threads.len() > 3 { 2 } else { 3 };
+    explore::explore(forced_switches, Signal::default, threads, |_| {});
 }
 
 fn commit(signal: &Signal) {
