@@ -19,7 +19,7 @@ mod about;
 mod budget;
 mod calls;
 pub mod errno;
-pub mod forms;
+mod forms;
 #[allow(clippy::module_inception)] // the file system itself
 mod fs;
 mod handles;
@@ -27,7 +27,7 @@ mod inbox;
 #[cfg(test)]
 mod inbox_tests;
 mod locks;
-mod namespace;
+pub mod namespace;
 mod pool;
 mod rights;
 mod settings;

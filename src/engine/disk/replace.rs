@@ -39,8 +39,8 @@ pub fn read_small_file(disk: &dyn Disk, path: &Path) -> io::Result<SmallFile> {
 }
 
 /// Replaces a small file, or makes it. When this returns, the new file and its name are on the disk. After a crash before
-/// that, the name leads to the old file or to the new one, each of them whole. Nobody else may replace the same file
-/// meanwhile.
+/// that, the name leads to the old file or to the new one, each of them whole. No other thread may replace the
+/// same file meanwhile.
 ///
 /// # Errors
 /// Those of the disk. The old file is there, or put back.
@@ -59,7 +59,7 @@ pub fn replace_small_file(
     let Err(e) = sync_name(disk, path) else {
         return Ok(());
     };
-    // Nobody can tell which of the two a crash would leave. Without a crash it is the old one.
+    // A crash may leave either of the two files. Without a crash, the old one has to be there.
     let put_back = match before {
         Ok(old) => put(disk, path, &old),
         Err(e) if e.kind() == ErrorKind::NotFound => disk.remove(path),
@@ -109,4 +109,57 @@ fn new_name(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(".new");
     name.into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+    use crate::disk::StdDisk;
+
+    #[test]
+    fn a_small_file_is_replaced_whatever_is_there_and_whatever_a_crash_has_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("file"), dir.path().join("other"));
+        let time = UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789);
+        let replace = |bytes: &[u8]| replace_small_file(&StdDisk, &path, bytes, time).unwrap();
+        let read = || read_small_file(&StdDisk, &path);
+        assert_eq!(read().unwrap_err().kind(), ErrorKind::NotFound);
+        for bytes in [&b"first"[..], b"second", b""] {
+            replace(bytes);
+            let modified = Some(time);
+            let bytes = bytes.to_vec();
+            assert_eq!(read().unwrap(), SmallFile { bytes, modified });
+        }
+        fs::write(&other, "not this one").unwrap();
+        symlink(&other, new_name(&path)).unwrap();
+        replace(b"third");
+        fs::remove_file(&path).unwrap();
+        symlink(&other, &path).unwrap();
+        assert!(read().is_err());
+        replace(b"fourth");
+        assert_eq!(read().unwrap().bytes, b"fourth");
+        assert_eq!(fs::read(&other).unwrap(), b"not this one");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_is_no_small_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, [b' '; MOST_BYTES]).unwrap();
+        assert_eq!(
+            read_small_file(&StdDisk, &path).unwrap().bytes.len(),
+            MOST_BYTES
+        );
+        fs::write(&path, [b' '; MOST_BYTES + 1]).unwrap();
+        let refused = read_small_file(&StdDisk, &path).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::FileTooLarge);
+        let refused = read_small_file(&StdDisk, dir.path()).unwrap_err();
+        assert_eq!(refused.to_string(), "not an ordinary file");
+    }
 }

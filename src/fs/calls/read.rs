@@ -1,9 +1,9 @@
 //! Reads: a read gets what is there; at the end of the log it waits, or is refused.
 
 use crate::fs::errno::Errno;
-use crate::fs::forms::Reached;
 use crate::fs::fs::Fs;
 use crate::fs::handles::{BUFFERS, Found, Handle};
+use crate::fs::namespace::Reached;
 use crate::fs::transport::{ReadRequest, Reply, Transport};
 use crate::fs::wait::Waiter;
 

@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::fs::errno::Errno;
-use crate::fs::forms::{Need, Reached};
 use crate::fs::fs::Fs;
 use crate::fs::handles::{BUFFERS, Found, Handle, OpenView, Output};
 use crate::fs::locks::{lock, read};
 use crate::fs::namespace::MountedLog;
+use crate::fs::namespace::{Need, Reached};
 use crate::fs::transport::{PollWaker, ReadRequest, Reply, Transport};
 use crate::fs::wait::{Parking, Poller, Ready, Waiter};
 

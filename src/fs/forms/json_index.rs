@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::json_lines;
 use super::json_lines::{Buffers, Large, Place, Position, Window};
-use super::need::Need;
 use crate::fs::locks::lock;
 use immuta::{Log, RecordNo, Result, may_wait};
 
@@ -118,13 +117,11 @@ impl JsonIndex {
             && furthest.record < log.state().count
     }
 
-    /// What has to be in the log before a line is at `offset` or behind it, as far as the known places tell.
-    pub(crate) fn need(&self, position: &Position, offset: u64) -> Need {
+    /// The record that has to be in the log before a line is at `offset` or behind it, as far as the known places tell;
+    /// `None`: they do not.
+    pub(crate) fn record_at(&self, position: &Position, offset: u64) -> Option<u64> {
         let place = self.from(position, offset);
-        if offset < place.offset {
-            return Need::News;
-        }
-        Need::Records(place.record.saturating_add(1))
+        (offset >= place.offset).then_some(place.record)
     }
 
     /// The place from which lines are made to reach `offset`.

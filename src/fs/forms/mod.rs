@@ -3,7 +3,6 @@
 //! - `view`: a log as text, or as frames.
 //! - `lines`, `frames`: what is written, taken apart into records.
 //! - `json_lines`: a log as lines of JSON; `json_index`: where those lines are; `json_export`: the same lines without a mount.
-//! - `need`: what has to be in a log before a reader gets something.
 //! - `json`, `utf8`, `decimal`, `time`: how values are written.
 
 pub(crate) mod decimal;
@@ -13,7 +12,6 @@ mod json_export;
 mod json_index;
 pub(crate) mod json_lines;
 pub mod lines;
-mod need;
 mod time;
 mod utf8;
 pub mod view;
@@ -23,7 +21,6 @@ pub(crate) use frames::{Frames, Refused};
 pub use json_export::JsonLines;
 pub(crate) use json_index::{JsonIndex, Size};
 pub(crate) use lines::Lines;
-pub use need::{Need, Reached};
 pub use time::parse_time;
 pub(crate) use time::time;
 pub(crate) use view::{Position, View};

@@ -10,9 +10,9 @@ use super::spool::Spool;
 use super::start::Start;
 use crate::fs::budget::Waiting;
 use crate::fs::errno::Errno;
-use crate::fs::forms::{Frames, Lines, Need, Position, View, json_lines};
+use crate::fs::forms::{Frames, Lines, Position, View, json_lines};
 use crate::fs::locks::lock;
-use crate::fs::namespace::MountedLog;
+use crate::fs::namespace::{MountedLog, Need};
 use immuta::{Log, RecordNo, to_ns};
 
 /// An open file. Kept small: ten thousand of them may wait at once.

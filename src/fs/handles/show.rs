@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::handle::{Handle, NOT_READ, Output};
 use crate::fs::errno::Errno;
-use crate::fs::forms::{Need, Reached, json_lines, view};
+use crate::fs::forms::{json_lines, view};
 use crate::fs::locks::lock;
+use crate::fs::namespace::{Need, Reached};
 use immuta::{Log, RecordNo};
 
 thread_local! {
@@ -95,7 +96,8 @@ impl Handle {
             Output::View(view) if view.waits => view.need(&self.namespace.log, offset),
             Output::Lines(lines) if lines.waits => {
                 let position = *lock(&lines.position);
-                self.namespace.json_index.need(&position, offset)
+                let record = self.namespace.json_index.record_at(&position, offset);
+                record.map_or(Need::News, |n| Need::Records(n.saturating_add(1)))
             }
             Output::Record { n, .. } => Need::Records(n.saturating_add(1)),
             Output::View(_)

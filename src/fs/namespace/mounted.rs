@@ -1,14 +1,15 @@
-//! A namespace that is mounted: its log, and what the tree knows of it beside that.
+//! A namespace that is mounted: its log, and what else the mount knows of it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
+use super::need::Reached;
 use super::turns::Turns;
 use super::watched::{Grown, Watched};
 use crate::fs::errno::Errno;
-use crate::fs::forms::{JsonIndex, Reached, Size};
+use crate::fs::forms::{JsonIndex, Size};
 use crate::fs::locks::lock;
 use crate::fs::rights::{CurrentRights, RightsFiles, RightsSince};
 use immuta::Log;
@@ -19,21 +20,21 @@ pub(crate) struct MountedLog {
     pub(crate) log: Arc<Log>,
     pub(crate) turns: Turns,
     pub(crate) rights: CurrentRights,
-    /// Open files that asked for the end, by their path in the namespace.
+    /// The open files that end at end of file.
     pub(crate) end_watchers: EndWatchers,
     pub(crate) watched: Arc<Watched>,
-    /// Where its lines of JSON are.
+    /// Where the lines of JSON of its log are.
     pub(crate) json_index: JsonIndex,
-    /// How many writes to its files were refused.
+    /// Number of refused writes to its files.
     pub(crate) refused_writes: AtomicU64,
     pub(crate) first_time: FirstTime,
 }
 
-/// When the first record was appended, as far as somebody has looked; inside, `None`: it has no time.
+/// When the first record was appended, once a thread has read it; `Some(None)`: the record has no time.
 #[derive(Debug, Default)]
 pub(crate) struct FirstTime {
     pub(crate) known: OnceLock<Option<SystemTime>>,
-    /// A thread asks the disk.
+    /// A thread is reading it from the disk.
     pub(crate) is_asked: AtomicBool,
 }
 
@@ -51,7 +52,7 @@ impl MountedLog {
         }
     }
 
-    /// A log that is mounted now, with the rights that are kept of it.
+    /// Mounts a log with the rights that its file of rights says.
     pub(crate) fn with_rights(log: Arc<Log>, rights: &RightsFiles) -> MountedLog {
         let given = rights.load(Some(log.namespace()));
         MountedLog::new(log, given)
@@ -61,7 +62,7 @@ impl MountedLog {
         self.log.id()
     }
 
-    /// How long the lines of JSON are that one of its files shows.
+    /// The size of a file that shows lines of JSON.
     pub(crate) fn lines_size(&self, file: &str) -> Result<Size, Errno> {
         Ok(self
             .json_index
@@ -104,7 +105,7 @@ impl MountedLog {
 /// of growth.
 #[derive(Debug, Default)]
 pub(crate) struct EndWatchers {
-    /// All of them: most writes find none, and look no further.
+    /// All of them. Most writes find 0, and do not take the lock.
     all: AtomicUsize,
     by_path: Mutex<HashMap<String, usize>>,
 }

@@ -12,7 +12,7 @@ use crate::fs::locks::{lock, read, write};
 #[derive(Debug)]
 pub(crate) struct Namespaces {
     by_id: RwLock<HashMap<u32, Arc<MountedLog>>>,
-    /// When one came or went last.
+    /// When a namespace came or went last.
     changed: Mutex<SystemTime>,
 }
 
@@ -28,8 +28,10 @@ impl Namespaces {
         }
     }
 
+    /// The namespace with this id.
+    ///
     /// # Errors
-    /// `ESTALE` for one that is gone.
+    /// `ESTALE` when it is gone.
     pub(crate) fn get(&self, id: u32) -> Result<Arc<MountedLog>, Errno> {
         read(&self.by_id).get(&id).cloned().ok_or(Errno::ESTALE)
     }

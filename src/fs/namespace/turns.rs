@@ -1,4 +1,4 @@
-//! What is queued to append to a log, one thread after the other.
+//! Decides who may append to a log next. One thread appends at a time; jobs of other threads are queued, and no thread waits.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -11,14 +11,14 @@ pub(crate) struct Turns(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// A thread is inside, or on the way there, and looks into the queue before it leaves.
+    /// A thread has the turn, or is about to take it, and looks into the queue before it gives it back.
     taken: bool,
     waiting: VecDeque<Waiting>,
-    /// How many of those that wait, or are being done, take long.
+    /// Number of long jobs that are queued or under way.
     long: usize,
 }
 
-/// What is to be done in its turn.
+/// A queued job.
 pub(crate) struct Waiting {
     pub(crate) lasts: Lasts,
     pub(crate) job: Box<dyn FnOnce() + Send>,
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Turns {
     }
 }
 
-/// How long something lasts.
+/// How long a job lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lasts {
     /// As long as a small write to a disk that works.
@@ -39,12 +39,12 @@ pub(crate) enum Lasts {
     Long,
 }
 
-/// The thread that is inside must not do what comes next: another one has to.
+/// The thread that has the turn must not do the next job: it has to hand the turn to another thread.
 #[derive(Debug)]
 pub(crate) struct NotMine;
 
 impl Turns {
-    /// Goes inside, if nobody is there, with a place. `None`: somebody is, or there is no place.
+    /// Takes the turn, together with a place. `None`: another thread has the turn, or there is no place.
     pub(crate) fn enter<P>(&self, place: impl FnOnce() -> Option<P>) -> Option<P> {
         let mut state = lock(&self.0);
         if state.taken {
@@ -55,7 +55,7 @@ impl Turns {
         Some(place)
     }
 
-    /// Queues a job. Returns whether nobody is inside: then the caller has somebody go there.
+    /// Queues a job. Returns whether no thread has the turn: then the caller has to have one take it.
     pub(crate) fn push(&self, waiting: Waiting) -> bool {
         let mut state = lock(&self.0);
         state.long += usize::from(waiting.lasts == Lasts::Long);
@@ -63,8 +63,8 @@ impl Turns {
         !std::mem::replace(&mut state.taken, true)
     }
 
-    /// For the thread that is inside: the next job, if it `may_do` one that takes so long. `None`: there was none, and nobody
-    /// is inside any more.
+    /// Returns the next job to the thread that has the turn, if the thread `may_do` a job that lasts so long. `None`: the queue
+    /// is empty, and the turn has been given back.
     pub(crate) fn next_or_leave(
         &self,
         may_do: impl FnOnce(Lasts) -> bool,
@@ -80,14 +80,14 @@ impl Turns {
         }
     }
 
-    /// A job that takes so long is done.
+    /// Notes that a job is done.
     pub(crate) fn done(&self, lasts: Lasts) {
         if lasts == Lasts::Long {
             lock(&self.0).long -= 1;
         }
     }
 
-    /// Whether something that takes long is being stored, or waits for that.
+    /// Whether a long job is queued or under way.
     pub(super) fn has_long(&self) -> bool {
         lock(&self.0).long > 0
     }

@@ -2,8 +2,8 @@
 //!
 //! They are not in the index, which may be deleted and is made again; nor are they the owner and mode of the log file, which
 //! would let the group that may append write anything into the log. The rights of the root are in `.immuta.rights`. Where
-//! there is no such file, the owner and mode of the log file itself count. A file that is not understood lets nobody in
-//! but the daemon's user. docs/format.md has the order of the writes.
+//! there is no such file, the owner and mode of the log file itself count. A file that is not understood lets in
+//! only the daemon's user. docs/format.md has the order of the writes.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -15,9 +15,9 @@ use crate::fs::errno::Errno;
 use crate::fs::locks::lock;
 use immuta::{Disk, Namespace, SmallFile, read_small_file, replace_small_file};
 
-/// Of the root, unless it has a file of rights: the same as of a log file that everybody may read and its owner may write.
+/// The mode of the root, unless it has a file of rights: that of a log file that all may read and its owner may write.
 const DEFAULT_MODE: u16 = 0o755;
-/// Of a directory whose rights are not understood.
+/// The mode of a directory whose rights are not understood.
 const CLOSED_MODE: u16 = 0o700;
 /// The file with the rights of the root; no namespace begins with a dot.
 const ROOT_FILE: &str = ".immuta.rights";
@@ -57,8 +57,8 @@ impl RightsFiles {
         Rights { owner, group, mode }
     }
 
-    /// Reads the rights of a namespace, or of the root. Rights that cannot be read, or are not understood, let nobody in
-    /// but the daemon's user.
+    /// Reads the rights of a namespace, or of the root. Rights that cannot be read, or are not understood, let in
+    /// only the daemon's user.
     pub(crate) fn load(&self, namespace: Option<&Namespace>) -> RightsSince {
         let path = self.path(namespace);
         let mut since = None;

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use super::locks::{Mutex, MutexGuard, PoisonError};
 use super::ranked::Ranked;
 use super::targets::Targets;
-use crate::fs::forms::{Need, Reached};
+use crate::fs::namespace::{Need, Reached};
 
 /// How many readers are answered by whom.
 #[derive(Clone, Copy, Debug)]

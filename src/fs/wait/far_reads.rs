@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex};
 use super::parked::{Parked, Parking};
 use super::waiter::Waiter;
 use crate::fs::errno::Errno;
-use crate::fs::forms::{Need, Reached, json_lines};
+use crate::fs::forms::json_lines;
 use crate::fs::locks::lock;
 use crate::fs::namespace::MountedLog;
+use crate::fs::namespace::{Need, Reached};
 use crate::fs::pool::Pool;
 use crate::fs::transport::{Reply, Transport};
 

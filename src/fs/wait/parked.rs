@@ -18,7 +18,7 @@ use super::locks::{PoisonError, RwLock};
 use super::targets::Targets;
 
 pub use super::crowd::{Pace, Parking, Ready};
-pub use crate::fs::forms::{Need, Reached};
+pub use crate::fs::namespace::{Need, Reached};
 
 /// The waiters of one mount: readers `W`, pollers `P`.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::fs::forms::{Need, Reached};
+use crate::fs::namespace::{Need, Reached};
 
 /// The smallest need of each kind.
 const KINDS: [Need; 5] = [

@@ -1,9 +1,9 @@
-//! How far a log has come, and what a waiter needs of it.
+//! How far a log has come, and how far it has to come before a waiter gets something.
 
-/// What has to be there before a waiter has something to do.
+/// How far a log has to come before a waiter gets something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
-    /// Nothing: any news is enough.
+    /// Any news is enough.
     News,
     /// The log has at least this many records.
     Records(u64),
@@ -11,7 +11,7 @@ pub enum Need {
     Text(u64),
     /// The log file is at least this many bytes long.
     Log(u64),
-    /// The last record's time, in nanoseconds since 1970, is this or later.
+    /// The time of the last record, in nanoseconds since 1970, is this or later.
     Time(i64),
 }
 
@@ -24,9 +24,9 @@ pub struct Reached {
     pub text: u64,
     /// The length of the log file in bytes.
     pub log: u64,
-    /// The last record's time in nanoseconds since 1970; `i64::MIN` without a record.
+    /// The time of the last record in nanoseconds since 1970; `i64::MIN` without a record.
     pub time: i64,
-    /// There will be no more: every need counts as met.
+    /// The log does not grow any more: every need counts as met.
     pub closed: bool,
 }
 
@@ -40,7 +40,7 @@ impl Reached {
         closed: false,
     };
 
-    /// Whether what `need` names is there.
+    /// Whether the log has come as far as `need` says.
     pub fn meets(&self, need: Need) -> bool {
         self.closed || need <= self.largest_met(need)
     }
