@@ -1,4 +1,4 @@
-//! What is chosen when a storage is opened.
+//! The choices of a program that opens a storage.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use crate::disk::{Disk, StdDisk};
 use crate::format::Format;
 use crate::progress::Opening;
 
-/// When appended records are made to reach the disk.
+/// When the engine syncs appended records to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// Before the append returns, and before a reader sees the record. Writers at the same time share syncs.
+    /// Before the append returns, and before a reader sees the record. Concurrent writers share syncs.
     Always,
-    /// Within this interval, by one thread for the whole storage. A crash of the process loses nothing; a
-    /// power cut loses at most what was appended in the interval.
+    /// Within this interval, by threads of the storage. A crash of the process loses nothing; a power cut loses at most the
+    /// records that were appended in the interval.
     Every(Duration),
-    /// When the system gets to it, and on close.
+    /// When the system writes its cache back, and on close.
     Never,
 }
 
@@ -27,7 +27,7 @@ impl Default for Durability {
     }
 }
 
-/// The default of [`Options::max_record_bytes`]: 64 MiB, as an append holds its record in memory.
+/// The default of [`Options::max_record_bytes`]: 64 MiB. An append holds its record in memory.
 pub const DEFAULT_MAX_RECORD_BYTES: u64 = 64 << 20;
 
 /// How to open a [`Storage`](crate::Storage).
@@ -57,7 +57,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Everything at its default, for the logs in `logs_dir`, which is made if it is not there.
+    /// The default options for the logs in `logs_dir`, which is made if it is not there.
     pub fn new(logs_dir: impl Into<PathBuf>) -> Self {
         Options {
             logs_dir: logs_dir.into(),
@@ -80,14 +80,14 @@ impl Options {
             .is_none_or(|only| only.iter().any(|name| name == namespace))
     }
 
-    /// Namespaces to create if they are not there. All that are in the directory are opened in any case.
+    /// Namespaces to create if they are not there. Every namespace in the directory is opened in any case.
     #[must_use]
     pub fn namespaces<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.namespaces = names.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Opens these namespaces alone, whatever else is in the directory.
+    /// Opens only these of the namespaces in the directory.
     /// [`Storage::create`](crate::Storage::create) refuses the others.
     #[must_use]
     pub fn only<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
@@ -95,32 +95,31 @@ impl Options {
         self
     }
 
-    /// The format of the namespaces to be created; [`Format::Count8`] by default. A log that is there keeps
-    /// the format that it has.
+    /// The format of new namespaces; [`Format::Count8`] by default. A log that is there keeps its format.
     #[must_use]
     pub fn format(mut self, format: Format) -> Self {
         self.format = format;
         self
     }
 
-    /// The format of a log that has no index and whose bytes fit more than one format, or none. Without this option such a
-    /// log is refused with [`Error::UnclearFormat`](crate::Error::UnclearFormat), unless far more speaks for one format
-    /// than for the others. A log whose bytes fit one format only is opened in that one all the same, so that the option
-    /// does no harm to the other logs of a directory.
+    /// The format to assume for a log without an index whose bytes fit more than one format, or none. Without this option such a
+    /// log is refused with [`Error::UnclearFormat`](crate::Error::UnclearFormat), unless one format is far more likely than the
+    /// others. A log whose bytes fit one format only is opened in that format all the same, so that the option does no harm to
+    /// the other logs of a directory.
     #[must_use]
     pub fn assume_format(mut self, format: Format) -> Self {
         self.assume_format = Some(format);
         self
     }
 
-    /// When records reach the disk; every second by default.
+    /// When records are synced to the disk; every second by default.
     #[must_use]
     pub fn sync(mut self, sync: Durability) -> Self {
         self.sync = sync;
         self
     }
 
-    /// The Go library's option: `false` is [`Durability::Always`], `true` the default.
+    /// As the option of the Go library: `false` is [`Durability::Always`], `true` the default.
     #[must_use]
     pub fn fast_write(self, fast: bool) -> Self {
         self.sync(if fast {
@@ -130,38 +129,39 @@ impl Options {
         })
     }
 
-    /// The largest record, in bytes, that is taken from memory; 64 MiB by default.
-    /// [`Log::append_from`](crate::Log::append_from) streams and is not bound by it.
+    /// The largest record that an append takes from memory, in bytes; 64 MiB by default. It does not limit
+    /// [`Log::append_from`](crate::Log::append_from), which streams.
     #[must_use]
     pub fn max_record_bytes(mut self, bytes: u64) -> Self {
         self.max_record_bytes = bytes;
         self
     }
 
-    /// Opens for reading only: takes no lock, so that it works beside a writer, and changes no byte. A log is
-    /// seen as it was when it was opened; [`Log::refresh`](crate::Log::refresh) picks up what came since.
+    /// Opens for reading only: takes no lock, so that it works beside a writer, and changes no byte. A log shows the records
+    /// that it had when it was opened; [`Log::refresh`](crate::Log::refresh) adds those that were appended since.
     #[must_use]
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.read_only = read_only;
         self
     }
 
-    /// The way out for a log that [`Error::Damaged`](crate::Error::Damaged) keeps from opening: keep every
-    /// record before the damage and cut off what is behind it. Copy the log first.
+    /// The way out for a log that [`Error::Damaged`](crate::Error::Damaged) keeps from opening: it keeps every
+    /// record before the damage and cuts off the bytes behind. Copy the log first.
     #[must_use]
     pub fn repair(mut self, repair: bool) -> Self {
         self.repair = repair;
         self
     }
 
-    /// Who watches while logs are opened, and may stop it or put off what takes long. By default nobody does.
+    /// Watches the opening of logs: `opening` may stop it, or put off logs whose check takes long. By default, opening checks
+    /// every log to its end.
     #[must_use]
     pub fn opening(mut self, opening: Arc<dyn Opening>) -> Self {
         self.opening = Some(opening);
         self
     }
 
-    /// Another disk than the machine's own: a test's.
+    /// Another disk than the machine's own, for tests.
     #[must_use]
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
         self.disk = disk;

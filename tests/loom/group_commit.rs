@@ -67,7 +67,10 @@ impl Model {
         let Some(target) = target else {
             return;
         };
-        match self.group.through(target, || self.check(), || self.sync()) {
+        match self
+            .group
+            .wait_synced(target, || self.check(), || self.sync())
+        {
             Ok(()) => self.with(|s| {
                 assert!(s.durable >= target, "acknowledged and not on the disk");
                 assert!(s.committed >= target, "acknowledged and not to be seen");
@@ -77,7 +80,7 @@ impl Model {
     }
 
     fn close(&self) {
-        self.group.alone(|synced| {
+        self.group.while_idle(|synced| {
             let written = self.with(|s| {
                 s.closed = true;
                 s.written

@@ -6,10 +6,10 @@ use crate::error::{Error, Result};
 use crate::locks::lock;
 
 impl Log {
-    /// Syncs, says on disk that all is in order, and tells everybody that there will be no more records. The
-    /// second time does nothing.
+    /// Syncs, marks the log on the disk as closed in order, and tells readers that there will be no more records. A second
+    /// call does nothing.
     pub(crate) fn close(&self) -> Result<()> {
-        let closed = self.group.alone(|synced| {
+        let closed = self.group.while_idle(|synced| {
             let mut writer = lock(&self.writer);
             if writer.closed {
                 return None;
@@ -30,7 +30,8 @@ impl Log {
             return self.check_in_place();
         }
         let tail = &writer.tail;
-        lock(&self.written).begin_sync();
+        let written = lock(&self.written).begin_sync();
+        debug_assert_eq!(written, *tail, "nobody else has the writer");
         self.sync_files(tail)?;
         lock(&self.written).end_sync();
         *synced = tail.count;
@@ -42,7 +43,7 @@ impl Log {
             .map_err(|e| self.fail("sync", &self.segment.index_path, e))
     }
 
-    /// Ends the log as a crash of the process would: nothing is synced, nothing is marked.
+    /// Ends the log as a crash of the process would: without a sync, and without a mark on the disk.
     pub(crate) fn abandon(&self) {
         lock(&self.writer).closed = true;
         self.end();
@@ -64,7 +65,7 @@ impl Log {
         Ok(())
     }
 
-    /// Wakes everybody with the news that the log is closed.
+    /// Tells readers and observers that the log is closed.
     pub(crate) fn end(&self) {
         self.signal.update(|state| state.closed = true);
         self.signal.notify_observers();

@@ -1,4 +1,5 @@
-//! The commit: what an append has written becomes part of the log, step by step.
+//! The commit: the records of an append become part of the log. The steps, and what a crash between two of them leaves, are
+//! drawn in `log.rs`.
 
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
@@ -35,21 +36,26 @@ impl Log {
             return Err(self.roll_back(writer, e, Wrote::Count));
         }
         pending.shrink();
+        debug_assert!(writer.tail.count < tail.count, "an append without a record");
         writer.tail = tail;
         let since = lock(&self.written).append(tail);
-        if self.next_syncs.load(Ordering::Relaxed) {
-            self.next_syncs.store(false, Ordering::Relaxed);
+        if self.next_append_syncs.load(Ordering::Relaxed) {
+            self.next_append_syncs.store(false, Ordering::Relaxed);
         }
-        if self.sync == Durability::Always {
+        if self.durability == Durability::Always {
             return Ok(tail.count); // The sync commits it.
         }
         // Still under the writer's lock, so that commits are in order.
-        self.signal.update(|state| state.follow(&tail));
-        // The thread that stores `false` then looks at what is written: it sees this append, or this sees `false`.
+        self.signal.update(|state| {
+            debug_assert!(state.count < tail.count, "a commit out of order");
+            state.follow(&tail);
+        });
+        // After `sync_queued` has stored `false`, it looks for unsynced records. Either it sees this append, or this thread
+        // sees `false`.
         if let Some(queue) = &self.queue
-            && !self.dirty.load(Ordering::Relaxed)
+            && !self.is_queued.load(Ordering::Relaxed)
         {
-            self.put_in_line(queue, since);
+            self.queue_sync(queue, since);
         }
         Ok(tail.count)
     }

@@ -1,4 +1,4 @@
-//! Bringing what is written to the disk: for a caller, for a group of writers, for the threads that sync at an interval.
+//! Syncing: for a caller, for a group of writers, for the threads that sync at an interval.
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -16,40 +16,38 @@ use crate::segment::LogEnd;
 
 impl Log {
     /// Returns when every record that was appended before the call is on the disk, with its index entry.
-    /// Cheap when it is already.
+    /// Cheap when the records are there already.
     ///
     /// # Errors
-    /// [`Error::Io`] if the disk refuses; the log has then failed. [`Error::Failed`] if it had.
+    /// [`Error::Io`] if the disk refuses; the log has then failed. [`Error::Failed`] if it had failed before.
     pub fn sync(&self) -> Result<()> {
         if self.read_only {
             return Ok(());
         }
-        let target = lock(&self.written).tail.count;
-        self.sync_through(target)
+        let count = lock(&self.written).tail.count;
+        self.sync_up_to(count)
     }
 
     /// How many records, from the first one on, this process knows to be on the disk, with their index
-    /// entries; `None` for a log opened for reading only, whose writer alone knows. Costs a lock that is held
-    /// for moments.
+    /// entries; `None` for a log opened for reading only: only its writer knows. Costs an uncontended lock.
     pub fn synced(&self) -> Option<u64> {
         (!self.read_only).then(|| self.group.synced())
     }
 
-    /// How many records are written and not known to be on the disk, committed or not, and how long the first of them has
-    /// been waiting, by a clock that is never set back; `None` for a log opened for reading only. Costs as much as
+    /// How many records are written and not known to be on the disk, committed or not, and how long ago the first of them was
+    /// written, by a clock that is never set back; `None` for a log opened for reading only. Costs as much as
     /// [`Log::synced`].
     pub fn unsynced(&self) -> Option<(u64, Duration)> {
-        // In this order: what is on the disk is not newer than what is written.
+        // In this order, so that the number is not too small: meanwhile more may be written and synced.
         let synced = self.synced()?;
         let written = *lock(&self.written);
         Some((written.tail.count.saturating_sub(synced), written.lag()))
     }
 
-    /// Before the first write after opening, the index must say on disk that the log is not closed in order:
-    /// else, after a power cut, half-written records would be taken for those of another program that
-    /// appended after us.
+    /// Marks the log on the disk as not closed in order, before the first write after opening. Otherwise, after a power cut,
+    /// half-written records would pass for records that another program has appended since.
     pub(crate) fn mark_unclean(&self, writer: &mut Writer) -> Result<()> {
-        // They may have to be opened again.
+        // Files that were closed to keep fewer open are opened again.
         self.segment
             .log_file
             .ready()
@@ -80,29 +78,31 @@ impl Log {
 
     /// With [`Durability::Always`], returns when the first `count` records are on the disk and readers see them.
     pub(crate) fn sync_if_always(&self, count: u64) -> Result<()> {
-        if self.sync == Durability::Always {
-            self.sync_through(count)?;
+        if self.durability == Durability::Always {
+            self.sync_up_to(count)?;
         }
         Ok(())
     }
 
-    /// Returns when the first `target` records are on the disk. Writers that come at the same time share
-    /// syncs.
-    pub(crate) fn sync_through(&self, target: u64) -> Result<()> {
+    /// Returns when the first `count` records are on the disk. Callers at the same time share syncs.
+    pub(crate) fn sync_up_to(&self, count: u64) -> Result<()> {
         let sync = || {
             let tail = lock(&self.written).begin_sync();
             self.sync_files(&tail)?;
             lock(&self.written).end_sync();
-            if self.sync == Durability::Always {
-                self.signal.update(|state| state.follow(&tail));
+            if self.durability == Durability::Always {
+                self.signal.update(|state| {
+                    debug_assert!(state.count <= tail.count, "readers see unsynced records");
+                    state.follow(&tail);
+                });
             }
             Ok(tail.count)
         };
-        self.group.through(target, || self.check_failed(), sync)
+        self.group.wait_synced(count, || self.check_failed(), sync)
     }
 
-    /// Brings both files to the disk, then notes how far: a hint that bounds the work of recovery. If it is
-    /// lost, recovery checks more.
+    /// Syncs both files, then writes into the index how many records are on the disk. That slot is not synced: it is a hint
+    /// that bounds the work of recovery, and if it is lost, recovery checks more.
     pub(crate) fn sync_files(&self, tail: &LogEnd) -> Result<()> {
         let sync_log = || {
             self.segment
@@ -117,8 +117,8 @@ impl Log {
                 .sync_data()
                 .map_err(|e| self.fail("sync", &self.segment.index_path, e))
         };
-        if self.sync == Durability::Always {
-            // Somebody waits: both at once, so that the file system can put them into one commit of its
+        if self.durability == Durability::Always {
+            // A writer waits, so both files are synced at once: the file system can put them into one commit of its
             // journal.
             thread::scope(|scope| {
                 let other = thread::Builder::new().spawn_scoped(scope, sync_index);
@@ -140,8 +140,8 @@ impl Log {
             .map_err(|e| self.fail("write", &self.segment.index_path, e))
     }
 
-    /// Fails the log if its file is not the one of its name any more: what is appended to a file without a name is gone when
-    /// this process ends.
+    /// Fails the log if its path leads to another file now, or to none: records that are appended to a file without a name are
+    /// gone when this process ends.
     pub(crate) fn check_in_place(&self) -> Result<()> {
         if self.read_only || !self.segment.has_lost_its_name(&*self.disk) {
             return Ok(());
@@ -154,24 +154,24 @@ impl Log {
         Err(self.fail("keep", &self.segment.log_path, gone))
     }
 
-    /// Has the log synced the interval after that time, unless it is in line already.
-    pub(crate) fn put_in_line(&self, queue: &SyncQueue, since: Instant) {
+    /// Has the log synced when the interval since `since` is over, unless it is in the queue already.
+    pub(crate) fn queue_sync(&self, queue: &SyncQueue, since: Instant) {
         if let Some(myself) = self.myself.upgrade()
-            && !self.dirty.swap(true, Ordering::Relaxed)
+            && !self.is_queued.swap(true, Ordering::Relaxed)
         {
             queue.add(myself, since);
         }
     }
 
-    /// What a thread that syncs at an interval does with a log that it has taken out of its queue. The log is not put in
-    /// line again meanwhile, so that one whose disk is slow holds one thread.
-    pub(crate) fn sync_from_queue(&self) {
-        // A failed sync has said so in the log of the program, and in the state of the log.
+    /// Syncs the log that a thread has taken out of the queue. The log is not added to the queue meanwhile, so that a log
+    /// with a slow disk occupies one thread only.
+    pub(crate) fn sync_queued(&self) {
+        // `fail` has reported a failed sync, in the program's own log and in the state.
         let synced = self.sync();
-        self.dirty.store(false, Ordering::Relaxed);
-        let came_meanwhile = lock(&self.written).waiting_since();
-        if let (Ok(()), Some(queue), Some(since)) = (synced, &self.queue, came_meanwhile) {
-            self.put_in_line(queue, since);
+        self.is_queued.store(false, Ordering::Relaxed);
+        let written_meanwhile = lock(&self.written).waiting_since();
+        if let (Ok(()), Some(queue), Some(since)) = (synced, &self.queue, written_meanwhile) {
+            self.queue_sync(queue, since);
         }
     }
 }

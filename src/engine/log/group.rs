@@ -1,16 +1,15 @@
-//! Group commit: many wait for the disk, one at a time goes there, for all of them.
+//! Group commit: many callers wait for the disk, and one sync at a time serves all of them.
 
-use crate::locks::lock;
-use crate::locks::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::locks::{Condvar, Mutex, lock, wait};
 
-/// How many records are on the disk, and whether somebody is bringing it further.
+/// How many records are on the disk, and whether a sync is running.
 #[derive(Debug, Default)]
 struct Synced {
     count: u64,
     running: bool,
 }
 
-/// Those who wait for records to be on the disk.
+/// The callers that wait for records to be on the disk.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     synced: Mutex<Synced>,
@@ -18,7 +17,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// With so many records on the disk.
+    /// A group with the first `count` records on the disk.
     pub(crate) fn new(count: u64) -> Self {
         Group {
             synced: Mutex::new(Synced {
@@ -29,15 +28,16 @@ impl Group {
         }
     }
 
-    /// How many records are known to be on the disk. Waits for nobody.
+    /// How many records are known to be on the disk. Does not wait for a sync.
     pub(crate) fn synced(&self) -> u64 {
         lock(&self.synced).count
     }
 
-    /// Returns when the first `target` records are on the disk, or with the error of `check`. One caller
-    /// calls `sync`, which returns how many are there then, with no lock held; those who come meanwhile wait,
-    /// and the first of them that is still not served does the next one, for all of them.
-    pub(crate) fn through<E>(
+    /// Returns when the first `target` records are on the disk, or with the error of `check`.
+    ///
+    /// One caller at a time runs `sync`, with no lock held; `sync` returns how many records are on the disk. Requests that
+    /// arrive during a sync share the next one: the first caller that still waits for more runs it.
+    pub(crate) fn wait_synced<E>(
         &self,
         target: u64,
         check: impl Fn() -> Result<(), E>,
@@ -52,13 +52,14 @@ impl Group {
             if !synced.running {
                 break;
             }
-            synced = self.wait(synced);
+            synced = wait(&self.ended, synced);
         }
         synced.running = true;
         drop(synced);
         let result = sync();
         let mut synced = lock(&self.synced);
         if let Ok(count) = result {
+            debug_assert!(synced.count <= count, "fewer records on the disk");
             synced.count = count;
         }
         synced.running = false;
@@ -67,28 +68,23 @@ impl Group {
         result.map(drop)
     }
 
-    /// Calls `f` with the number of records on the disk, to be raised, while nobody else syncs or begins to, and with no lock
-    /// held.
-    pub(crate) fn alone<T>(&self, f: impl FnOnce(&mut u64) -> T) -> T {
+    /// Calls `f` while no sync runs and none begins, with no lock held. `f` gets the number of records on the disk, and may
+    /// raise it.
+    pub(crate) fn while_idle<T>(&self, f: impl FnOnce(&mut u64) -> T) -> T {
         let mut synced = lock(&self.synced);
         while synced.running {
-            synced = self.wait(synced);
+            synced = wait(&self.ended, synced);
         }
         synced.running = true;
         let mut count = synced.count;
         drop(synced);
         let result = f(&mut count);
         let mut synced = lock(&self.synced);
+        debug_assert!(synced.count <= count, "fewer records on the disk");
         synced.count = count;
         synced.running = false;
         drop(synced);
         self.ended.notify_all();
         result
-    }
-
-    fn wait<'a>(&self, synced: MutexGuard<'a, Synced>) -> MutexGuard<'a, Synced> {
-        self.ended
-            .wait(synced)
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }

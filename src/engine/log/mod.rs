@@ -1,11 +1,13 @@
 //! One log: its only writer, its readers, and the threads and locks between them.
 //!
-//! `log` is the writer, `append_stream` takes records of any size, `append_copies` what another log holds, `transaction`
-//! holds many appends back until they are visible at once; `stamp` is the time that each record gets. `commit` makes
-//! what is written part of the log, and `undo` is the way back when a write fails. `durability` brings it to the disk, for a
-//! `group` of writers at once, and `sync_thread` does so at an interval; `unsynced` knows since when; `close` is the end.
-//! `signal` holds what is committed and wakes those that wait for more. `read` gives and finds records, `stream` follows
-//! them, `follow` picks up what another process appends, and `verify` looks at every byte.
+//! - `log`: the log itself, with a drawing of its counts; `writer`: what an append writes, and where it is written;
+//! - `append`: one append and its options; `append_stream`: a record of any size; `append_copies`: what another log holds;
+//!   `transaction`: many records that become visible at once; `stamp`: the time that each record gets;
+//! - `commit`: what is written becomes part of the log; `undo`: the way back when a write fails; `close`: the end;
+//! - `durability`: syncing; `group`: callers that share a sync; `sync_thread`: syncs at an interval; `unsynced`: since when
+//!   records wait for one;
+//! - `signal`: what is committed, and who is woken by more; `read`: records by number, index and time; `stream`: record after
+//!   record, waiting at the end; `follow`: what another process appends; `verify`: a look at every byte.
 
 mod append;
 mod append_copies;
@@ -34,7 +36,7 @@ pub use append::{AppendOptions, Payloads};
 pub use log::Log;
 pub use signal::{Signal, Subscription, WaitOutcome};
 pub use stream::{Record, Stream};
-pub(crate) use sync_thread::Syncer;
+pub(crate) use sync_thread::SyncThreads;
 pub use transaction::Transaction;
 pub(crate) use undo::is_no_space;
 pub use verify::{Damage, Details, MAX_LISTED_DAMAGES, Report};

@@ -1,7 +1,7 @@
-//! How readers learn that there is more: they wait on state, not on events.
+//! How readers learn that there are more records: they wait on state, not on events.
 //!
-//! What is committed, and whether the log is closed, lie under one lock. A waiter looks and waits under that
-//! lock, so a commit between its look and its wait is not lost.
+//! One lock covers the committed state and the list of waiters. A waiter looks and begins to wait under that lock, so a
+//! commit between its look and its wait is not lost.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::locks::{Condvar, Mutex, PoisonError, lock};
+use crate::locks::{Condvar, Mutex, lock, wait, wait_timeout};
 use crate::segment::State;
 
 /// How a wait ended.
@@ -17,7 +17,7 @@ use crate::segment::State;
 pub enum WaitOutcome {
     /// There are more records than the caller has seen.
     Ready,
-    /// There are not, and there will be none.
+    /// There are no more records, and there will be none.
     Closed,
     /// The time is over.
     TimedOut,
@@ -36,12 +36,12 @@ struct Observers {
 struct Shared {
     state: State,
     waiting: usize,
-    /// Of those who wait without a thread, by the number that each was given.
+    /// The wakers of tasks that wait, by the number that each was given.
     wakers: BTreeMap<u64, Waker>,
     next_waker: u64,
 }
 
-/// The committed state of one log, and who waits for it to change.
+/// The committed state of one log, and the threads, tasks and observers that wait for it to change.
 #[derive(Default)]
 pub struct Signal {
     shared: Mutex<Shared>,
@@ -65,12 +65,12 @@ impl Signal {
         lock(&self.shared).state
     }
 
-    /// Blocks until there are more than `count` records, or there will be none, or the time is over (`None`:
+    /// Blocks until there are more than `until_count_above` records, or the log is closed, or the time is over (`None`:
     /// never).
     ///
-    /// Records come before the close: [`WaitOutcome::Closed`] says that there are no more than `count`.
+    /// Records come before the close: [`WaitOutcome::Closed`] says that there are no more than `until_count_above`.
     pub fn wait(&self, until_count_above: u64, timeout: Option<Duration>) -> WaitOutcome {
-        // A time too far away to be named is no deadline.
+        // A time that an `Instant` cannot hold is no deadline.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut shared = lock(&self.shared);
         loop {
@@ -87,27 +87,19 @@ impl Signal {
                 };
             shared.waiting += 1;
             shared = match left {
-                None => self
-                    .changed
-                    .wait(shared)
-                    .unwrap_or_else(PoisonError::into_inner),
-                Some(left) => {
-                    self.changed
-                        .wait_timeout(shared, left)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
+                None => wait(&self.changed, shared),
+                Some(left) => wait_timeout(&self.changed, shared, left),
             };
             shared.waiting -= 1;
         }
     }
 
-    /// As [`Signal::wait`], for async code: looks, and if there is nothing yet, has `waker` woken by the next
-    /// change. `place` is the caller's own, `None` at first; it is to be given back to [`Signal::leave`].
+    /// As [`Signal::wait`], for async code: looks, and if there are no more than `count` records, has `waker` woken by the next
+    /// change. `waker_number` is the caller's, `None` at first; the caller hands it to [`Signal::leave`] at its end.
     pub(crate) fn poll_above(
         &self,
         count: u64,
-        place: &mut Option<u64>,
+        waker_number: &mut Option<u64>,
         waker: &Waker,
     ) -> Poll<WaitOutcome> {
         let mut guard = lock(&self.shared);
@@ -118,28 +110,28 @@ impl Signal {
         if shared.state.closed {
             return Poll::Ready(WaitOutcome::Closed);
         }
-        let place = *place.get_or_insert_with(|| {
+        let number = *waker_number.get_or_insert_with(|| {
             shared.next_waker += 1;
             shared.next_waker
         });
-        let replaced = shared.wakers.insert(place, waker.clone());
+        let replaced = shared.wakers.insert(number, waker.clone());
         drop(guard);
-        drop(replaced); // not under the lock: it may be anything
+        drop(replaced); // Not under the lock: its drop may run any code.
         Poll::Pending
     }
 
-    /// Nobody waits at `place` any more.
-    pub(crate) fn leave(&self, place: u64) {
-        let gone = lock(&self.shared).wakers.remove(&place);
+    /// Forgets the waker of that number.
+    pub(crate) fn leave(&self, waker_number: u64) {
+        let gone = lock(&self.shared).wakers.remove(&waker_number);
         drop(gone);
     }
 
     /// Has `observer` called after every commit and after the close, until the subscription is dropped.
     ///
     /// It is called on the writer's thread with no lock of the engine held, so it may call the engine; it
-    /// should be quick, for the writer waits for it. Calls may overlap and coalesce: look at
-    /// [`Signal::state`], do not count. Look once after subscribing; what was committed before is not called
-    /// for. A call that has begun may end after the drop.
+    /// should be quick, because the writer waits for it. Calls may overlap, and one call may stand for several commits: look at
+    /// [`Signal::state`], do not count. Look once after subscribing: there is no call for earlier commits. A call
+    /// that has begun may end after the drop.
     #[must_use = "dropping the subscription ends it"]
     pub fn subscribe(&self, observer: Arc<dyn Fn() + Send + Sync>) -> Subscription {
         let mut observers = lock(&self.observers);
@@ -171,16 +163,16 @@ impl Signal {
         }
     }
 
-    /// Changes the state and wakes those who wait in [`Signal::wait`]. Observers are the caller's to notify,
-    /// once it holds no lock.
+    /// Changes the state and wakes the threads in [`Signal::wait`] and the tasks. The caller notifies the observers, when it
+    /// holds no lock.
     pub(crate) fn update(&self, change: impl FnOnce(&mut State)) {
         let mut shared = lock(&self.shared);
         change(&mut shared.state);
-        let anybody = shared.waiting > 0;
+        let threads_wait = shared.waiting > 0;
         let wakers = std::mem::take(&mut shared.wakers);
         drop(shared);
         wakers.into_values().for_each(Waker::wake);
-        if anybody {
+        if threads_wait {
             self.changed.notify_all();
         }
     }
@@ -200,7 +192,7 @@ pub struct Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let removed: Vec<Observer>; // dropped after the lock: an observer may own anything
+        let removed: Vec<Observer>; // Dropped after the lock: an observer's drop may run any code.
         {
             let mut observers = lock(&self.observers);
             let (kept, gone): (Vec<_>, Vec<_>) = observers

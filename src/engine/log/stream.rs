@@ -1,4 +1,4 @@
-//! Following a log from a record on, in order, for as long as one likes.
+//! Following a log: one record after the other, with a wait at the end.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::ids::{ByteIndex, RecordNo};
 use crate::segment::Entry;
 use crate::segment::{Run, Scratch};
 
-/// How much a stream reads ahead: what the second-level cache of a CPU holds beside other things.
+/// How much a stream reads ahead: it fits into the second-level cache of a CPU, with room for other data.
 const AHEAD_BYTES: usize = 128 << 10;
 /// A stream that waits gives its buffers back if they are larger than this.
 const WAITING_BYTES: usize = 16 << 10;
@@ -62,19 +62,19 @@ pub struct Stream {
     given: usize,
     /// A record too large for `scratch`.
     large: Vec<u8>,
-    /// Where its waker is kept by the signal.
-    place: Option<u64>,
+    /// The number of its waker in the signal.
+    waker_number: Option<u64>,
 }
 
-/// Where the record is that has just been read.
+/// Where the record that was just read is in memory.
 enum At {
     Run(usize),
     Large(Entry),
 }
 
 impl Stream {
-    /// `start`: 0 is the first record, N skips N records, a negative one gives only what is appended from now
-    /// on. A start beyond the end waits for that record.
+    /// A stream that begins at `start`: 0 is the first record, N skips N records, a negative number skips every record
+    /// that is there now. A start beyond the end waits for that record.
     pub fn new(log: Arc<Log>, start: i64) -> Self {
         let next = u64::try_from(start).unwrap_or_else(|_| log.state().count);
         Stream {
@@ -83,7 +83,7 @@ impl Stream {
             scratch: Scratch::default(),
             given: 0,
             large: Vec::new(),
-            place: None,
+            waker_number: None,
         }
     }
 
@@ -97,13 +97,13 @@ impl Stream {
         &self.log
     }
 
-    /// The next record. Blocks until there is one; `Ok(None)` when `timeout` is over (`None`: never; zero:
-    /// does not block).
+    /// The next record. Blocks until there is one, or until `timeout` is over: then `Ok(None)`. A `timeout` of zero does not
+    /// block; `None` has no limit.
     ///
     /// # Errors
-    /// [`Error::Closed`] when all that was committed has been given and there will be no more.
+    /// [`Error::Closed`] when every committed record has been given and there will be no more.
     /// [`Error::Damaged`], once, for a damaged record: the next call gives the one after it. [`Error::Io`].
-    // Not an `Iterator`: the record borrows the stream's buffer, so that giving it costs no copy.
+    // Not an `Iterator`: the record borrows the stream's buffer, which saves a copy.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self, timeout: Option<Duration>) -> Result<Option<Record<'_>>> {
         if !self.has_read_ahead() {
@@ -117,9 +117,8 @@ impl Stream {
         Ok(Some(self.record(at)))
     }
 
-    /// As [`Stream::next`], for async code of any runtime: holds no thread while it waits, and is woken by
-    /// the append. Dropping the future loses nothing. Reading itself is done on the caller's thread, from the
-    /// page cache as a rule.
+    /// As [`Stream::next`], for async code of any runtime: it holds no thread while it waits, and the append wakes it.
+    /// Dropping the future loses no record. The caller's thread reads, from the page cache as a rule.
     ///
     /// # Errors
     /// As [`Stream::next`].
@@ -138,9 +137,8 @@ impl Stream {
         Ok(self.record(at))
     }
 
-    /// As [`Stream::next_async`], for who writes futures by hand. `Pending`: the context's waker is woken
-    /// when the log has changed; it has to be of a kind that only schedules, for the writer that wakes it is
-    /// in the middle of its work.
+    /// As [`Stream::next_async`], for futures that are written by hand. After `Pending`, the log's next change wakes the
+    /// context's waker. The waker must do no more than schedule: the writer calls it in the middle of its work.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Record<'_>>> {
         match self.poll_ready(cx) {
             Poll::Pending => Poll::Pending,
@@ -157,14 +155,14 @@ impl Stream {
             return Poll::Ready(Ok(()));
         }
         let signal = self.log.signal();
-        match signal.poll_above(self.next, &mut self.place, cx.waker()) {
+        match signal.poll_above(self.next, &mut self.waker_number, cx.waker()) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(WaitOutcome::Closed) => Poll::Ready(Err(Error::Closed)),
             Poll::Ready(_) => Poll::Ready(Ok(())),
         }
     }
 
-    /// Whether the next record is in memory. If it is not even in the log, memory is given back: the wait may
+    /// Whether the next record is in memory. If it is not in the log yet either, buffers are given back: the wait may
     /// be long.
     fn has_read_ahead(&mut self) -> bool {
         if self.given < self.scratch.entries.len() {
@@ -179,7 +177,7 @@ impl Stream {
         false
     }
 
-    /// Goes on by one record, which is known to be there.
+    /// Goes on by one record, which the caller knows to be in the log.
     fn advance(&mut self) -> Result<At> {
         if self.given == self.scratch.entries.len() {
             self.given = 0;
@@ -212,11 +210,11 @@ impl Stream {
     }
 
     fn read_large(&mut self, entry: &Entry) -> Result<()> {
-        // The size is no larger than the log, by the index that has just been checked.
+        // The index entry has been checked: the size is no larger than the log.
         self.large = vec![0; usize::try_from(entry.size).unwrap_or(usize::MAX)];
         self.log.read_part(entry, 0, &mut self.large)?;
         if crate::format::checksum(&self.large) != entry.checksum {
-            self.log.verify_record(entry)?; // says what is wrong
+            self.log.verify_record(entry)?; // Its error says what is wrong.
         }
         Ok(())
     }
@@ -231,8 +229,8 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Some(place) = self.place {
-            self.log.signal().leave(place);
+        if let Some(number) = self.waker_number {
+            self.log.signal().leave(number);
         }
     }
 }

@@ -1,23 +1,23 @@
-//! The engine's only threads: they sync, at the chosen interval, the logs that have been written to. With none
-//! they sleep. There are some, so that a log whose disk is slow does not hold up the others.
+//! The engine's only threads: they sync, at the chosen interval, the logs that have been written to. While there are none,
+//! they sleep. There are several threads, so that a log with a slow disk does not hold up the other logs.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::log::Log;
-use crate::locks::lock;
+use crate::locks::{Condvar, Mutex, lock, wait, wait_timeout};
 
-/// So many logs are synced at the same time.
+/// How many logs are synced at the same time.
 const THREADS: usize = 4;
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Each with the time when it is to be synced; the earliest first.
-    dirty: VecDeque<(Instant, Arc<Log>)>,
-    /// A thread waits for the time of the first one; the others wait for that thread.
+    /// Logs to be synced, each with the time when it is due; the earliest first.
+    due: VecDeque<(Instant, Arc<Log>)>,
+    /// Whether a thread sleeps until the first log is due. The other threads then sleep until they are notified.
     timing: bool,
     stop: bool,
 }
@@ -31,22 +31,20 @@ pub(crate) struct SyncQueue {
 }
 
 impl SyncQueue {
-    /// Puts a log in line, whose first unsynced record has been waiting since then. The caller sees to it that a log
-    /// is in line once.
+    /// Adds a log whose first unsynced record was written at `since`. The caller sees to it that a log is in the queue once
+    /// only.
     pub(crate) fn add(&self, log: Arc<Log>, since: Instant) {
         let due = since + self.interval;
         let mut queue = lock(&self.queue);
         if !queue.stop {
-            let behind = queue.dirty.iter().rposition(|(other, _)| *other <= due);
-            queue
-                .dirty
-                .insert(behind.map_or(0, |at| at + 1), (due, log));
+            let behind = queue.due.iter().rposition(|(other, _)| *other <= due);
+            queue.due.insert(behind.map_or(0, |at| at + 1), (due, log));
             drop(queue);
             self.changed.notify_one();
         }
     }
 
-    /// Waits for a log whose time has come, the interval after its first unsynced record. `None`: the end.
+    /// Waits for a log that is due: the interval is over since its first unsynced record. `None`: the threads are to end.
     fn next(&self) -> Option<Arc<Log>> {
         let mut queue = lock(&self.queue);
         loop {
@@ -54,48 +52,44 @@ impl SyncQueue {
                 return None;
             }
             let now = Instant::now();
-            let first = queue.dirty.front().map(|(due, _)| *due);
+            let first = queue.due.front().map(|(due, _)| *due);
             queue = match first {
                 Some(due) if due <= now => {
-                    let log = queue.dirty.pop_front().map(|(_, log)| log);
-                    if !queue.dirty.is_empty() {
-                        // Somebody has to look after the next one.
+                    let log = queue.due.pop_front().map(|(_, log)| log);
+                    if !queue.due.is_empty() {
+                        // This thread goes to sync: another one has to wait for the next log.
                         self.changed.notify_one();
                     }
                     return log;
                 }
                 Some(due) if !queue.timing => {
                     queue.timing = true;
-                    let woken = self.changed.wait_timeout(queue, due - now);
-                    let mut queue = woken.unwrap_or_else(PoisonError::into_inner).0;
+                    let mut queue = wait_timeout(&self.changed, queue, due - now);
                     queue.timing = false;
                     queue
                 }
-                _ => {
-                    let woken = self.changed.wait(queue);
-                    woken.unwrap_or_else(PoisonError::into_inner)
-                }
+                _ => wait(&self.changed, queue),
             };
         }
     }
 }
 
-/// The threads and their queue. Dropping it ends the threads; what is still dirty is for the logs' own close to
-/// sync.
+/// The threads and their queue. Dropping it ends the threads; logs that are still in the queue are synced when they are
+/// closed.
 #[derive(Debug)]
-pub(crate) struct Syncer {
+pub(crate) struct SyncThreads {
     queue: Arc<SyncQueue>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl Syncer {
+impl SyncThreads {
     pub(crate) fn start(interval: Duration) -> io::Result<Self> {
         let queue = Arc::new(SyncQueue {
             interval,
             queue: Mutex::default(),
             changed: Condvar::new(),
         });
-        let mut syncer = Syncer {
+        let mut all = SyncThreads {
             queue: Arc::clone(&queue),
             threads: Vec::with_capacity(THREADS),
         };
@@ -103,15 +97,14 @@ impl Syncer {
             let queue = Arc::clone(&queue);
             let serve = move || {
                 while let Some(log) = queue.next() {
-                    log.sync_from_queue();
+                    log.sync_queued();
                 }
             };
             let name = "immuta-sync".into();
-            syncer
-                .threads
+            all.threads
                 .push(thread::Builder::new().name(name).spawn(serve)?);
         }
-        Ok(syncer)
+        Ok(all)
     }
 
     pub(crate) fn queue(&self) -> Arc<SyncQueue> {
@@ -119,13 +112,13 @@ impl Syncer {
     }
 }
 
-impl Drop for Syncer {
+impl Drop for SyncThreads {
     fn drop(&mut self) {
         let mut queue = lock(&self.queue.queue);
         queue.stop = true;
-        let dirty = std::mem::take(&mut queue.dirty);
+        let due = std::mem::take(&mut queue.due);
         drop(queue);
-        drop(dirty);
+        drop(due);
         self.queue.changed.notify_all();
         for thread in self.threads.drain(..) {
             let _ = thread.join();

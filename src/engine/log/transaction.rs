@@ -12,13 +12,13 @@ use crate::error::{Error, Result};
 use crate::locks::lock;
 use crate::segment::{Appended, to_ns};
 
-/// Records that are being appended, and that nobody sees before [`Transaction::commit`]. Dropped without it,
-/// none of them was ever there; the same after a crash, also one in the middle of the commit.
+/// Records that are being appended, and that nobody sees before [`Transaction::commit`]. Dropping the transaction removes
+/// them. So does a crash, unless all of them were written: then all of them are there.
 ///
-/// Payloads go to the disk as they come; what is held in memory is 32 bytes a record and a buffer. Other
+/// Payloads are written to the log's file as they come; memory holds 32 bytes a record and a buffer. Other
 /// writers to the log and its close **wait** until the transaction ends, so it should not take
-/// long, and the thread that has it must not append to the same log past it: that would wait for ever.
-/// Readers do not notice it.
+/// long. The thread that has it must not append to the same log in another way: it would wait for ever.
+/// Readers do not notice a transaction.
 ///
 /// ```
 /// use immuta::{Options, Storage};
@@ -43,7 +43,7 @@ use crate::segment::{Appended, to_ns};
 #[must_use = "dropped, it takes everything back"]
 pub struct Transaction<'a> {
     log: &'a Log,
-    /// `None` when it is over: committed, or failed and taken back.
+    /// `None` when the transaction is over: committed, or failed and undone.
     writer: Option<MutexGuard<'a, Writer>>,
 }
 
@@ -66,11 +66,11 @@ impl Log {
 }
 
 impl Transaction<'_> {
-    /// Appends one record. Returns where it will be.
+    /// Appends one record. Returns where it is after the commit.
     ///
     /// # Errors
-    /// [`Error::TooLarge`]: the record is refused, and the transaction goes on without it. Anything else ends
-    /// it, with all taken back: it takes no more appends ([`Error::Closed`]), and cannot be committed.
+    /// [`Error::TooLarge`]: the record is refused, and the transaction goes on without it. Any other error ends
+    /// the transaction and removes its records: it takes no more appends ([`Error::Closed`]), and cannot be committed.
     pub fn append(&mut self, payload: &[u8]) -> Result<Appended> {
         let Some(writer) = &mut self.writer else {
             return Err(Error::Closed);
@@ -89,7 +89,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// How many records would be committed now.
+    /// How many records the transaction holds.
     pub fn records(&self) -> u64 {
         self.writer
             .as_ref()
@@ -100,8 +100,8 @@ impl Transaction<'_> {
     /// [`Durability::Always`](crate::Durability::Always).
     ///
     /// # Errors
-    /// As [`Log::append_batch`]; [`Error::Closed`] if an append has failed before. None of the records is
-    /// then there.
+    /// As [`Log::append_batch`]; [`Error::Closed`] if an append has failed before. After an error none of the records is
+    /// there.
     pub fn commit(mut self) -> Result<()> {
         let is_empty = self.records() == 0;
         let Some(writer) = self.writer.take() else {
@@ -116,7 +116,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Takes everything back after a failed write.
+    /// Undoes the transaction after a failed write.
     fn give_up(&mut self, cause: io::Error) -> Error {
         match self.writer.take() {
             Some(mut writer) => self.log.roll_back(&mut writer, cause, Wrote::Records),
@@ -130,7 +130,7 @@ impl Drop for Transaction<'_> {
         if let Some(mut writer) = self.writer.take()
             && writer.has_written()
         {
-            // If this fails, nobody is there to be told: the log refuses appends from now on, and says so.
+            // A drop returns no error. If this fails, the log has failed, and `fail` has reported it.
             let _ = self.log.undo(&mut writer, Wrote::Records);
         }
     }

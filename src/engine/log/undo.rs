@@ -1,4 +1,5 @@
-//! The way back after a failed write: the files as they were before the append, or a log that takes no more.
+//! The way back after a failed write: either the files are as they were before the append, or the log has failed and refuses
+//! appends.
 
 use std::io;
 use std::path::Path;
@@ -8,7 +9,7 @@ use super::log::Log;
 use super::writer::Writer;
 use crate::error::{Error, Result};
 
-/// How far an append has come: what of it may be in the files.
+/// How far a failed append has come: which of its parts may be in the files. Each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wrote {
     Records,
@@ -17,15 +18,15 @@ pub(crate) enum Wrote {
 }
 
 impl Log {
-    /// Puts the files back to the writer's tail. If that fails, the log has failed.
+    /// Puts the files back to the writer's tail. If that does not succeed, the log has failed.
     pub(crate) fn undo(&self, writer: &mut Writer, wrote: Wrote) -> Result<()> {
         writer.pending.shrink();
         self.cut_back(writer, wrote)
             .map_err(|e| self.fail("undo an append in", &self.segment.log_path, e))
     }
 
-    /// Takes a failed append back, and says what it failed with. A full disk leaves the log as it was;
-    /// anything else leaves it failed.
+    /// Undoes an append that has failed with `cause`. Returns the error for its caller. After a full disk the log goes on as it
+    /// was before the append; after any other error it has failed.
     pub(crate) fn roll_back(&self, writer: &mut Writer, cause: io::Error, wrote: Wrote) -> Error {
         if let Err(e) = self.undo(writer, wrote) {
             return e;
@@ -33,9 +34,8 @@ impl Log {
         if !is_no_space(&cause) {
             return self.fail("append to", &self.segment.log_path, cause);
         }
-        self.next_syncs.store(true, Ordering::Relaxed);
-        // With an entry that vouches for it, a record that was refused could be found whole after a power
-        // cut.
+        self.next_append_syncs.store(true, Ordering::Relaxed);
+        // A power cut must not bring back a refused record, together with an entry that vouches for it.
         if wrote >= Wrote::Entries
             && let Err(e) = self.segment.index.file.sync_data()
         {
@@ -44,10 +44,10 @@ impl Log {
         self.no_space(cause)
     }
 
-    /// Puts the files back to `writer.tail`. The count first: it must never be larger than what is there.
+    /// Cuts both files at `writer.tail`. The count is put back first: it must never count records that are not there.
     fn cut_back(&self, writer: &Writer, wrote: Wrote) -> io::Result<()> {
-        // Mostly nothing of the count was written: then it is not written again, which a file system that copies on write
-        // would refuse as it has refused the first one.
+        // Mostly the failed write has not changed the count. Then it is not written again: a full file system that copies on
+        // write would refuse that, too.
         if wrote >= Wrote::Count && !self.segment.header_says(&writer.tail) {
             self.segment.write_header(&writer.tail)?;
         }
@@ -62,7 +62,7 @@ impl Log {
         }
     }
 
-    /// From now on appends are refused. Says so once in the log of the program.
+    /// Marks the log as failed: from now on it refuses appends. The first failure is reported in the program's own log.
     pub(crate) fn fail(&self, action: &'static str, path: &Path, source: io::Error) -> Error {
         let error = Error::io(action, path, source);
         if self.failed.set(error.to_string()).is_ok() {
@@ -76,8 +76,9 @@ impl Log {
     }
 }
 
-/// Whether there is no room for what was to be written: on the disk, in a quota, or within the largest file that the
-/// process may write. That counts only when the system has said it, not when a place is no place in any file.
+/// Whether a write has failed for want of room: on the disk, in a quota, or within the largest file that the process may
+/// write. A file that is too large counts only if the system says so, not if the engine does because an offset is beyond
+/// the end of any file.
 pub(crate) fn is_no_space(e: &io::Error) -> bool {
     matches!(
         e.kind(),

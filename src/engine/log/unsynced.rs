@@ -1,22 +1,23 @@
-//! How far a log is written, and since when the disk does not have it.
+//! How far a log is written, and how long the oldest unsynced record has waited.
 
 use std::time::{Duration, Instant};
 
 use crate::segment::LogEnd;
 
-/// The writer's tail, as those see it who sync and who ask; and since when it is ahead of the disk.
+/// A copy of the writer's tail for syncs and for queries, which must not wait for a long append; and since when the tail has
+/// been ahead of the disk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Written {
-    /// The end of what is written.
+    /// The end of the records that are whole in the files.
     pub(crate) tail: LogEnd,
-    /// When the first record was written that no sync under way covers.
+    /// When the first record was written that the running sync, if any, does not cover.
     waiting_since: Option<Instant>,
-    /// The same of the records that the sync under way covers, or that a sync which failed has left.
+    /// When the first record was written that the running sync covers, or that a failed sync has left unsynced.
     syncing_since: Option<Instant>,
 }
 
 impl Written {
-    /// All of it is on the disk.
+    /// A log with every record on the disk.
     pub(crate) fn new(tail: LogEnd) -> Self {
         Written {
             tail,
@@ -25,30 +26,32 @@ impl Written {
         }
     }
 
-    /// Records were written, up to `tail`. Returns since when the first one waits that no sync under way covers.
+    /// Notes that records were written, up to `tail`. Returns when the first record was written that the running sync, if any,
+    /// does not cover.
     pub(crate) fn append(&mut self, tail: LogEnd) -> Instant {
+        debug_assert!(self.tail.count <= tail.count, "fewer records are written");
         self.tail = tail;
         *self.waiting_since.get_or_insert_with(Instant::now)
     }
 
-    /// A sync begins. Returns how far it comes.
+    /// Notes that a sync begins. Returns the end of the records that it covers.
     pub(crate) fn begin_sync(&mut self) -> LogEnd {
         let waiting = self.waiting_since.take();
         self.syncing_since = self.syncing_since.or(waiting);
         self.tail
     }
 
-    /// The sync under way has succeeded.
+    /// Notes that the running sync has succeeded.
     pub(crate) fn end_sync(&mut self) {
         self.syncing_since = None;
     }
 
-    /// When the first record was written that no sync under way covers, if there is one.
+    /// When the first record was written that the running sync, if any, does not cover; `None`: there is no such record.
     pub(crate) fn waiting_since(&self) -> Option<Instant> {
         self.waiting_since
     }
 
-    /// How long the first record has been waiting that is not known to be on the disk.
+    /// How long ago the first record was written that is not known to be on the disk.
     pub(crate) fn lag(&self) -> Duration {
         let since = self.syncing_since.or(self.waiting_since);
         since.map_or(Duration::ZERO, |since| since.elapsed())
@@ -69,7 +72,7 @@ mod tests {
         assert!(written.waiting_since().is_none());
         let second = written.append(written.tail);
         assert_eq!(written.waiting_since(), Some(second));
-        // It has failed, and the next one begins.
+        // The first sync has failed, and the next one begins.
         written.begin_sync();
         assert_eq!(written.syncing_since, Some(first));
         written.end_sync();

@@ -173,7 +173,7 @@ impl Log {
             first_time,
             last_time: state.last_time,
             format: self.segment.format,
-            sync: self.sync,
+            sync: self.durability,
             failed: self.failure().map(str::to_owned),
         })
     }

@@ -13,7 +13,7 @@ use super::others::Attempt;
 use super::storage::Storage;
 use crate::error::{Error, Result};
 use crate::locks::lock;
-use crate::log::{Log, Syncer};
+use crate::log::{Log, SyncThreads};
 use crate::namespace::Namespace;
 use crate::progress::Checking;
 use crate::recovery::{self, Opened};
@@ -230,7 +230,7 @@ impl Storage {
     /// Makes the log of the files that were opened.
     pub(crate) fn log_of(&self, namespace: &Namespace, opened: Opened, logs: &Logs) -> Arc<Log> {
         let id = self.id_in_tree(namespace, opened.segment.index.id, logs);
-        let queue = lock(&self.syncer).as_ref().map(Syncer::queue);
+        let queue = lock(&self.sync_threads).as_ref().map(SyncThreads::queue);
         Log::new(id, opened, &self.options, queue)
     }
 }

@@ -14,7 +14,7 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::ids::ByteIndex;
 use crate::locks::{lock, read, write};
-use crate::log::{Details, Log, Report, Stream, Syncer};
+use crate::log::{Details, Log, Report, Stream, SyncThreads};
 use crate::namespace::Namespace;
 use crate::options::{Durability, Options};
 use crate::progress::Checking;
@@ -33,7 +33,7 @@ pub struct Storage {
     pub(crate) postponed: Mutex<Vec<Arc<Checking>>>,
     /// The file whose lock keeps other writers out; `None`: opened for reading only, or closed. Dropping it gives the lock back.
     pub(crate) lock: Mutex<Option<DirectoryLock>>,
-    pub(crate) syncer: Mutex<Option<Syncer>>,
+    pub(crate) sync_threads: Mutex<Option<SyncThreads>>,
     /// The ids of logs that another process removed or replaced while they were open for reading here.
     pub(crate) ended_ids: Mutex<BTreeSet<u32>>,
     /// Held while a namespace is created or removed, and taken before `logs`. So a caller that looks for a log does not wait
@@ -69,9 +69,9 @@ impl Storage {
         } else {
             Some(take_lock(&options.logs_dir)?)
         };
-        let syncer = match options.sync {
+        let sync_threads = match options.sync {
             Durability::Every(interval) if !options.read_only => Some(
-                Syncer::start(interval)
+                SyncThreads::start(interval)
                     .map_err(|e| Error::io("start a thread for", &options.logs_dir, e))?,
             ),
             _ => None,
@@ -82,7 +82,7 @@ impl Storage {
             failed: Mutex::default(),
             postponed: Mutex::default(),
             lock: Mutex::new(lock_file),
-            syncer: Mutex::new(syncer),
+            sync_threads: Mutex::new(sync_threads),
             ended_ids: Mutex::default(),
             changing: Mutex::default(),
         };
@@ -339,7 +339,7 @@ impl Storage {
         // `logs` and the lock of the directory are held to the end. So no other process opens a log that is not closed yet,
         // and no namespace is created meanwhile.
         let logs = self.logs_to_change();
-        drop(lock(&self.syncer).take());
+        drop(lock(&self.sync_threads).take());
         let result = logs
             .values()
             .map(|log| close(log))
