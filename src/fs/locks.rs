@@ -1,5 +1,5 @@
-//! Locks, and the threads that use them. The inbox, the pool, and what waits name them through their wing: the tests put
-//! loom's in their place and explore every order of their threads.
+//! Locks, and the threads that use them. The sources of the inbox, the pool and what waits import them from `super::locks`: `tests/loom`
+//! puts loom's in their place and goes through every order of the threads.
 
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::sync::{RwLockReadGuard, RwLockWriteGuard};

@@ -38,7 +38,7 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<(About, Job)>,
-    /// What each is about of the jobs that are done now, or are among `jobs`.
+    /// How many jobs are queued or running, by what they are about.
     begun: HashMap<About, Begun>,
     threads: usize,
     /// How many of them wait for a job. Each looks for one before it ends.

@@ -1,4 +1,4 @@
-//! `immuta-fs`: mounts a directory of logs. The documentation of the library, [`immuta`], shows the tree.
+//! `immuta-fs`: mounts a directory of logs. The documentation of the library [`immuta_fs`] shows the tree.
 
 mod announce;
 mod background;

@@ -1,4 +1,4 @@
-//! The engine's only threads: they sync, at the chosen interval, the logs that have been written to. While there are none,
+//! The threads that sync, at the chosen interval, the logs that have been written to. While there are none,
 //! they sleep. There are several threads, so that a log with a slow disk does not hold up the other logs.
 
 use std::collections::VecDeque;

@@ -1,4 +1,5 @@
-//! The writer of a log, and the one place where a record's payload, size field and index entry are written.
+//! The writer of a log: the one place where a record's size field and payload are written and its index entry is made.
+//! `commit` writes the entries.
 
 use std::io::{self, IoSlice, Read};
 

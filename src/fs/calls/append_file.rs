@@ -47,7 +47,7 @@ impl<T: Transport> Fs<T> {
         }
     }
 
-    /// Lasts the bytes of one write to an `append-file`.
+    /// Takes the bytes of one write to an `append-file`.
     pub(super) fn spool(
         &self,
         log: &Log,

@@ -1,4 +1,4 @@
-//! What is asked about files, and what would change them: lookup, the end, directories, and the refusals.
+//! Lookups: names become inodes, and the kernel forgets them.
 
 use std::cmp::Ordering;
 use std::sync::atomic;

@@ -99,7 +99,7 @@ impl<T: Transport> Fs<T> {
         self.waiting.later.run(about, Box::new(read));
     }
 
-    /// Finds what a read gets that waits for the disk, and only then takes it from where a signal finds it.
+    /// Answers a read that waits for the disk. Until its bytes are there, a signal finds it among the reads that wait.
     fn answer_later(
         &self,
         handle: &Handle,

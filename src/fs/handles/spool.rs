@@ -138,7 +138,8 @@ impl Spool {
         }
     }
 
-    /// A thread closes a descriptor of the file; it is not the last one of the process that opened it, if that `goes_on`.
+    /// A thread closes a descriptor of the file. `goes_on`: whether the process that opened the file has another descriptor
+    /// of it to write to; `None`: nobody can tell.
     pub(crate) fn closed_by(&self, thread: u32, goes_on: Option<bool>, namespace: &Log) -> Verdict {
         let is_opener = self.opener.is(thread);
         let mut state = lock(&self.state);

@@ -81,7 +81,7 @@ impl Handle {
     }
 
     /// Makes a record of a line that still waits for its newline. Returns whether there was one; with `--sync always`
-    /// it is then to be synced. A frame that waits for its end is none: that is said in the log of the program.
+    /// it is then to be synced. A frame that waits for its end becomes no record; a warning says so.
     pub(crate) fn finish(&self) -> Result<bool, Errno> {
         let log = &self.namespace.log;
         match &self.input {

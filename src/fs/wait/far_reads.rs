@@ -23,9 +23,10 @@ const MOST_MEASURED: usize = 16;
 /// How many bytes of lines are measured before the next namespace has its turn.
 const TURN_BYTES: u64 = 16 << 20;
 
-/// What a far read needs, as [`parked`](super::parked) counts: not records, but that it is far no more.
+/// A far read waits in [`parked`](super::parked) like a read that waits for record 0: it is woken when its place is
+/// measured.
 const FAR: Need = Need::Records(1);
-/// It is far no more.
+/// What wakes a far read: its place is measured.
 const MEASURED: Reached = Reached {
     records: 1,
     ..Reached::NOTHING

@@ -56,9 +56,9 @@ impl Looks {
     }
 
     /// Finds out whether the process that opened a file has another descriptor of it to write to
-    /// ([`Opener::holds_another`]), when a thread of the caller's process closes one; of a process that has inherited the
-    /// file: that it goes on. `then` gets that, and is not to wait. `apart`: the calling thread must not wait, so that a
-    /// thread of the pool looks.
+    /// ([`Opener::holds_another`]), when a thread of the caller's process closes one. A process that
+    /// has inherited the file counts as one that has another. `then` gets the answer; it must not wait. `apart`: the
+    /// calling thread must not wait, so a thread of the pool looks.
     pub(crate) fn look(
         self: &Arc<Self>,
         apart: bool,

@@ -52,8 +52,8 @@ pub(crate) fn apart(file: &dyn DiskFile, length: u64, formats: [Format; 2]) -> i
 }
 
 /// Whether own records are like the next `records` from `at` on. If the next ones all have one size, the own records have to
-/// have that size. If they have many sizes, or there are fewer of them, none of them may look as if it held records itself: the
-/// record before them may then be of the same kind, and the own records be its payload.
+/// have that size. If they have many sizes, or there are fewer of them, the payload of none may look like records: otherwise
+/// the record before them may hold records, too, and the own records are its payload.
 pub(crate) fn are_like(
     own: Own,
     file: &dyn DiskFile,
