@@ -46,9 +46,10 @@ pub(crate) enum Verdict {
 impl Limiter {
     /// Decides on a message that comes at `now`.
     pub(crate) fn admit(&mut self, kind: Kind, now: Instant) -> Verdict {
-        let kind = match self.seen.len() < MOST_KINDS || self.seen.contains_key(&kind) {
-            true => kind,
-            false => (None, None, String::new()),
+        let kind = if self.seen.len() < MOST_KINDS || self.seen.contains_key(&kind) {
+            kind
+        } else {
+            (None, None, String::new())
         };
         let seen = self.seen.entry(kind).or_insert(Seen {
             since: now,

@@ -44,9 +44,10 @@ pub(crate) fn serve(cli: &Cli, passed: Option<OwnedFd>) -> Result<(), Box<dyn Er
         None => Target::Path(fuse::prepare(&cli.mountpoint(), &logs_dir)?),
     };
     // Before the logs are opened, so that no change is missed.
-    let watch = match cli.read_only {
-        true => Some(Watch::start(&logs_dir).map_err(|e| cannot_watch(&logs_dir, &e))?),
-        false => None,
+    let watch = if cli.read_only {
+        Some(Watch::start(&logs_dir).map_err(|e| cannot_watch(&logs_dir, &e))?)
+    } else {
+        None
     };
     manager.status(&format!("Opening the logs in '{}'", logs_dir.display()));
     if users(cli) != Users::Owner {

@@ -90,12 +90,13 @@ impl Export {
             // Only for the bar: printing reports the records that cannot be read.
             let place = |n| log.entry(RecordNo(n)).map_or(0, |entry| entry.index.0);
             let begin = place(self.from);
-            let bar = match show_bar {
-                true => progress_bar(
+            let bar = if show_bar {
+                progress_bar(
                     log.namespace().as_str(),
                     place(end - 1).saturating_sub(begin),
-                ),
-                false => indicatif::ProgressBar::hidden(),
+                )
+            } else {
+                indicatif::ProgressBar::hidden()
             };
             let shown =
                 |next: u64| bar.set_position(place(next.saturating_sub(1)).saturating_sub(begin));

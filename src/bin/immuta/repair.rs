@@ -134,9 +134,10 @@ fn report_damage(options: &Options, name: &str) -> Result<(), Failure> {
     };
     // Of damage in the index, the message says how to mend it: the record itself may be whole.
     let is_in_index = |damage: &Damage| damage.way_out == Some(WayOut::DeleteIndex);
-    let fate = match report.damaged.iter().any(is_in_index) {
-        true => "of which those in the index are mended as is said above",
-        false => "which cannot be mended",
+    let fate = if report.damaged.iter().any(is_in_index) {
+        "of which those in the index are mended as is said above"
+    } else {
+        "which cannot be mended"
     };
     writeln!(out, "{one_or_more}, {fate}; all others are readable")?;
     out.flush()?;

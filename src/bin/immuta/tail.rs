@@ -91,9 +91,10 @@ impl Tail {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let at = self.which.place()?;
         // Before the log is opened, so that no change is missed.
-        let watch = match self.follow {
-            true => Some(Watch::start(&at.dir).map_err(|e| cannot_follow(&at.dir, &e))?),
-            false => None,
+        let watch = if self.follow {
+            Some(Watch::start(&at.dir).map_err(|e| cannot_follow(&at.dir, &e))?)
+        } else {
+            None
         };
         let directory = identity(&at.dir);
         let options = self.assume.options(&at.dir);
@@ -106,9 +107,10 @@ impl Tail {
         };
         let Some(watch) = watch else {
             LogPrinter::new(&log, self.format, &mut progress).print_new()?;
-            return match progress.damaged {
-                true => Err(Failure::Reported),
-                false => Ok(()),
+            return if progress.damaged {
+                Err(Failure::Reported)
+            } else {
+                Ok(())
             };
         };
         let following = Following {
@@ -196,9 +198,10 @@ impl Following {
             let found = self.storage.rescan();
             self.check_directory()?;
             if let Some(log) = found?.pop() {
-                let how = match had_gone {
-                    true => "is there again",
-                    false => "was replaced",
+                let how = if had_gone {
+                    "is there again"
+                } else {
+                    "was replaced"
                 };
                 crate::report(&format!(
                     "'{name}' {how}: following the new one from its beginning"

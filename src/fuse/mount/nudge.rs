@@ -139,12 +139,11 @@ impl State {
                 break;
             };
             // The last order for this file is not done: its event may come too early for this growth.
-            match self.told.values().any(|told| told.path == file.path) {
-                true => self.soon.push_back(file),
-                false => {
-                    self.paths.remove(&file.path);
-                    round.push(file);
-                }
+            if self.told.values().any(|told| told.path == file.path) {
+                self.soon.push_back(file);
+            } else {
+                self.paths.remove(&file.path);
+                round.push(file);
             }
         }
         round

@@ -170,9 +170,10 @@ fn detach(path: &Path) -> io::Result<()> {
                 return Ok(());
             }
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            Err(io::Error::other(match said.is_empty() {
-                true => format!("fusermount3 ended with {}", output.status),
-                false => said,
+            Err(io::Error::other(if said.is_empty() {
+                format!("fusermount3 ended with {}", output.status)
+            } else {
+                said
             }))
         }
         Err(e) => Err(e.into()),

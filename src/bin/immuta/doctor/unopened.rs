@@ -40,9 +40,10 @@ struct Briefly {
 
 impl Opening for Briefly {
     fn goes_on(&self, _: &Namespace, read: u64, _: u64) -> Next {
-        match read > MOST_BYTES || self.began.elapsed() > LONGEST {
-            true => Next::Postpone,
-            false => Next::Check,
+        if read > MOST_BYTES || self.began.elapsed() > LONGEST {
+            Next::Postpone
+        } else {
+            Next::Check
         }
     }
 }

@@ -1,7 +1,7 @@
-//! `immuta top`: what the namespaces of a mount do, live.
+//! `immuta top`: shows live what the namespaces of a mount do.
 //!
-//! `status` reads what the mount says of itself, `model` keeps the last minute of it, `table` lays it out in
-//! columns, `screen` shows it and takes keys.
+//! `status` reads the status of the mount, `model` keeps the last minute, `table` lays out the columns, `screen` shows them
+//! and handles keys.
 
 mod model;
 mod screen;
@@ -19,9 +19,9 @@ use crate::Failure;
 use model::Model;
 use screen::{Message, Pen, Screen};
 
-/// How long the first answer of a mount may take.
+/// How long a mount may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Looking more often costs more than it shows.
+/// Reading the status more often would cost more than it shows.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Show, live, the activity of each namespace of a mount
@@ -42,7 +42,7 @@ pub(crate) struct Top {
     /// Interval between updates: 500ms, 2s, or seconds
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
     interval: Duration,
-    /// Print one plain table, of one interval, and end
+    /// Print one plain table, measured over one interval, and end
     #[arg(long)]
     once: bool,
 }
@@ -65,7 +65,7 @@ impl Top {
         let shown = self.mountpoint.display();
         let pen = Pen::default();
         if !plain {
-            // Before the first thread.
+            // Before the first thread: it blocks signals.
             pen.restore_on_signal().map_err(|e| cannot(&e))?;
         }
         let (send, messages) = mpsc::channel();
@@ -96,7 +96,7 @@ impl Top {
         if !plain {
             return Screen::new(model, &self.mountpoint, self.interval, pen).run(&send, &messages);
         }
-        // Rates take two looks.
+        // A rate needs two looks.
         if let Some((at, Ok(second))) = look(self.interval + ANSWER) {
             model.update(at, second);
         }
@@ -115,7 +115,7 @@ fn cannot(e: &io::Error) -> Failure {
     Failure::Other(format!("cannot start: {e}"))
 }
 
-/// A terminal that only takes lines.
+/// Whether the terminal can only print lines.
 fn is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty())
 }

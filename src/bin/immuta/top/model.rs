@@ -1,4 +1,4 @@
-//! What is known of the namespaces: the last look, and the last minute.
+//! What is known of the namespaces: the last status, and the last minute.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
@@ -8,7 +8,7 @@ use immuta_fs::fs::{NamespaceStatus, Status};
 /// How far back the history goes, in seconds.
 pub(super) const HISTORY: usize = 60;
 
-/// What a table can be sorted by: its columns.
+/// A column of the table, which the table can be sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Column {
     Name,
@@ -26,29 +26,29 @@ pub(super) enum Column {
 pub(super) struct Row {
     pub(super) name: String,
     pub(super) records: u64,
-    /// A second.
+    /// Records per second.
     pub(super) record_rate: f64,
-    /// A second.
+    /// Bytes per second.
     pub(super) byte_rate: f64,
     /// Readers that wait for the next record.
     pub(super) waiting: u64,
-    /// For how long a record has been waiting for the disk, in seconds; `None`: not known.
+    /// How long a record has been waiting for the disk, in seconds, if that is known.
     pub(super) lag: Option<f64>,
-    /// How long ago the last append was; `None`: there was none, or nobody knows.
+    /// How long ago the last append was; `None` if there was none, or its time is not known.
     pub(super) last_append: Option<Duration>,
-    /// Records in each second of the last minute, the latest last.
+    /// Records in each second of the last minute; the latest second comes last.
     pub(super) history: VecDeque<f64>,
     pub(super) failed: bool,
 }
 
-/// What happened in a namespace.
+/// The recent past of a namespace.
 #[derive(Debug)]
 struct History {
     records: u64,
     bytes: u64,
     record_rate: f64,
     byte_rate: f64,
-    /// By the second, the latest last: that of `Model::second`.
+    /// Records in each second; the last one is `Model::second`.
     seconds: VecDeque<f64>,
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Model {
     pub(super) status: Status,
     began: Option<Instant>,
     at: Option<Instant>,
-    /// How many whole seconds it has been watched for.
+    /// How many whole seconds the mount has been watched for.
     pub(super) second: u64,
     histories: HashMap<String, History>,
     pub(super) sorted_by: Column,
@@ -80,7 +80,7 @@ impl Default for Model {
 }
 
 impl Model {
-    /// Takes a look that was taken at `at`, later than the ones before.
+    /// Takes a status that was read at `at`, later than the ones before.
     pub(super) fn update(&mut self, at: Instant, status: Status) {
         let began = *self.began.get_or_insert(at);
         let second = at.duration_since(began).as_secs();
@@ -90,7 +90,7 @@ impl Model {
         let since = self
             .at
             .map(|before| at.duration_since(before).as_secs_f64());
-        // Another daemon has recovered the logs meanwhile: what it found was not appended now.
+        // A new daemon may have found more records in the logs. They were not appended since the last status.
         let same_daemon = self.status.pid == status.pid;
         let mut histories = HashMap::with_capacity(status.namespaces.len());
         for namespace in &status.namespaces {
@@ -111,7 +111,7 @@ impl Model {
         self.status = status;
     }
 
-    /// The namespaces, in order.
+    /// The namespaces as rows, sorted.
     pub(super) fn rows(&self) -> Vec<Row> {
         let now = SystemTime::now();
         let mut rows: Vec<Row> = self
@@ -121,7 +121,7 @@ impl Model {
             .map(|namespace| self.row(namespace, now))
             .collect();
         rows.sort_by(|a, b| {
-            // The largest first, but for names.
+            // The largest first; names in alphabetical order.
             let order = match self.sorted_by {
                 Column::Name => std::cmp::Ordering::Equal,
                 Column::Records => b.records.cmp(&a.records),
@@ -162,7 +162,7 @@ impl Model {
         }
     }
 
-    /// What somebody has to do something about, a line each.
+    /// Problems that need somebody's attention, a line each.
     pub(super) fn troubles(&self) -> Vec<String> {
         let unopened = self
             .status
@@ -191,18 +191,18 @@ impl History {
         }
     }
 
-    /// So many seconds have begun since.
+    /// Moves on by `seconds` seconds.
     fn pass(&mut self, seconds: usize) {
         self.seconds.drain(..seconds);
         self.seconds.extend(std::iter::repeat_n(0.0, seconds));
     }
 
-    /// What has come in the `since` seconds before now.
+    /// Adds what was appended in the last `since` seconds.
     fn grow(&mut self, namespace: &NamespaceStatus, since: f64) {
         let records = namespace.records.saturating_sub(self.records) as f64;
         self.record_rate = records / since;
         self.byte_rate = namespace.bytes.saturating_sub(self.bytes) as f64 / since;
-        // Spread over the seconds that it came in.
+        // Spread evenly over these seconds.
         let seconds = (since.round() as usize).clamp(1, HISTORY);
         for second in self.seconds.iter_mut().rev().take(seconds) {
             *second += records / seconds as f64;
@@ -214,7 +214,7 @@ fn sum(history: &VecDeque<f64>) -> f64 {
     history.iter().sum()
 }
 
-/// Without what a terminal would obey.
+/// The text without control characters, which a terminal would obey.
 fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -24,22 +24,22 @@ use super::table::{self, COLUMNS};
 use crate::Failure;
 use crate::on_signal::on_signal;
 
-/// Problems are shown above the table, so many at the most.
+/// How many problems are shown above the table at most.
 const MAX_TROUBLES: usize = 3;
-/// Beyond its interval, a look may take so long before it is said that it does.
+/// If a look takes this much longer than the interval, the screen says that the daemon hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// What the keys do, at length and in short.
+/// What the keys do. The longest text that fits is shown.
 const KEYS: [&str; 3] = [
     "q quit   arrows, pages scroll   sort: n name  c records  r rec/s  b bytes/s  w waiting  l lag  a last  s minute   i reverse",
     "q quit   arrows scroll   sort: n c r b w l a s   i reverse",
     "q  arrows  ncrbwlas  i",
 ];
 
-/// What the screen is told.
+/// A message to the screen.
 pub(super) enum Message {
-    /// What the mount says.
+    /// A new status of the mount.
     Look(Look),
-    /// What is done at the terminal.
+    /// A key, or another event of the terminal.
     Input(io::Result<Event>),
 }
 
@@ -48,11 +48,11 @@ pub(super) enum Message {
 pub(super) struct Pen(Arc<Mutex<()>>);
 
 impl Pen {
-    /// Has a signal that ends the program leave the terminal as it was.
+    /// Restores the terminal when a signal ends the program.
     pub(super) fn restore_on_signal(&self) -> io::Result<()> {
         let pen = self.clone();
         on_signal(move || {
-            // Nothing is to be drawn behind it; but a terminal that was stopped keeps nobody from ending.
+            // Nothing may be drawn after that. But if the terminal is stopped, a drawing never ends: then do not wait.
             let patience = Instant::now() + PATIENCE;
             let taken = loop {
                 match pen.0.try_lock() {
@@ -72,14 +72,14 @@ impl Pen {
     }
 }
 
-/// Leaves the terminal as it was.
+/// Restores the terminal.
 fn restore() {
     ratatui::restore();
-    // Nobody is left to be told.
+    // An error could be reported nowhere.
     let _ = execute!(io::stdout(), Show);
 }
 
-/// What is shown, and how.
+/// The state of the screen.
 pub(super) struct Screen {
     model: Model,
     mountpoint: String,
@@ -89,7 +89,7 @@ pub(super) struct Screen {
     trouble: Option<String>,
     /// The first row that is shown.
     top: usize,
-    /// How many rows there was room for.
+    /// How many rows fit.
     page: usize,
     colours: bool,
     utf8: bool,
@@ -112,7 +112,7 @@ impl Screen {
         }
     }
 
-    /// Shows it until somebody has enough.
+    /// Shows the screen until a key ends it.
     pub(super) fn run(
         mut self,
         send: &Sender<Message>,
@@ -166,7 +166,7 @@ impl Screen {
                     }
                     _ => {}
                 },
-                // The mount does not answer: say so.
+                // The mount does not answer: the next drawing says so.
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
@@ -184,7 +184,7 @@ impl Screen {
         }
     }
 
-    /// Does what a key asks for; `true`: ends.
+    /// Does what a key asks for. Returns `true` to end.
     fn key(&mut self, key: &KeyEvent) -> bool {
         let end = usize::MAX;
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
@@ -210,7 +210,7 @@ impl Screen {
         false
     }
 
-    /// Sorts by the column so many to the right, coming round.
+    /// Sorts by the column that is `steps` to the right of the current one, going round.
     fn sort_by_neighbour(&mut self, steps: usize) {
         let at = COLUMNS.iter().position(|c| *c == self.model.sorted_by);
         self.model.sorted_by = COLUMNS[(at.unwrap_or(0) + steps) % COLUMNS.len()];
@@ -226,7 +226,7 @@ impl Screen {
         let longest = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
         let columns = table::layout(width, longest);
         lines.push(self.header(&columns));
-        // The last line is that of the keys.
+        // The last line shows the keys.
         self.page = height.saturating_sub(lines.len() + 1);
         self.top = self.top.min(rows.len().saturating_sub(self.page));
         let seen = rows.iter().skip(self.top).take(self.page);
@@ -245,9 +245,10 @@ impl Screen {
         let status = &self.model.status;
         let options = &status.options;
         let up = Duration::from_secs(status.uptime_seconds.clamp(0.0, 1e12) as u64);
-        let written = match options.read_only {
-            true => "read-only".to_owned(),
-            false => format!("sync {}", options.sync),
+        let written = if options.read_only {
+            "read-only".to_owned()
+        } else {
+            format!("sync {}", options.sync)
         };
         let text = format!(
             "immuta-fs {}  {}  logs in {}  {written}  pid {}, up {}",
@@ -351,13 +352,14 @@ impl Screen {
     }
 
     fn colour(&self, colour: Color) -> Style {
-        match self.colours {
-            true => Style::new().fg(colour),
-            false => Style::new(),
+        if self.colours {
+            Style::new().fg(colour)
+        } else {
+            Style::new()
         }
     }
 
-    /// What somebody has to do something about.
+    /// The style of problems.
     fn alarm(&self) -> Style {
         self.colour(Color::Red).add_modifier(Modifier::BOLD)
     }
@@ -381,7 +383,7 @@ fn is_suspend(key: &KeyEvent) -> bool {
     key.code == KeyCode::Char('z') && key.modifiers.contains(KeyModifiers::CONTROL)
 }
 
-/// Why there is no status any more.
+/// Why the status cannot be read any more.
 fn ended(e: &io::Error) -> String {
     match e.raw_os_error() {
         Some(libc::ENOTCONN | libc::ECONNABORTED) => {

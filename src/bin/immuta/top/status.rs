@@ -1,4 +1,4 @@
-//! Reads what a mount says of itself: `.immuta/status`.
+//! Reads the status of a mount: `.immuta/status`.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use immuta_fs::fs::Status;
 
-/// The file that says it.
+/// The file of the status.
 pub(super) fn path(mountpoint: &Path) -> PathBuf {
     mountpoint.join(".immuta/status")
 }

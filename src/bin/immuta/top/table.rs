@@ -1,16 +1,16 @@
-//! The namespaces in columns: which of them fit, how wide they are, and what stands in them.
+//! The table of namespaces: which columns fit, how wide they are, and the text in them.
 
 use std::time::Duration;
 
 use super::model::{Column, HISTORY, Model, Row};
 
-/// Between two columns.
+/// Spaces between two columns.
 const GAP: usize = 2;
-/// A name is not cut shorter than this as long as there is a column to leave out.
+/// Columns are left out before names are cut shorter than this.
 const NAME_WIDTH: usize = 12;
 const SHORTEST_HISTORY: usize = 10;
 
-/// What goes first when there is no room.
+/// The columns to leave out when there is no room, the first one first.
 const LEAVE_OUT: [Column; 7] = [
     Column::LastMinute,
     Column::Lag,
@@ -21,7 +21,7 @@ const LEAVE_OUT: [Column; 7] = [
     Column::Records,
 ];
 
-/// In the order in which they are shown.
+/// All columns, in the order of the table.
 pub(super) const COLUMNS: [Column; 8] = [
     Column::Name,
     Column::Records,
@@ -47,7 +47,7 @@ impl Column {
         }
     }
 
-    /// The widest that can stand in it; of those that can be narrower, the least.
+    /// The width of its widest text; for names and the last minute, which may be cut, the least width.
     fn width(self) -> usize {
         match self {
             Column::Name => NAME_WIDTH,
@@ -74,12 +74,12 @@ impl Column {
             Column::Waiting => count(row.waiting),
             Column::Lag => row.lag.map_or("-".to_owned(), seconds),
             Column::LastAppend => row.last_append.map_or("-".to_owned(), ago),
-            Column::LastMinute => String::new(), // A picture: see `sparkline`.
+            Column::LastMinute => String::new(), // `sparkline` draws it.
         }
     }
 }
 
-/// The columns that fit into `width`, each with its own width; together they fill it if they can.
+/// The columns that fit into `width`, each with its own width. They fill it if they can.
 pub(super) fn layout(width: usize, longest_name: usize) -> Vec<(Column, usize)> {
     let mut shown: Vec<(Column, usize)> = COLUMNS.map(|column| (column, column.width())).to_vec();
     let needed =
@@ -94,7 +94,7 @@ pub(super) fn layout(width: usize, longest_name: usize) -> Vec<(Column, usize)> 
     if needed(&shown) > width {
         shown = vec![(Column::Name, width)];
     }
-    // What is left goes to the names, as long as that lets more of them be seen; then to the picture.
+    // Room that is left goes to the names until they fit, then to the last minute.
     for (column, column_width) in &mut shown {
         let most = match column {
             Column::Name => longest_name,
@@ -108,12 +108,12 @@ pub(super) fn layout(width: usize, longest_name: usize) -> Vec<(Column, usize)> 
     shown
 }
 
-/// One cell, as wide as it is to be.
+/// One cell, cut or padded to `width`.
 pub(super) fn cell(column: Column, row: &Row, width: usize) -> String {
     pad(&cut(&column.text(row), width), column, width)
 }
 
-/// The title of a column, as wide as it is to be.
+/// The title of a column, cut or padded to `width`.
 pub(super) fn heading(column: Column, width: usize) -> String {
     pad(&cut(column.title(), width), column, width)
 }
@@ -126,7 +126,7 @@ fn pad(text: &str, column: Column, width: usize) -> String {
     }
 }
 
-/// What fits, with a mark where something was cut off.
+/// Cuts a text to `width`, with a mark where something was cut off.
 pub(super) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
@@ -138,7 +138,7 @@ pub(super) fn cut(text: &str, width: usize) -> String {
     short
 }
 
-/// A table without a picture, as wide as it has to be.
+/// The table as plain lines, without the last minute, as wide as needed.
 pub(super) fn plain(model: &Model) -> Vec<String> {
     let rows = model.rows();
     let columns = &COLUMNS[..COLUMNS.len() - 1];
@@ -163,13 +163,13 @@ pub(super) fn plain(model: &Model) -> Vec<String> {
     lines
 }
 
-/// Between two columns.
+/// The space between two columns.
 pub(super) fn gap() -> String {
     " ".repeat(GAP)
 }
 
-/// The last minute in `width` characters, the latest on the right. `second` is that of the latest value: the
-/// seconds that share a character are always the same, so that the picture moves and does not tremble.
+/// Draws the last minute in `width` characters, the latest second on the right. `second` is the number of the latest
+/// second: seconds that share a character always share it, so that the drawing moves and does not flicker.
 pub(super) fn sparkline(row: &Row, second: u64, width: usize, utf8: bool) -> String {
     const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     const ASCII: [char; 9] = [' ', '.', '.', ':', ':', '-', '=', '+', '#'];
@@ -203,7 +203,7 @@ pub(super) fn count(n: u64) -> String {
     }
 }
 
-/// A number a second, in 6 characters.
+/// A number per second, in 6 characters.
 pub(super) fn rate(n: f64) -> String {
     match n {
         0.0 => "0".to_owned(),
@@ -221,7 +221,7 @@ pub(super) fn bytes(n: f64) -> String {
     }
 }
 
-/// With three digits and a unit, of which the first is `unit` and each next one a thousand times the one
+/// A number with three digits and the name of a unit. The first unit is `unit`, each next one a thousand times the one
 /// before.
 fn scaled(n: f64, names: [&str; 5], unit: f64) -> String {
     let mut n = n / unit;
