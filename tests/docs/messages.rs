@@ -177,6 +177,8 @@ fn a_reader_of_a_damaged_record_does_not_fill_the_disk_with_messages() {
     let messages = said.lines().filter(|l| l.contains("is damaged at")).count();
     // More than ten only if this took more than ten seconds.
     assert!((1..100).contains(&messages), "{messages}: {said}");
+    // The message says what was asked for, too, and how it was answered.
+    assert!(said.contains("(read of 'default/1': EIO)"), "{said}");
     assert!(
         said.contains("more messages of one kind about 'default' were left out"),
         "{said}"

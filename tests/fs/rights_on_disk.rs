@@ -167,9 +167,9 @@ fn a_power_cut_leaves_no_namespace_that_is_more_open_than_it_was_made() {
         let tree = bench.mount(left);
         let found = tree.fs.lookup(ROOT, "orders");
         were_there.insert(found.is_ok());
-        match found {
+        match &found {
             Ok(attr) => assert_eq!((attr.uid, attr.gid, attr.mode), (ME.uid, ME.gid, 0o700)),
-            Err(errno) => assert_eq!(errno, Errno::ENOENT),
+            Err(errno) => assert_eq!(*errno, Errno::ENOENT),
         }
         if at == made || at >= removed {
             assert_eq!(found.is_ok(), at == made);
@@ -208,11 +208,11 @@ fn a_change_that_the_disk_fails_is_refused_and_the_old_rights_hold() {
                 let call = disk.calls().get(at).copied();
                 disk.plan(&[]);
                 let new = [before[0], (before[1].0, before[1].1, 0o1777)];
-                let expected = match (result, fault) {
+                let expected = match (&result, fault) {
                     (Ok(()), _) => new,
                     (Err(errno), Fault::Errno(failed) | Fault::Half(failed)) => {
                         let is_full = failed == libc::ENOSPC;
-                        assert_eq!(errno, if is_full { Errno::ENOSPC } else { Errno::EIO });
+                        assert_eq!(*errno, if is_full { Errno::ENOSPC } else { Errno::EIO });
                         refused.insert(format!("{:?}", call.unwrap()));
                         before
                     }

@@ -262,7 +262,7 @@ impl Tree {
         };
         // As the kernel does it.
         let opened = match open() {
-            Err(Errno::ESTALE) => open(),
+            Err(errno) if errno == Errno::ESTALE => open(),
             other => other,
         };
         opened.unwrap().fh

@@ -185,8 +185,8 @@ impl<T: Transport> Fs<T> {
     /// # Errors
     /// Those of `statvfs(3)`.
     pub fn statfs(&self) -> Result<DiskSpace, Errno> {
-        let disk =
-            nix::sys::statvfs::statvfs(self.storage.logs_dir()).map_err(|e| Errno(e as i32))?;
+        let disk = nix::sys::statvfs::statvfs(self.storage.logs_dir())
+            .map_err(|e| Errno::new(e as i32))?;
         Ok(DiskSpace {
             block_bytes: disk.fragment_size() as u32,
             blocks: disk.blocks(),

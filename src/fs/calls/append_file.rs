@@ -66,7 +66,7 @@ impl<T: Transport> Fs<T> {
                 (errno_of(&e), format!("{e}: {}", what_holds_descriptors()))
             }
             WriteError::Failed(e) => (errno_of(&e), e.to_string()),
-            WriteError::Again(errno) => (errno, errno.to_string()),
+            WriteError::Again(errno) => (errno.clone(), errno.to_string()),
             WriteError::Closed => (
                 Errno::EBADF,
                 "the process that opened the file has closed it, and that was the end of the record (close it \
@@ -188,8 +188,10 @@ impl<T: Transport> Fs<T> {
 }
 
 fn answer(reply: Option<impl Reply<()>>, result: Result<(), Errno>) {
-    if let Some(reply) = reply {
-        reply.answer(result);
+    match (reply, result) {
+        (Some(reply), result) => reply.answer(result),
+        (None, Err(errno)) => errno.report_unanswered(),
+        (None, Ok(())) => {}
     }
 }
 
@@ -237,7 +239,7 @@ impl Read for Consumed {
 /// Refuses a write to an `append-file`, of which nothing is stored then.
 pub(super) fn refuse_spooled(handle: &Handle, errno: Errno, reply: impl Reply<u32>) {
     if let Some(Input::File(spool)) = &handle.input {
-        spool.fail(errno);
+        spool.fail(errno.clone());
     }
     handle.namespace.refuse_write();
     reply.answer(Err(errno));

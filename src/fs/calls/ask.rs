@@ -31,7 +31,7 @@ impl<T: Transport> Fs<T> {
         answer: impl FnOnce(Result<A, Errno>) + Send + 'static,
     ) {
         let fs = match (self.at_once(|| question(self)), self.myself.upgrade()) {
-            (Err(Errno::WOULD_WAIT), Some(fs)) => fs,
+            (Err(errno), Some(fs)) if errno == Errno::WOULD_WAIT => fs,
             (found, _) => return answer(found),
         };
         let unique = asked.unique;

@@ -114,7 +114,8 @@ impl<T: Transport> Fs<T> {
                 Ok(true) if fs.settings.sync_always => {
                     let refused = handle.namespace.clone();
                     fs.waiting.disk.push(namespace, move |synced| {
-                        if synced.is_err() {
+                        if let Err(errno) = synced {
+                            errno.report_unanswered();
                             refused.refuse_write();
                         }
                     });
@@ -122,6 +123,7 @@ impl<T: Transport> Fs<T> {
                 Ok(true) => fs.notify_readers(namespace),
                 Ok(false) => {}
                 Err(errno) => {
+                    errno.report_unanswered();
                     let namespace = namespace.log.namespace();
                     log::error!(
                         "namespace '{namespace}': the last line of a closed file is lost: {errno}"

@@ -11,7 +11,8 @@ use crate::fs::locks::{lock, read};
 use crate::fs::namespace::WatchedName;
 use crate::fs::transport::{Caller, Transport};
 use crate::fs::tree::{
-    ABOUT, ABOUT_FILES, Attr, Direction, File, Node, Takes, file_named, ino_of_lookup, parse_record,
+    ABOUT, ABOUT_FILES, Attr, Direction, File, Node, Takes, file_named, ino_of_lookup,
+    number_of_next, parse_record,
 };
 use immuta::{Error, MAX_NAMESPACE_BYTES};
 
@@ -57,7 +58,9 @@ impl<T: Transport> Fs<T> {
         };
         let attr = match self.attr(node) {
             // The kernel asks again: its log has just been opened.
-            Err(Errno::ESTALE) if !matches!(node, Node::Unopened(_)) => return Err(Errno::ENOENT),
+            Err(errno) if errno == Errno::ESTALE && !matches!(node, Node::Unopened(_)) => {
+                return Err(Errno::ENOENT);
+            }
             other => other?,
         };
         match node {
@@ -84,6 +87,34 @@ impl<T: Transport> Fs<T> {
             entry_ttl: Duration::ZERO,
             ..attr
         })
+    }
+
+    /// The path of a node from the mount point on, for messages; `None` if what it stands for is gone.
+    pub fn path_of(&self, ino: u64) -> Option<String> {
+        let node = Node::from_ino(ino).ok()?;
+        let directory = match node {
+            Node::Root => return Some(".".to_owned()),
+            Node::About | Node::AboutFile(_) => return Some(ABOUT.to_owned()),
+            Node::Unopened(number) | Node::Error(number) => {
+                self.names.unopened.namespace(number)?.to_string()
+            }
+            Node::Namespace(id)
+            | Node::File(id, _)
+            | Node::Record(id, _)
+            | Node::Next(id, _)
+            | Node::Start(id, _) => self.namespace(id).ok()?.log.namespace().to_string(),
+        };
+        let file = match node {
+            Node::File(_, file) => file.name.to_owned(),
+            Node::Record(_, n) => n.to_string(),
+            Node::Next(id, low) => {
+                let count = self.namespace(id).ok()?.log.state().count;
+                number_of_next(low, count)?.to_string()
+            }
+            // What was looked up below `from` or `since` is not known any more.
+            _ => return Some(directory),
+        };
+        Some(format!("{directory}/{file}"))
     }
 
     /// A record, or the one that comes next.

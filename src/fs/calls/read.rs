@@ -73,7 +73,7 @@ impl<T: Transport> Fs<T> {
                     waiter.reply.answer(Ok(&buffers.out));
                 }
                 Ok(nothing) => return Some((waiter, nothing)),
-                Err(Errno::WOULD_WAIT) => self.read_later(waiter),
+                Err(errno) if errno == Errno::WOULD_WAIT => self.read_later(waiter),
                 Err(errno) => waiter.reply.answer(Err(errno)),
             }
             None

@@ -30,7 +30,7 @@ impl<T: Transport> Fs<T> {
                 reply.answer(attr.map(|attr| Attr { ino, ..attr }));
             };
             match self.at_once(|| self.attr(node)) {
-                Err(Errno::WOULD_WAIT) => {
+                Err(errno) if errno == Errno::WOULD_WAIT => {
                     self.apart(node.namespace(), move |fs| answer(fs.attr(node)))
                 }
                 attr => answer(attr),

@@ -59,17 +59,21 @@ impl<T: Transport> Fs<T> {
     /// # Errors
     /// `EBUSY` while the log is being checked. `EIO` for what is in a namespace that is open. `ENOENT`; `ESTALE`.
     pub(super) fn look_up_unopened(&self, number: u32, name: &str) -> Result<Node, Errno> {
-        match self.why_unopened(number) {
-            Errno::EIO if name == ERROR => Ok(Node::Error(number)),
-            Errno::EIO if !is_of_namespace(name) => Err(Errno::ENOENT),
-            errno => Err(errno),
+        let errno = self.why_unopened(number);
+        if errno != Errno::EIO {
+            return Err(errno);
+        }
+        match name {
+            ERROR => Ok(Node::Error(number)),
+            name if !is_of_namespace(name) => Err(Errno::ENOENT),
+            _ => Err(errno),
         }
     }
 
     /// Whether the directory can be listed: it can when its log cannot be opened.
     pub(super) fn list_unopened(&self, number: u32) -> Result<(), Errno> {
         match self.why_unopened(number) {
-            Errno::EIO => Ok(()),
+            errno if errno == Errno::EIO => Ok(()),
             errno => Err(errno),
         }
     }

@@ -178,9 +178,10 @@ impl<T: Transport> Fs<T> {
                     }
                     Err(errno) => {
                         last = None;
-                        match errno {
-                            Errno::WOULD_WAIT => self.read_later(waiter),
-                            errno => waiter.reply.answer(Err(errno)),
+                        if errno == Errno::WOULD_WAIT {
+                            self.read_later(waiter);
+                        } else {
+                            waiter.reply.answer(Err(errno));
                         }
                     }
                 }

@@ -23,7 +23,7 @@ pub struct Frames {
 }
 
 /// Why a write to `append-frames` was refused as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// The size of a frame is negative.
     Malformed {
@@ -337,7 +337,7 @@ mod tests {
             // Behind a whole frame.
             let both = [frame(b"whole"), size(bad)].concat();
             let refused = frames.write(&both, MAX, keep(&mut records));
-            assert_eq!(refused, Err(expected));
+            assert_eq!(refused, Err(expected.clone()));
             assert_eq!(frames.unfinished(), None);
             // In two pieces: the first one waits on.
             frames
@@ -345,7 +345,7 @@ mod tests {
                 .unwrap();
             for _ in 0..2 {
                 let refused = frames.write(&size(bad)[5..], MAX, keep(&mut records));
-                assert_eq!(refused, Err(expected));
+                assert_eq!(refused, Err(expected.clone()));
                 assert_eq!(frames.unfinished(), Some(Unfinished::Size { missing: 3 }));
             }
             frames = Frames::default();

@@ -119,7 +119,7 @@ mod tests {
         let unknown = [opener(0, 7), opener(0, 7)];
         assert_eq!(
             [opens.open(&unknown[0]), opens.open(&unknown[1])],
-            [Ok(()); 2]
+            [Ok(()), Ok(())]
         );
         let other_thread = std::thread::spawn(me).join().unwrap();
         assert!(!opens.wants_its_own(me(), 7));

@@ -106,7 +106,7 @@ impl Spool {
         let mut state = lock(&self.state);
         let unclosed = match &mut *state {
             State::Open(unclosed) => unclosed,
-            State::Failed(errno) => return Err(WriteError::Again(*errno)),
+            State::Failed(errno) => return Err(WriteError::Again(errno.clone())),
             State::Closed => return Err(WriteError::Closed),
             State::Abandoned => return Err(WriteError::Again(Errno::ECANCELED)),
         };
@@ -145,7 +145,7 @@ impl Spool {
         let mut state = lock(&self.state);
         let unclosed = match &mut *state {
             State::Open(unclosed) => unclosed,
-            State::Failed(errno) => return Verdict::Refuse(*errno),
+            State::Failed(errno) => return Verdict::Refuse(errno.clone()),
             State::Closed => return Verdict::Wait,
             State::Abandoned => return Verdict::Refuse(Errno::ECANCELED),
         };
@@ -214,7 +214,7 @@ impl Spool {
                 Ok(false)
             }
             State::Closed => Ok(true),
-            State::Failed(errno) => Err(*errno),
+            State::Failed(errno) => Err(errno.clone()),
             State::Abandoned => Err(Errno::ECANCELED),
         }
     }
@@ -242,7 +242,7 @@ pub(crate) enum WriteError {
 
 pub(crate) fn errno_of(error: &io::Error) -> Errno {
     if is_out_of_descriptors(error) {
-        return Errno(error.raw_os_error().unwrap_or(libc::EMFILE));
+        return Errno::new(error.raw_os_error().unwrap_or(libc::EMFILE));
     }
     match error.kind() {
         // Quota and disk are one thing to a writer: make room.

@@ -63,7 +63,7 @@ impl DiskQueue {
         let served = self.waiting.take_all(&id);
         let result = namespace.log.sync().map_err(Errno::from);
         for answer in served {
-            answer(result);
+            answer(result.clone());
         }
         if self.waiting.done(&id, |_| ()).is_some() {
             self.send_in(namespace);

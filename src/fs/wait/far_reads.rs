@@ -97,9 +97,9 @@ impl<T: Transport> MeasureQueue<T> {
             measured.is_err() || !waiter.handle.is_far(waiter.request.offset)
         });
         for waiter in ready {
-            match measured {
+            match &measured {
                 Ok(()) => (self.answer)(waiter),
-                Err(errno) => waiter.reply.answer(Err(errno)),
+                Err(errno) => waiter.reply.answer(Err(errno.clone())),
             }
         }
     }

@@ -15,18 +15,19 @@ use fuser::{
     TimeOrNow, WriteFlags,
 };
 
-use super::reply::{
-    Kernel, KernelAttr, KernelDone, KernelPoll, KernelRead, KernelWrite, file_type, reply_attr,
-    reply_empty, reply_entry, reply_open, reply_poll, reply_statfs, reply_xattr, to_fuser,
-};
-use super::request::{access, asked, caller, permissions, utf8};
-use crate::fs::{Fs, Opened, ReadMode, ReadRequest, SetAttr, WriteMode};
-
-/// The largest write in one message, in bytes: as much as the kernel sends with its default page limit.
-pub const MAX_WRITE_BYTES: u32 = 1 << 20;
+use super::reply::{Kernel, KernelPoll, KernelReply, Refuse, file_type, open_error, to_fuser};
+use super::request::{MAX_WRITE_BYTES, access, asked, caller, permissions, utf8};
+use crate::fs::{Fs, Opened, ReadMode, ReadRequest, Reply, SetAttr, WriteMode};
 
 /// The file system behind a FUSE session.
 pub(super) struct FuseFs(pub(super) Arc<Fs<Kernel>>);
+
+impl FuseFs {
+    /// The reply to a call: `operation` of `ino`.
+    fn reply<R: Refuse>(&self, reply: R, operation: &'static str, ino: INodeNo) -> KernelReply<R> {
+        KernelReply::new(reply, operation, ino, Arc::downgrade(&self.0))
+    }
+}
 
 impl Filesystem for FuseFs {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
@@ -52,11 +53,12 @@ impl Filesystem for FuseFs {
             return reply.error(fuser::Errno::ENOENT);
         };
         let caller = caller(req);
+        let reply = self.reply(reply, "lookup", parent);
         self.0.ask(
             asked(req, parent),
             move |fs| fs.lookup_by(caller, parent.0, &name),
             |fs, found| fs.forget(found.ino, 1),
-            |found| reply_entry(reply, found),
+            |found| reply.answer(found),
         );
     }
 
@@ -65,11 +67,12 @@ impl Filesystem for FuseFs {
     }
 
     fn getattr(&self, req: &Request, ino: INodeNo, fh: Option<FileHandle>, reply: ReplyAttr) {
+        let reply = self.reply(reply, "getattr", ino);
         self.0.ask(
             asked(req, ino),
             move |fs| fs.getattr(ino.0, fh.map(|fh| fh.0)),
             |_, _| {},
-            |attr| reply_attr(reply, attr),
+            |attr| reply.answer(attr),
         );
     }
 
@@ -99,8 +102,8 @@ impl Filesystem for FuseFs {
             times: atime.is_some() || mtime.is_some(),
             fh: fh.map(|fh| fh.0),
         };
-        self.0
-            .setattr(caller(req), ino.0, change, KernelAttr(reply));
+        let reply = self.reply(reply, "setattr", ino);
+        self.0.setattr(caller(req), ino.0, change, reply);
     }
 
     fn mkdir(
@@ -112,37 +115,34 @@ impl Filesystem for FuseFs {
         _umask: u32, // The kernel has applied it.
         reply: ReplyEntry,
     ) {
-        let (caller, mode) = (caller(req), permissions(mode));
-        match utf8(name).map(str::to_owned) {
-            Ok(name) => self.0.apart(None, move |fs| {
-                reply_entry(reply, fs.mkdir(caller, parent.0, &name, mode));
-            }),
-            Err(errno) => reply.error(to_fuser(errno)),
-        }
+        let (caller, name, mode) = (caller(req), utf8(name), permissions(mode));
+        let reply = self.reply(reply, "mkdir", parent);
+        self.0.apart(None, move |fs| {
+            reply.answer(name.and_then(|name| fs.mkdir(caller, parent.0, &name, mode)));
+        });
     }
 
     fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        match utf8(name).map(str::to_owned) {
-            Ok(name) => self.0.apart(None, move |fs| {
-                reply_empty(reply, fs.rmdir(parent.0, &name));
-            }),
-            Err(errno) => reply.error(to_fuser(errno)),
-        }
+        let (name, reply) = (utf8(name), self.reply(reply, "rmdir", parent));
+        self.0.apart(None, move |fs| {
+            reply.answer(name.and_then(|name| fs.rmdir(parent.0, &name)));
+        });
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let (caller, access) = (caller(req), access(flags));
         let open = move |fs: &Fs<Kernel>| fs.open(caller, ino.0, access);
         let undo = |fs: &Fs<Kernel>, opened: Opened| fs.release(opened.fh);
+        let reply = self.reply(reply, "open", ino);
         self.0.ask(asked(req, ino), open, undo, move |opened| {
-            reply_open(reply, flags, opened);
+            reply.answer(opened.map_err(|errno| open_error(flags, errno)));
         });
     }
 
     fn read(
         &self,
         req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         size: u32,
@@ -161,13 +161,13 @@ impl Filesystem for FuseFs {
             size,
             mode,
         };
-        self.0.read(fh.0, request, KernelRead(reply));
+        self.0.read(fh.0, request, self.reply(reply, "read", ino));
     }
 
     fn write(
         &self,
         req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         data: &[u8],
@@ -182,18 +182,20 @@ impl Filesystem for FuseFs {
             append: flags.0 & libc::O_APPEND != 0,
             offset,
         };
-        self.0.write(fh.0, data, mode, KernelWrite(reply));
+        self.0
+            .write(fh.0, data, mode, self.reply(reply, "write", ino));
     }
 
     fn flush(
         &self,
         req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
         _lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        self.0.flush(caller(req), fh.0, KernelDone(reply));
+        self.0
+            .flush(caller(req), fh.0, self.reply(reply, "close", ino));
     }
 
     fn release(
@@ -213,19 +215,19 @@ impl Filesystem for FuseFs {
     fn fsync(
         &self,
         _req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        self.0.fsync(fh.0, KernelDone(reply));
+        self.0.fsync(fh.0, self.reply(reply, "fsync", ino));
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        match self.0.opendir(ino.0) {
-            Ok(fh) => reply.opened(FileHandle(fh), FopenFlags::empty()),
-            Err(errno) => reply.error(to_fuser(errno)),
-        }
+        let reply = self.reply(reply, "opendir", ino);
+        reply.give(self.0.opendir(ino.0), |reply, fh| {
+            reply.opened(FileHandle(fh), FopenFlags::empty());
+        });
     }
 
     fn readdir(
@@ -234,20 +236,18 @@ impl Filesystem for FuseFs {
         ino: INodeNo,
         fh: FileHandle,
         offset: u64,
-        mut reply: ReplyDirectory,
+        reply: ReplyDirectory,
     ) {
+        let mut reply = self.reply(reply, "readdir", ino);
         let listed = self.0.readdir(ino.0, fh.0, offset, |e| {
-            reply.add(
+            reply.reply().add(
                 INodeNo(e.ino),
                 e.next_offset,
                 file_type(e.node_type),
                 e.name,
             )
         });
-        match listed {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(to_fuser(errno)),
-        }
+        reply.answer(listed);
     }
 
     fn releasedir(
@@ -274,15 +274,15 @@ impl Filesystem for FuseFs {
         reply.ok();
     }
 
-    fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
-        self.0
-            .apart(None, move |fs| reply_statfs(reply, fs.statfs()));
+    fn statfs(&self, _req: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        let reply = self.reply(reply, "statfs", ino);
+        self.0.apart(None, move |fs| reply.answer(fs.statfs()));
     }
 
     fn poll(
         &self,
         _req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         fh: FileHandle,
         ph: PollNotifier,
         _events: PollEvents,
@@ -292,25 +292,28 @@ impl Filesystem for FuseFs {
         let waker = flags
             .contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY)
             .then_some(KernelPoll(ph));
-        reply_poll(reply, self.0.poll(fh.0, waker));
+        self.reply(reply, "poll", ino)
+            .answer(self.0.poll(fh.0, waker));
     }
 
     fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let name = name.as_bytes().to_owned();
+        let reply = self.reply(reply, "getxattr", ino);
         self.0.ask(
             asked(req, ino),
             move |fs| fs.getxattr(ino.0, &name, size),
             |_, _| {},
-            |value| reply_xattr(reply, value),
+            |value| reply.answer(value),
         );
     }
 
     fn listxattr(&self, req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        let reply = self.reply(reply, "listxattr", ino);
         self.0.ask(
             asked(req, ino),
             move |fs| fs.listxattr(ino.0, size),
             |_, _| {},
-            |list| reply_xattr(reply, list),
+            |list| reply.answer(list),
         );
     }
 
@@ -323,14 +326,12 @@ impl Filesystem for FuseFs {
         whence: i32,
         reply: ReplyLseek,
     ) {
+        let reply = self.reply(reply, "lseek", ino);
         self.0.ask(
             asked(req, ino),
             move |fs| fs.seek_data_or_hole(ino.0, offset, whence),
             |_, _| {},
-            |found| match found {
-                Ok(offset) => reply.offset(offset),
-                Err(errno) => reply.error(to_fuser(errno)),
-            },
+            |found| reply.answer(found),
         );
     }
 
@@ -346,19 +347,19 @@ impl Filesystem for FuseFs {
         _: i32,
         reply: ReplyCreate,
     ) {
-        reply.error(to_fuser(self.0.refusal()));
+        reply.error(to_fuser(&self.0.refusal()));
     }
 
     fn mknod(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: u32, reply: ReplyEntry) {
-        reply.error(to_fuser(self.0.refusal()));
+        reply.error(to_fuser(&self.0.refusal()));
     }
 
     fn unlink(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
-        reply.error(to_fuser(self.0.refusal()));
+        reply.error(to_fuser(&self.0.refusal()));
     }
 
     fn symlink(&self, _: &Request, _: INodeNo, _: &OsStr, _: &Path, reply: ReplyEntry) {
-        reply.error(to_fuser(self.0.refusal()));
+        reply.error(to_fuser(&self.0.refusal()));
     }
 
     fn rename(
@@ -371,11 +372,11 @@ impl Filesystem for FuseFs {
         _: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        reply.error(to_fuser(self.0.refusal()));
+        reply.error(to_fuser(&self.0.refusal()));
     }
 
     fn link(&self, _: &Request, _: INodeNo, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
-        reply.error(to_fuser(self.0.refusal()));
+        reply.error(to_fuser(&self.0.refusal()));
     }
 
     fn fallocate(
@@ -388,7 +389,7 @@ impl Filesystem for FuseFs {
         _: i32,
         reply: ReplyEmpty,
     ) {
-        reply.error(to_fuser(self.0.refusal()));
+        reply.error(to_fuser(&self.0.refusal()));
     }
 
     fn setxattr(
@@ -401,11 +402,11 @@ impl Filesystem for FuseFs {
         _: u32,
         reply: ReplyEmpty,
     ) {
-        reply.error(to_fuser(self.0.refusal()));
+        reply.error(to_fuser(&self.0.refusal()));
     }
 
     fn removexattr(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
-        reply.error(to_fuser(self.0.refusal()));
+        reply.error(to_fuser(&self.0.refusal()));
     }
 
     // Calls that the tree has no answer to. fuser's defaults would print a warning for each.

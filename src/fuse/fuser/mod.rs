@@ -14,7 +14,7 @@ mod reply;
 mod request;
 mod session;
 
-pub use calls::MAX_WRITE_BYTES;
 pub use late_replies::LateReplyFilter;
 pub use reply::Kernel;
+pub use request::MAX_WRITE_BYTES;
 pub use session::{MountParameters, Session, Users, mount_at, serve_passed};

@@ -6,6 +6,9 @@ use crate::fs::errno::Errno;
 use crate::fs::{Access, Asked, Caller};
 use fuser::{INodeNo, OpenAccMode, OpenFlags, Request};
 
+/// The largest write in one message, in bytes: as much as the kernel sends with its default page limit.
+pub const MAX_WRITE_BYTES: u32 = 1 << 20;
+
 /// The thread and the user that make the call.
 pub(super) fn caller(req: &Request) -> Caller {
     Caller {
@@ -45,6 +48,6 @@ pub(super) fn permissions(mode: u32) -> u16 {
 }
 
 /// A name as UTF-8: the tree has no other names.
-pub(super) fn utf8(name: &OsStr) -> Result<&str, Errno> {
-    name.to_str().ok_or(Errno::EINVAL)
+pub(super) fn utf8(name: &OsStr) -> Result<String, Errno> {
+    name.to_str().map(str::to_owned).ok_or(Errno::EINVAL)
 }
