@@ -1,15 +1,14 @@
 //! The calls of a transport, and what is done for them: everything that is `impl Fs`.
 //!
-//! - `life`: a mount begins and ends. `namespaces`: they come and go.
+//! - `life`: a mount begins, and its end, in order. `namespaces`: mkdir and rmdir.
 //! - `lookup`, `getattr`, `setattr`, `list`, `xattr`: what is asked of names. `unopened`: of a namespace whose log is not
 //!   open. `about`: of the whole mount. `rights`: changes of owner, group and mode.
-//! - `open`, `read`, `write`, `close`: what is done with an open file. `append_file`: from a closed `append-file` to a record.
-//! - `ask`: calls that may take a disk. `wake`: readers and pollers wait, and are answered.
+//! - `open`, `read`, `write`, `release` (close(2)): what is done with an open file. `append_file`: from a closed `append-file` to a record.
+//! - `ask`: calls that may wait for a disk. `wake`: readers and pollers are parked, and answered when a record comes.
 
 mod about;
 mod append_file;
 mod ask;
-mod close;
 mod getattr;
 mod life;
 mod list;
@@ -17,6 +16,7 @@ mod lookup;
 mod namespaces;
 mod open;
 mod read;
+mod release;
 mod rights;
 mod setattr;
 mod unopened;
