@@ -6,7 +6,7 @@
 //! - `errno`, `locks`, `settings`, `budget` (of the memory for what waits), `inbox` and `pool` (the threads), and
 //!   `transport` are used everywhere.
 //! - [`tree`]: which files there are.
-//! - [`forms`]: text, frames and JSON.
+//! - `forms`: text, frames and JSON.
 //! - `rights`: who may use a namespace.
 //! - `namespace`: a log that is mounted.
 //! - `handles`: open files.

@@ -58,7 +58,7 @@ pub fn eventually(what: &str, mut fact: impl FnMut() -> bool) {
     while !fact() {
         assert!(
             start.elapsed() < DEADLINE,
-            "it did not come true that {what}"
+            "timed out waiting until {what}"
         );
         std::thread::park_timeout(Duration::from_millis(1));
     }
