@@ -56,10 +56,7 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 pub fn eventually(what: &str, mut fact: impl FnMut() -> bool) {
     let start = Instant::now();
     while !fact() {
-        assert!(
-            start.elapsed() < DEADLINE,
-            "timed out waiting until {what}"
-        );
+        assert!(start.elapsed() < DEADLINE, "timed out waiting until {what}");
         std::thread::park_timeout(Duration::from_millis(1));
     }
 }
