@@ -27,7 +27,7 @@ fn write_until_it_fails(file: &Path, name: &str, from: u64, acknowledged: &Atomi
 // > A mount point left behind by a daemon that was killed is taken over by the next one.
 #[test]
 fn kills_under_load_lose_no_acknowledged_record_and_leave_no_reader_waiting() {
-    // A long run: IMMUTA_KILLS=1000 cargo test --release --test life kills
+    // A long run: IMMUTA_KILLS=1000 cargo test --release --test mount kills
     let kills = std::env::var("IMMUTA_KILLS").map_or(50, |kills| kills.parse().unwrap());
     const RECORDS_A_ROUND: u64 = 200;
     let mut mount = Mount::with(&["--log-level", "warn"]);
