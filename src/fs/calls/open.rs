@@ -184,6 +184,7 @@ impl<T: Transport> Fs<T> {
                 position: Mutex::default(),
             }),
             Shows::Count => Output::Count(AtomicU64::new(NOT_READ)),
+            // Directories; and `stats`, which `snapshot` has answered.
             Shows::FromRecord | Shows::SinceTime | Shows::Stats => return Err(Errno::EISDIR),
         })
     }
